@@ -1,0 +1,47 @@
+# Two commands do all their own set-up: make calibrate, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help calibrate test lint lock notebook clean
+
+help:
+	@echo "make calibrate   calibrate every symbol in data/ into out/ (ARGS='--jobs 4 ...' adds options)"
+	@echo "make test        lint, types and all tests"
+	@echo "make notebook    open the template in JupyterLab"
+	@echo "make lock        resolve requirements*.txt into the lock files"
+	@echo "make clean       remove the virtual environment and the results"
+
+calibrate: $(VENV)/.run
+	$(BIN)/python run_calibration.py $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict mm run_calibration.py
+
+notebook: $(VENV)/.run
+	$(BIN)/jupyter lab notebooks/poisson_fill_calibration.ipynb
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@ $(VENV)/.run
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements.txt -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements-dev.txt -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	find out -mindepth 1 ! -name README.md -delete
