@@ -1,0 +1,78 @@
+"""Which symbols a data folder holds, and which files are theirs. Reads names only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mm.errors import InputError
+
+Kind = Literal["orders", "fills", "state"]
+KINDS: tuple[Kind, ...] = ("orders", "fills", "state")
+#: In order of preference where two stand side by side.
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_FILE = re.compile(r"(orders|fills|state)_(.+?)(\.csv|\.csv\.gz|\.parquet)")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one symbol in one run folder; a missing kind is absent from ``paths``."""
+
+    folder: Path
+    paths: Mapping[Kind, Path]
+    warnings: tuple[str, ...] = ()
+
+
+def find_symbols(data_dir: Path) -> dict[str, list[RunFiles]]:
+    """Every symbol in a data folder with its runs, by name.
+
+    A symbol exists if any of its three files does. Files directly in the folder are one run;
+    else each subfolder that holds some is a run. Raises InputError if there is no such folder.
+    """
+    if not data_dir.is_dir():
+        raise InputError("no such folder", where=data_dir, remedy="give the folder of the backtest")
+    top = _runs_of(data_dir)
+    below: dict[str, list[RunFiles]] = {}
+    for folder in sorted(p for p in data_dir.iterdir() if p.is_dir() and p.name[0] != "."):
+        for symbol, files in _runs_of(folder).items():
+            below.setdefault(symbol, []).append(files)
+    found = dict(below)
+    for symbol, files in top.items():
+        ignored = [run.folder.name for run in below.get(symbol, [])]
+        notes = files.warnings
+        if ignored:
+            notes += (
+                f"{symbol}: files in {data_dir.name} are used; those in "
+                f"{', '.join(ignored)} are not",
+            )
+        found[symbol] = [RunFiles(files.folder, files.paths, notes)]
+    return dict(sorted(found.items()))
+
+
+def _runs_of(folder: Path) -> dict[str, RunFiles]:
+    seen: dict[str, dict[Kind, list[Path]]] = {}
+    for path in sorted(folder.iterdir()):
+        match = _FILE.fullmatch(path.name)
+        if match:
+            kind = next(k for k in KINDS if k == match[1])
+            seen.setdefault(match[2], {}).setdefault(kind, []).append(path)
+    runs = {}
+    for symbol, kinds in seen.items():
+        paths, warnings = {}, []
+        for kind, candidates in kinds.items():
+            ranked = sorted(candidates, key=lambda p: SUFFIXES.index(_suffix(p)))
+            paths[kind] = ranked[0]
+            if len(ranked) > 1:
+                others = ", ".join(p.name for p in ranked[1:])
+                warnings.append(f"{ranked[0].name} is read; {others} beside it is not")
+        runs[symbol] = RunFiles(folder, paths, tuple(warnings))
+    return runs
+
+
+def _suffix(path: Path) -> str:
+    match = _FILE.fullmatch(path.name)
+    assert match is not None
+    return match[3]

@@ -1,0 +1,57 @@
+"""Typed errors. Each message is one line that says what, where, what was found and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class CalibrationError(Exception):
+    """Base of every error this package raises on purpose; its text is fit to be shown as it is."""
+
+
+class SettingsError(CalibrationError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class InputError(CalibrationError):
+    """A log file is missing, unreadable or breaks the input contract.
+
+    Parameters
+    ----------
+    what : what is wrong and what was found there.
+    where : the file (and folder) it was found in.
+    row : line number in the file, the header being line 1.
+    column : name of the column.
+    remedy : what the reader should do about it.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | Path,
+        row: int | None = None,
+        column: str | None = None,
+        remedy: str = "",
+    ) -> None:
+        place = [str(where)]
+        if row is not None:
+            place.append(f"row {row}")
+        if column is not None:
+            place.append(f"column {column}")
+        text = f"{', '.join(place)}: {what}"
+        super().__init__(f"{text}; {remedy}" if remedy else text)
+        self.what, self.where, self.row, self.column = what, str(where), row, column
+        self.remedy = remedy
+
+
+class EstimateError(CalibrationError):
+    """The data have no valid estimate; ``code`` names the reason (see ``mm.verdict``)."""
+
+    def __init__(self, code: str, text: str, *, A: float | None = None, k: float | None = None):
+        super().__init__(text)
+        self.code, self.A, self.k = code, A, k
+
+
+class OriginalError(CalibrationError):
+    """The original notebook raises on these files; the text is the exception it raises."""

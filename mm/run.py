@@ -1,0 +1,29 @@
+"""The three tables of one run: what the statistics are computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, typed and checked; see ``mm.load`` for how it gets there.
+
+    ``orders``: recv_ms (int64), order_id, action, side, price (float64), and status, qty,
+    active_recv_ms, expire_recv_ms, cancel_effective_ms (float64, NaN where empty) where the
+    backtester wrote them. ``fills``: recv_ms, order_id, and qty, reason. ``state``: recv_ms, mid,
+    in time order; of rows that share a ms all are kept, in file order. ``end_ms``: time of the
+    last row in any of the three. Times are ms since the epoch.
+    """
+
+    orders: pd.DataFrame
+    fills: pd.DataFrame
+    state: pd.DataFrame
+    end_ms: int
+
+    @property
+    def start_ms(self) -> int:
+        """Time of the first state row, ms since the epoch."""
+        return int(self.state["recv_ms"].iloc[0])
