@@ -1,0 +1,311 @@
+"""The fits: A and k of the intensity lambda(delta) = A exp(-k delta), with their covariance.
+
+Notation, everywhere: a = log A; T exposure in seconds, N events, delta in ticks; mu = T lambda;
+S_r = sum mu delta^r; D = S0 S2 - S1^2. The model is that of Avellaneda & Stoikov (2008),
+"High-frequency trading in a limit order book", eq. (2.11).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from mm.distance import Floats, Ints
+from mm.errors import EstimateError
+from mm.exposure import Cells
+from mm.trials import TrialCells
+
+Interval = tuple[float, float]
+Method = Literal["poisson_mle", "trial_mle", "log_linear"]
+#: ``none``: the original's fit, which has no valid interval.
+SeType = Literal["block", "wald", "none"]
+Covariance = tuple[tuple[float, float], tuple[float, float]]
+
+#: Fewer blocks than this can't carry a robust covariance; the interval is then Wald's.
+MIN_BLOCKS = 5
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted intensity lambda(delta) = A exp(-k delta).
+
+    ``A``: events per second and resting order at delta = 0. ``k``: 1/tick. ``cov``: reported
+    covariance of (log A, k), by ``se_type``; ``wald``: inverse information. ``quantile``: of the
+    reported 95 % interval. ``delta_star``: distance at which lambda is best determined.
+    ``n_events``, ``exposure_s``, ``loglik``, ``n_blocks``: as the fit saw them.
+    """
+
+    method: Method
+    A: float
+    k: float
+    cov: Covariance
+    wald: Covariance
+    se_type: SeType
+    n_blocks: int
+    quantile: float
+    delta_star: float
+    n_events: int
+    exposure_s: float
+    loglik: float
+
+    @property
+    def ci_A(self) -> Interval:
+        """95 % interval of A, 1/s (symmetric in log A)."""
+        return self.interval(0.0)
+
+    @property
+    def ci_k(self) -> Interval:
+        """95 % interval of k, 1/tick."""
+        half = self.quantile * math.sqrt(self.cov[1][1])
+        return self.k - half, self.k + half
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion of the two-parameter model."""
+        return 4.0 - 2.0 * self.loglik
+
+    def intensity(self, delta: float) -> float:
+        """lambda at a distance in ticks, 1/s."""
+        return self.A * math.exp(-self.k * delta)
+
+    def se_log_intensity(self, delta: float) -> float:
+        """Standard error of log lambda(delta): a - k delta has variance Vaa - 2 d Vak + d^2 Vkk."""
+        (aa, ak), (_, kk) = self.cov
+        return math.sqrt(max(aa - 2.0 * delta * ak + delta * delta * kk, 0.0))
+
+    def interval(self, delta: float) -> Interval:
+        """95 % interval of lambda at a distance in ticks, 1/s."""
+        factor = math.exp(self.quantile * self.se_log_intensity(delta))
+        level = self.intensity(delta)
+        return level / factor, level * factor
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("A", self.A, self.ci_A, "1/s"),
+            ("k", self.k, self.ci_k, "1/tick"),
+            (
+                f"λ at δ* = {self.delta_star:.2f} ticks",
+                self.intensity(self.delta_star),
+                self.interval(self.delta_star),
+                "1/s",
+            ),
+        ]
+        body = "".join(
+            f"<tr><th>{name}</th><td>{value:.4g}</td><td>{low:.4g} … {high:.4g}</td>"
+            f"<td>{unit}</td></tr>"
+            for name, value, (low, high), unit in rows
+        )
+        kind = {"block": f"robust over {self.n_blocks} blocks", "wald": "Wald", "none": "none"}
+        return (
+            f"<table><thead><tr><th>{self.method}</th><th>estimate</th><th>95 % interval</th>"
+            f"<th>unit</th></tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{self.n_events:,} events in {self.exposure_s:,.1f} s of exposure; interval: "
+            f"{kind[self.se_type]}.</p>"
+        )
+
+
+def fit_poisson(cells: Cells) -> Fit:
+    """Maximum likelihood of an inhomogeneous Poisson process with exposure T(delta).
+
+    Maximises sum N (a - k d) - sum T exp(a - k d). k is the root of
+    sum N d / sum N = sum T d e^(-k d) / sum T e^(-k d), whose right side falls in k; then
+    A = sum N / sum T e^(-k d). Equals a Poisson GLM with log link and exposure T.
+
+    Raises EstimateError (``no_events``; ``no_mle``: mean fill distance not strictly inside the
+    range of distances with exposure).
+    """
+    delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
+    k = decay_rate(delta, exposure, events)
+    n = float(events.sum())
+    shift = float((-k * delta).max())
+    a = math.log(n) - math.log(float((exposure * np.exp(-k * delta - shift)).sum())) - shift
+    mu = exposure * np.exp(a - k * delta)
+    wald, delta_star = information_inverse(mu, delta)
+    score = np.column_stack([events - mu, -(events - mu) * delta])
+    cov, se_type, n_blocks, quantile = robust_covariance(wald, score, cells.block)
+    return Fit(
+        method="poisson_mle",
+        A=math.exp(a),
+        k=k,
+        cov=cov,
+        wald=_as_tuple(wald),
+        se_type=se_type,
+        n_blocks=n_blocks,
+        quantile=quantile,
+        delta_star=delta_star,
+        n_events=int(n),
+        exposure_s=float(cells.exposure_ms.sum()) / 1000.0,
+        loglik=float((events * (a - k * delta)).sum() - mu.sum()),
+    )
+
+
+def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
+    """k: the root of the monotone equation of :func:`fit_poisson`, to rounding error.
+
+    Raises EstimateError where it has none.
+    """
+    n = float(events.sum())
+    if n == 0:
+        raise EstimateError("no_events", "no fill in the range of distances")
+    rested = delta[exposure > 0]
+    if not rested.size:
+        raise EstimateError("no_mle", "no exposure in the range of distances")
+    target = float((events * delta).sum()) / n
+    low, high = float(rested.min()), float(rested.max())
+    if not low < target < high:
+        raise EstimateError(
+            "no_mle",
+            f"the mean fill distance ({target:g} ticks) is not inside the range of distances "
+            f"quoted ({low:g} to {high:g} ticks), so no k fits best",
+        )
+
+    def mean_and_variance(k: float) -> tuple[float, float]:
+        exponent = -k * delta
+        weight = exposure * np.exp(exponent - exponent[exposure > 0].max())
+        total = weight.sum()
+        mean = float((weight * delta).sum() / total)
+        return mean, float((weight * (delta - mean) ** 2).sum() / total)
+
+    # Newton inside a bracket that bisection keeps safe; the mean falls strictly in k.
+    step = 1.0 / (high - low)
+    left, right = -step, step
+    while mean_and_variance(left)[0] <= target:
+        left *= 2.0
+    while mean_and_variance(right)[0] >= target:
+        right *= 2.0
+    k = 0.0
+    for _ in range(200):
+        mean, variance = mean_and_variance(k)
+        if mean > target:
+            left = k
+        else:
+            right = k
+        new = k + (mean - target) / variance if variance > 0 else math.inf
+        if not left < new < right:
+            new = 0.5 * (left + right)
+        if abs(new - k) <= 4e-16 * max(abs(k), step):
+            return new
+        k = new
+    return k
+
+
+def fit_trials(cells: TrialCells, dt_s: float) -> Fit:
+    """Maximum likelihood of per-tick draws, p = 1 - exp(-lambda(delta) dt) in each state row.
+
+    A binomial model with complementary log-log link (McCullagh & Nelder 1989, section 4.3),
+    concave in (a, k); Fisher scoring with step halving.
+
+    Parameters
+    ----------
+    cells : trials and events by (block, side, distance).
+    dt_s : the time step the draws were made with, seconds.
+
+    Raises EstimateError as :func:`fit_poisson`.
+    """
+    delta, trials = cells.delta, cells.trials.astype(np.float64)
+    events = cells.events.astype(np.float64)
+    k = decay_rate(delta, trials * dt_s, events)
+    shift = math.log(float((trials * dt_s * np.exp(-k * delta)).sum()))
+    theta = np.array([math.log(float(events.sum())) - shift, k])
+    design = np.column_stack([np.ones_like(delta), -delta])
+
+    def loglik(parameters: Floats) -> float:
+        hazard = np.exp(np.minimum(design @ parameters, 700.0)) * dt_s
+        hit = np.log(-np.expm1(-hazard), where=events > 0, out=np.zeros_like(hazard))
+        return float((events * hit).sum() - ((trials - events) * hazard).sum())
+
+    best = loglik(theta)
+    for _ in range(100):
+        score, weight = _trial_score(design @ theta, trials, events, dt_s)
+        step = np.linalg.solve(design.T @ (weight[:, None] * design), design.T @ score)
+        while loglik(theta + step) < best - 1e-9 * abs(best) and np.abs(step).max() > 1e-14:
+            step = step / 2.0
+        theta = theta + step
+        best = loglik(theta)
+        if np.abs(step).max() <= 1e-13 * max(1.0, float(np.abs(theta).max())):
+            break
+    score, weight = _trial_score(design @ theta, trials, events, dt_s)
+    wald, delta_star = information_inverse(weight, delta)
+    cov, se_type, n_blocks, quantile = robust_covariance(wald, score[:, None] * design, cells.block)
+    return Fit(
+        method="trial_mle",
+        A=float(np.exp(theta[0])),
+        k=float(theta[1]),
+        cov=cov,
+        wald=_as_tuple(wald),
+        se_type=se_type,
+        n_blocks=n_blocks,
+        quantile=quantile,
+        delta_star=delta_star,
+        n_events=int(events.sum()),
+        exposure_s=float(trials.sum()) * dt_s,
+        loglik=best,
+    )
+
+
+def _trial_score(
+    log_intensity: Floats, trials: Floats, events: Floats, dt_s: float
+) -> tuple[Floats, Floats]:
+    """Derivative of the log-likelihood in log lambda, and its expected information, by cell."""
+    hazard = np.exp(log_intensity) * dt_s
+    hit = hazard / np.expm1(hazard)
+    return events * hit - (trials - events) * hazard, trials * hazard * hit
+
+
+def information_inverse(weight: Floats, delta: Floats) -> tuple[Floats, float]:
+    """Inverse Fisher information of (log A, k) and delta* = S1/S0.
+
+    Var a = S2/D, Var k = S0/D, Cov(a, k) = S1/D, with moments taken about delta* so that a
+    narrow range of distances costs no digits.
+    """
+    s0 = float(weight.sum())
+    star = float((weight * delta).sum()) / s0
+    spread = float((weight * (delta - star) ** 2).sum())  # = D / S0
+    var_k = 1.0 / spread
+    return np.array([[1.0 / s0 + star * star * var_k, star * var_k], [star * var_k, var_k]]), star
+
+
+def robust_covariance(
+    wald: Floats, score: Floats, block: Ints
+) -> tuple[Covariance, SeType, int, float]:
+    """Covariance robust to anything that holds within a block: V (sum u_b u_b') V B/(B-1).
+
+    The cluster-robust sandwich of Liang & Zeger (1986), with the quantile of t(B-1); a plain
+    normal one covers too little at the 6 to 11 blocks of a short run.
+
+    Parameters
+    ----------
+    wald : inverse information V, shape (2, 2).
+    score : contribution of each cell to the score, shape (n, 2).
+    block : number of each cell's block, shape (n,).
+
+    Returns the covariance, its kind, the number of blocks B and the quantile. With fewer than
+    MIN_BLOCKS blocks: Wald's and the normal quantile.
+    """
+    _, of = np.unique(block, return_inverse=True)
+    n_blocks = int(of.max()) + 1
+    upper = 0.5 + LEVEL / 2.0
+    if n_blocks < MIN_BLOCKS:
+        return _as_tuple(wald), "wald", n_blocks, float(special.ndtri(upper))
+    sums = np.zeros((n_blocks, 2))
+    np.add.at(sums, of, score)
+    cov = wald @ (sums.T @ sums) @ wald * (n_blocks / (n_blocks - 1))
+    return _as_tuple(cov), "block", n_blocks, float(special.stdtrit(n_blocks - 1, upper))
+
+
+def upper_limit(exposure_s: float) -> float:
+    """One-sided 95 % upper limit of a rate after no event in ``exposure_s``: 2.996/T, 1/s.
+
+    exp(-lambda T) = 0.05.
+    """
+    return -math.log(1.0 - LEVEL) / exposure_s if exposure_s > 0 else math.inf
+
+
+def _as_tuple(matrix: Floats) -> Covariance:
+    (aa, ak), (ka, kk) = matrix.tolist()
+    return (aa, ak), (ka, kk)

@@ -1,0 +1,78 @@
+"""The mid path: what the mid was in every millisecond, and where nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mm.distance import Floats, Ints
+
+#: State of a stretch of the mid path.
+KNOWN, BEFORE_FIRST, OUTAGE = 0, 1, 2
+_BEGIN, _END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class MidPath:
+    """Stretches of constant mid and block, each from ``start_ms`` to the next one's start.
+
+    ``start_ms``: int64 (m,), increasing, the first at minus infinity. ``mid``: quote currency,
+    NaN where unknown. ``status``: KNOWN, BEFORE_FIRST or OUTAGE. ``block``: number of the time
+    block within the run. ``row_ms``, ``row_mid``: every state row as written (for per-tick
+    draws, where each row is a trial).
+    """
+
+    start_ms: Ints
+    mid: Floats
+    status: npt.NDArray[np.int8]
+    block: Ints
+    row_ms: Ints
+    row_mid: Floats
+
+    @property
+    def stop_ms(self) -> Ints:
+        """Where each stretch ends; the last one never does."""
+        return np.append(self.start_ms[1:], _END)
+
+    def just_before(self, time_ms: Ints) -> npt.NDArray[np.intp]:
+        """Stretch that holds in the last instant before each time.
+
+        A tick's state row is written after the tick's fills: a fill saw the row strictly before
+        it.
+        """
+        return np.searchsorted(self.start_ms, time_ms, side="left") - 1
+
+    def rows_between(self, start_ms: Ints, stop_ms: Ints) -> Ints:
+        """Number of state rows with start <= t < stop."""
+        first = np.searchsorted(self.row_ms, start_ms, side="left")
+        return (np.searchsorted(self.row_ms, stop_ms, side="left") - first).astype(np.int64)
+
+
+def mid_path(
+    row_ms: Ints, row_mid: Floats, *, end_ms: int, max_gap_ms: int, block_ms: int
+) -> MidPath:
+    """Mid path of one run from its state rows (time-ordered; at one ms the last row counts).
+
+    A row holds until the next, at most ``max_gap_ms``; after that, also behind the last row, is
+    an outage. Blocks of ``block_ms`` are counted from the first row up to ``end_ms``.
+    """
+    last_of_ms = np.append(row_ms[1:] != row_ms[:-1], True)
+    time, mid = row_ms[last_of_ms], row_mid[last_of_ms]
+    gap = np.append(np.diff(time), _END)
+    silent = gap > max_gap_ms
+    # Only rows that change something begin a stretch: long logs repeat the same mid.
+    changes = np.append(True, (mid[1:] != mid[:-1]) | silent[:-1])
+    blocks = np.arange(time[0], max(end_ms, time[-1]) + 1, block_ms, dtype=np.int64)
+    starts = np.unique(np.concatenate([time[changes], time[silent] + max_gap_ms, blocks]))
+    row = np.searchsorted(time, starts, side="right") - 1
+    outage = starts - time[row] >= max_gap_ms
+    return MidPath(
+        start_ms=np.append(_BEGIN, starts),
+        mid=np.append(np.nan, np.where(outage, np.nan, mid[row])),
+        status=np.append(BEFORE_FIRST, np.where(outage, OUTAGE, KNOWN)).astype(np.int8),
+        block=np.append(0, (starts - time[0]) // block_ms),
+        row_ms=row_ms,
+        row_mid=row_mid,
+    )
