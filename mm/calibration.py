@@ -1,0 +1,176 @@
+"""The one way from settings to parameters, step by step as the notebook walks it.
+
+Every step takes what the ones before it made and returns a result that shows itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mm import judge as rules
+from mm.config import below_root
+from mm.distance import Selection
+from mm.errors import InputError, SettingsError
+from mm.estimate import Estimate, estimate_intensity
+from mm.exposure import Exposure, measure_exposure
+from mm.intensity import EmpiricalIntensity, empirical_intensity
+from mm.load import BacktestLog, load_log, log_from_frames
+from mm.params import Params, make_params
+from mm.reconcile import Reconciliation
+from mm.settings import Settings
+from mm.tick import TickSize, choose_tick
+from mm.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The exposure accounting with the unit and the range of distances it is used at."""
+
+    exposure: Exposure
+    selection: Selection
+    tick: TickSize
+    reconciliation: Reconciliation
+
+    def records(self) -> pd.DataFrame:
+        """One row an accepted order, see ``Exposure.records``."""
+        return self.exposure.records()
+
+    def _repr_html_(self) -> str:
+        unit = f"<p>δ in ticks of {self.tick.value:g}. {self.tick.remark}</p>"
+        return unit + self.reconciliation._repr_html_()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Everything one symbol's calibration found; ``params`` is None where it is refused."""
+
+    settings: Settings
+    log: BacktestLog
+    accounts: Accounts
+    intensity: EmpiricalIntensity
+    estimate: Estimate
+    verdict: Verdict
+    params: Params | None
+
+    def points_csv(self) -> str:
+        """The empirical intensities as CSV text, with the fitted one beside them."""
+        points, fit = self.intensity.points, self.estimate.fit
+        fitted = points["delta_mean"].map(fit.intensity) if fit is not None else np.nan
+        return points.assign(lambda_fit=fitted).to_csv(index=False, lineterminator="\n")
+
+    def _repr_html_(self) -> str:
+        return self.verdict._repr_html_() + self.estimate._repr_html_()
+
+
+def load(settings: Settings) -> BacktestLog:
+    """Read the logs of ``settings.SYMBOL`` from ``settings.BACKTEST_DIR``.
+
+    Raises SettingsError without a symbol, InputError for files that can't be used.
+    """
+    if not settings.SYMBOL:
+        raise SettingsError("SYMBOL is not set; give the name in orders_<SYMBOL>.csv")
+    return load_log(below_root(settings.BACKTEST_DIR), settings.SYMBOL)
+
+
+def account(log: BacktestLog, settings: Settings) -> Accounts:
+    """Choose the tick size and account for every order-ms and every fill row.
+
+    Raises InputError where no tick size was given and the prices show none.
+    """
+    placed = [run.orders.loc[run.orders["action"] == "PLACE", "price"] for run in log.runs]
+    try:
+        tick = choose_tick(settings.TICK_SIZE, np.concatenate(placed).astype(np.float64))
+    except ValueError as error:
+        raise InputError(
+            str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
+        ) from None
+    exposure = measure_exposure(
+        log.runs,
+        tick_size=tick.value,
+        max_state_gap_ms=settings.MAX_STATE_GAP_MS,
+        block_s=settings.BLOCK_S,
+    )
+    selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
+    return Accounts(exposure, selection, tick, exposure.reconciliation(selection))
+
+
+def measure_intensity(accounts: Accounts) -> EmpiricalIntensity:
+    """Empirical intensity by whole-tick bucket, in events/s and quantity/s."""
+    return empirical_intensity(accounts.exposure, accounts.selection)
+
+
+def estimate(log: BacktestLog, accounts: Accounts, settings: Settings) -> Estimate:
+    """A and k by the chosen method, the passive fit and the original notebook's numbers."""
+    return estimate_intensity(
+        accounts.exposure,
+        accounts.selection,
+        drawn_by_rows=log.fill_source == "poisson",
+        poisson_dt_ms=settings.POISSON_DT_MS,
+        runs=log.runs,
+        min_exposure_s=settings.MIN_EXPOSURE_S,
+        method=settings.FIT_METHOD,
+    )
+
+
+def judge(log: BacktestLog, accounts: Accounts, result: Estimate, settings: Settings) -> Verdict:
+    """Whether the numbers may be used, with every reason and note."""
+    return Verdict.of(rules.findings(log, accounts.tick, accounts.reconciliation, result, settings))
+
+
+def conclude(
+    settings: Settings,
+    log: BacktestLog,
+    accounts: Accounts,
+    intensity: EmpiricalIntensity,
+    result: Estimate,
+    verdict: Verdict,
+) -> Calibration:
+    """Bind the steps' results; parameters only if the verdict lets them out."""
+    params = None
+    if verdict.status != "refused":
+        params = make_params(settings, log, accounts.tick.value, result, verdict)
+    return Calibration(settings, log, accounts, intensity, result, verdict, params)
+
+
+def calibrate(
+    orders: pd.DataFrame | Iterable[pd.DataFrame],
+    fills: pd.DataFrame | Iterable[pd.DataFrame],
+    state: pd.DataFrame | Iterable[pd.DataFrame],
+    *,
+    tick_size: float | None = None,
+    symbol: str = "",
+    **settings: Any,
+) -> Calibration:
+    """Calibrate from tables in memory, without a notebook.
+
+    Parameters
+    ----------
+    orders, fills, state : the three logs as the backtester writes them; several runs to be
+        pooled as three lists of the same length.
+    tick_size : unit of the distance, quote currency; None infers it from the price grid.
+    symbol : shown in the result.
+    settings : any other setting by its name, for example ``MAX_DELTA_TICKS=20``.
+
+    Raises SettingsError and InputError. A log that has no valid estimate does not raise: its
+    verdict is ``refused`` and says why.
+
+    >>> mm.calibrate(orders, fills, state, tick_size=0.1).params.A  # doctest: +SKIP
+    """
+    chosen = Settings.build({"SYMBOL": symbol, "TICK_SIZE": tick_size, **settings})
+    tables = [[t] if isinstance(t, pd.DataFrame) else list(t) for t in (orders, fills, state)]
+    log = log_from_frames(zip(*tables, strict=True), symbol)
+    return run_steps(log, chosen)
+
+
+def run_steps(log: BacktestLog, settings: Settings) -> Calibration:
+    """All steps after loading, in order."""
+    accounts = account(log, settings)
+    intensity = measure_intensity(accounts)
+    result = estimate(log, accounts, settings)
+    verdict = judge(log, accounts, result, settings)
+    return conclude(settings, log, accounts, intensity, result, verdict)

@@ -1,0 +1,83 @@
+"""What the template calls: settings from its parameters, the headline on top, the outcome."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mm.calibration import Calibration
+from mm.config import CONFIG_NAME, Config, below_root, read_config
+from mm.record import MIME, Outcome, outcome_of, write_outcome
+from mm.settings import Settings
+
+#: Names in the parameters cell that are no settings: where ``mm`` is, which file to read.
+PLACES = ("REPO_ROOT", "CONFIG")
+
+
+def settings(namespace: Mapping[str, Any]) -> Settings:
+    """The notebook's settings: its parameters, and what the folder's calibration.yaml says of
+    those that stand at their default.
+
+    The driver resolves everything itself and sets CONFIG to "", so that an executed copy holds
+    all it needs.
+
+    Raises SettingsError, also for a name in capitals that is no setting: papermill only warns
+    of a mistyped ``-p``, and a number that silently did not arrive is worse than an error.
+    """
+    values = {n: v for n, v in namespace.items() if n.isupper() and n[0] != "_"}
+    places = {name: values.pop(name, "") for name in PLACES}
+    given = Settings.build(values, "notebook parameters")
+    config = _config(str(places["CONFIG"]), given)
+    changed = given.changed()
+    filed = {n: v for n, v in config.of(given.SYMBOL).items() if n not in changed}
+    return Settings.build({**given.model_dump(), **filed}, config.source) if filed else given
+
+
+def _config(name: str, given: Settings) -> Config:
+    if not name:
+        return Config()
+    path = below_root(given.BACKTEST_DIR) / name
+    return read_config(path) if path.is_file() or name != CONFIG_NAME else Config()
+
+
+class Headline:
+    """A place at the top of the notebook that the last cells fill in."""
+
+    def __init__(self, chosen: Settings) -> None:
+        from IPython import display
+
+        waiting = f"<p>Calibrating {html.escape(chosen.SYMBOL)} …</p>"
+        self._handle = display.display(display.HTML(waiting), display_id=True)
+
+    def show(self, result: Calibration) -> None:
+        """Put the verdict and the headline numbers there."""
+        self._handle.update(result)
+
+
+@dataclass(frozen=True, repr=False)
+class Emission:
+    """The outcome as the executed notebook carries it: the driver takes its files from here."""
+
+    outcome: Outcome
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": self.text, MIME: json.loads(self.outcome.model_dump_json())}
+
+
+def emit(result: Calibration) -> Emission:
+    """Print what a backtester's environment takes; write the files if RESULT_DIR is set."""
+    print(result.params.for_backtester if result.params else "No parameters.")
+    outcome = outcome_of(result)
+    text = result.verdict.line
+    if result.settings.RESULT_DIR:
+        folder = below_root(result.settings.RESULT_DIR)
+        written = write_outcome(outcome, result.log.symbol, folder)
+        text += f"\nwritten to {folder}: {', '.join(path.name for path in written)}"
+    return Emission(outcome, text)

@@ -1,0 +1,164 @@
+"""What a run will do: which symbols, with which settings. Every usage error is found here,
+before anything is touched."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mm.config import (
+    REPO_ROOT,
+    Resolved,
+    find_config,
+    from_environment,
+    parse_yaml,
+    read_config,
+    read_yaml,
+    resolve,
+)
+from mm.discover import find_symbols
+from mm.errors import SettingsError
+from mm.settings import Settings, check_names
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line as given."""
+
+    data_dir: Path | None = None
+    out_dir: Path | None = None
+    symbols: str | None = None
+    config: Path | None = None
+    jobs: int | None = None
+    parameters: Sequence[tuple[str, str]] = ()
+    raw: Sequence[tuple[str, str]] = ()
+    files: Sequence[Path] = ()
+    yamls: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One symbol to calibrate."""
+
+    symbol: str
+    resolved: Resolved
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All symbols to calibrate, and where results go."""
+
+    data_dir: Path
+    out_dir: Path
+    jobs: Sequence[Job]
+    workers: int
+
+
+def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
+    """Resolve a request.
+
+    Raises SettingsError for unknown names, values that make no sense, and symbols that are not
+    there; InputError for a data folder that is not there.
+    """
+    environment: dict[str, Any] = dict(from_environment(os.environ if environ is None else environ))
+    command_line = _command_line(request)
+    for driven, option in (("RESULT_DIR", "--out-dir"),):
+        if driven in command_line or driven in environment:
+            raise SettingsError(f"{driven} is set by this command; use {option}")
+    data_dir = _data_dir(request, environment, command_line)
+    config = read_config(request.config) if request.config else find_config(data_dir)
+    Settings.build(environment, "environment")
+    Settings.build(command_line, "command line")
+    symbols = _symbols(request, environment, command_line, data_dir)
+    driven_values = {"BACKTEST_DIR": _portable(data_dir), "RESULT_DIR": ""}
+    jobs = [
+        Job(symbol, resolve(symbol, config, environment, command_line, driven_values))
+        for symbol in symbols
+    ]
+    out_dir = (request.out_dir or REPO_ROOT / "out").absolute()
+    workers = request.jobs or min(len(jobs), max(1, os.cpu_count() or 1))
+    return Plan(data_dir, out_dir, jobs, workers)
+
+
+def data_folder(request: Request, environ: Mapping[str, str]) -> Path:
+    """The data folder of a request: option, parameter, environment, then ``data``."""
+    return _data_dir(request, dict(from_environment(environ)), _command_line(request))
+
+
+def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]) -> Path:
+    if request.data_dir is not None:
+        return request.data_dir.absolute()
+    named = given.get("BACKTEST_DIR") or environment.get("BACKTEST_DIR")
+    return Path(str(named)).expanduser().absolute() if named else REPO_ROOT / "data"
+
+
+def _portable(folder: Path) -> str:
+    """A folder as an executed notebook should name it: below the repo root where it is."""
+    resolved = folder.resolve()
+    if resolved.is_relative_to(REPO_ROOT):
+        return resolved.relative_to(REPO_ROOT).as_posix()
+    return str(resolved)
+
+
+def _command_line(request: Request) -> dict[str, Any]:
+    """Parameters in papermill's order: files, then YAML text, then -p, then -r."""
+    values: dict[str, Any] = {}
+    for path in request.files:
+        values.update(read_yaml(path))
+    for text in request.yamls:
+        values.update(parse_yaml(text, "-y"))
+    for name, text in request.parameters:
+        values[name] = _typed(name, text)
+    values.update(request.raw)
+    check_names(values, "command line")
+    return values
+
+
+def _typed(name: str, text: str) -> Any:
+    """A -p value as papermill reads it; a setting that is text stays text (0700 is no number)."""
+    field = Settings.model_fields.get(name)
+    if field is not None and field.annotation is str:
+        return text
+    named = {"True": True, "False": False, "None": None}
+    if text in named:
+        return named[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _symbols(
+    request: Request,
+    environment: Mapping[str, Any],
+    command_line: Mapping[str, Any],
+    data_dir: Path,
+) -> list[str]:
+    """The symbols to run: --symbols or SYMBOL, or all there are."""
+    there = list(find_symbols(data_dir))
+    by_option, by_parameter = request.symbols, command_line.get("SYMBOL")
+    if by_option is not None and by_parameter is not None:
+        raise SettingsError("--symbols and the parameter SYMBOL say the same thing; give one")
+    asked = by_option if by_option is not None else by_parameter or environment.get("SYMBOL")
+    if not there:
+        raise SettingsError(
+            f"no orders_<SYMBOL>, fills_<SYMBOL> or state_<SYMBOL> files in {data_dir}; "
+            "give the folder of the backtest with --data-dir"
+        )
+    if asked is None:
+        return there
+    wanted = list(dict.fromkeys(name.strip() for name in str(asked).split(",") if name.strip()))
+    if not wanted:
+        raise SettingsError(f"no symbol named (there: {', '.join(there[:20])})")
+    for name in wanted:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1, 0.5)
+            hint = f"did you mean {near[0]}?" if near else f"there: {', '.join(there[:20])}"
+            raise SettingsError(f"symbol {name!r} has no files in {data_dir}; {hint}")
+    return wanted

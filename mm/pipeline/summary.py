@@ -1,0 +1,84 @@
+"""The books of a run: run.json and summary.csv over all symbols."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mm.record import Record, write_text
+
+RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
+_COLUMNS = (
+    "symbol", "status", "A", "A_low", "A_high", "k", "k_low", "k_high", "n_fills", "exposure_s",
+    "passive_A", "passive_k", "original_A", "original_k", "tick_size", "dt_ms", "fill_source",
+    "reason", "finished_utc",
+)  # fmt: skip
+
+
+def write_books(out_dir: Path, records: Mapping[str, Record]) -> None:
+    """Write run.json and summary.csv: this run's symbols, and older ones that it did not touch,
+    which keep their own date."""
+    together = dict(sorted({**read_books(out_dir), **records}.items()))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {
+        "written_utc": now,
+        "this_run": sorted(records),
+        "symbols": {s: r.model_dump(mode="json") for s, r in together.items()},
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(out_dir / RUN_JSON, text)
+    write_text(out_dir / SUMMARY_CSV, summary_csv(together))
+
+
+def read_books(out_dir: Path) -> dict[str, Record]:
+    """The records of the last run.json; none if it is missing or of another make."""
+    try:
+        content = json.loads((out_dir / RUN_JSON).read_text(encoding="utf-8"))
+        return {s: Record.model_validate(r) for s, r in content["symbols"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        return {}
+
+
+def summary_csv(records: Mapping[str, Record]) -> str:
+    """One line a symbol."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for symbol, r in records.items():
+        low_high = [*r.ci95.A, *r.ci95.k] if r.ci95 else [None] * 4
+        writer.writerow(
+            safe_cell(value)
+            for value in (
+                symbol,
+                r.status,
+                r.A,
+                *low_high[:2],
+                r.k,
+                *low_high[2:],
+                r.n_fills,
+                r.exposure_s,
+                r.passive and r.passive.A,
+                r.passive and r.passive.k,
+                r.original and r.original.A,
+                r.original and r.original.k,
+                r.tick_size,
+                r.dt_ms,
+                r.fill_source,
+                r.reason,
+                r.finished_utc,
+            )
+        )
+    return buffer.getvalue()
+
+
+def safe_cell(value: object) -> object:
+    """A cell that no spreadsheet runs as a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

@@ -1,0 +1,136 @@
+"""What a calibration leaves behind: its line in run.json and its files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mm.calibration import Calibration
+from mm.params import (
+    Intervals,
+    OriginalNumbers,
+    Params,
+    PassiveFit,
+    finite,
+    intervals,
+    passive_fit,
+)
+
+#: Under this name an executed notebook carries its outcome.
+MIME = "application/vnd.mm.calibration+json"
+Status = Literal["ok", "warn", "refused", "failed"]
+
+
+class Record(BaseModel):
+    """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
+    ``error`` only for failed ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Status
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    A: float | None = None
+    k: float | None = None
+    ci95: Intervals | None = None
+    passive: PassiveFit | None = None
+    original: OriginalNumbers | None = None
+    original_error: str | None = None
+    n_fills: int | None = None
+    exposure_s: float | None = None
+    lambda_upper: float | None = None
+    tick_size: float | None = None
+    dt_ms: int | None = None
+    fill_source: str | None = None
+    error: str | None = None
+    inputs_sha256: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    settings_from: dict[str, str] = {}
+    seconds: float | None = None
+    finished_utc: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The first reason or the error, empty for ok."""
+        return self.error or (self.reasons[0] if self.reasons else "")
+
+
+class Outcome(BaseModel):
+    """A calibration that ran to its end: its presence is the marker that it did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    record: Record
+    params: Params | None
+    points_csv: str
+
+
+def outcome_of(result: Calibration) -> Outcome:
+    """Record, parameters and points of a calibration, whatever its verdict."""
+    return Outcome(record=_record(result), params=result.params, points_csv=result.points_csv())
+
+
+def _record(result: Calibration) -> Record:
+    estimate, fit = result.estimate, result.estimate.fit
+    original = estimate.original
+    return Record(
+        status=result.verdict.status,
+        reasons=tuple(str(f) for f in result.verdict.reasons),
+        notes=tuple(str(f) for f in result.verdict.notes),
+        A=None if fit is None else finite(fit.A),
+        k=None if fit is None else finite(fit.k),
+        ci95=None if fit is None else intervals(fit),
+        passive=passive_fit(estimate.passive),
+        original=None if original is None else OriginalNumbers(A=original.A, k=original.k),
+        original_error=estimate.original_error,
+        n_fills=estimate.n_events,
+        exposure_s=estimate.exposure_s,
+        lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
+        tick_size=result.accounts.tick.value,
+        dt_ms=estimate.dt_ms,
+        fill_source=result.log.fill_source,
+        inputs_sha256=result.log.inputs_sha256,
+        settings=result.settings.model_dump(mode="json"),
+    )
+
+
+def params_name(symbol: str) -> str:
+    """File name of a symbol's parameters."""
+    return f"params_{symbol}.json"
+
+
+def points_name(symbol: str) -> str:
+    """File name of a symbol's empirical intensities."""
+    return f"points_{symbol}.csv"
+
+
+def write_outcome(outcome: Outcome, symbol: str, folder: Path) -> list[Path]:
+    """Write points and, last, parameters; each file is whole or absent.
+
+    A refused calibration takes away older parameters: a consumer must not go on with numbers
+    that no longer hold.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    params = folder / params_name(symbol)
+    written = [write_text(folder / points_name(symbol), outcome.points_csv)]
+    if outcome.params is None:
+        params.unlink(missing_ok=True)
+        return written
+    return [*written, write_text(params, outcome.params.to_json())]
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all: beside it, synced, then renamed."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path

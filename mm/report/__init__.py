@@ -1,0 +1,1 @@
+"""What people read: the HTML report of one symbol, made from its executed notebook."""

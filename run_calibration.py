@@ -1,0 +1,12 @@
+#!/usr/bin/env python3
+"""Calibrate every symbol of a backtest folder: see --help and README.md."""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  an older Python must get one clear line
+    sys.exit("run_calibration.py: needs Python 3.11 or newer; this is " + sys.version.split()[0])
+
+from mm.pipeline.cli import main
+
+if __name__ == "__main__":
+    main()
