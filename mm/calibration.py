@@ -12,22 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mm import judge as rules
+from mm.clocks import ClockCheck, check_clocks
 from mm.config import below_root
+from mm.diagnose import Diagnostics
+from mm.diagnose import diagnose as hold_against_log
 from mm.distance import Selection
 from mm.errors import InputError, SettingsError
 from mm.estimate import Estimate, estimate_intensity
 from mm.exposure import Exposure, measure_exposure
 from mm.intensity import EmpiricalIntensity, empirical_intensity
+from mm.judge import findings
 from mm.load import BacktestLog, load_log, log_from_frames
-from mm.params import Params, make_params
+from mm.params import Params, make_params, read_fill_model
 from mm.reconcile import Reconciliation
 from mm.settings import Settings
+from mm.show import summary
 from mm.tick import TickSize, choose_tick
 from mm.verdict import Verdict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Accounts:
     """The exposure accounting with the unit and the range of distances it is used at."""
 
@@ -35,17 +39,22 @@ class Accounts:
     selection: Selection
     tick: TickSize
     reconciliation: Reconciliation
+    clocks: ClockCheck
 
     def records(self) -> pd.DataFrame:
         """One row an accepted order, see ``Exposure.records``."""
         return self.exposure.records()
+
+    def __repr__(self) -> str:
+        rec = self.reconciliation
+        return f"<Accounts: {rec.fill_rows['event']} events in {rec.exposure_s:,.1f} s of exposure>"
 
     def _repr_html_(self) -> str:
         unit = f"<p>δ in ticks of {self.tick.value:g}. {self.tick.remark}</p>"
         return unit + self.reconciliation._repr_html_()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration:
     """Everything one symbol's calibration found; ``params`` is None where it is refused."""
 
@@ -54,8 +63,12 @@ class Calibration:
     accounts: Accounts
     intensity: EmpiricalIntensity
     estimate: Estimate
+    diagnostics: Diagnostics | None
     verdict: Verdict
     params: Params | None
+
+    def __repr__(self) -> str:
+        return f"<Calibration {self.log.symbol}: {self.verdict.line}>"
 
     def points_csv(self) -> str:
         """The empirical intensities as CSV text, with the fitted one beside them."""
@@ -64,7 +77,7 @@ class Calibration:
         return points.assign(lambda_fit=fitted).to_csv(index=False, lineterminator="\n")
 
     def _repr_html_(self) -> str:
-        return self.verdict._repr_html_() + self.estimate._repr_html_()
+        return summary(self).html
 
 
 def load(settings: Settings) -> BacktestLog:
@@ -96,7 +109,8 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
         block_s=settings.BLOCK_S,
     )
     selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
-    return Accounts(exposure, selection, tick, exposure.reconciliation(selection))
+    clocks = check_clocks(log.runs, exposure, settings.MAX_STATE_GAP_MS)
+    return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
 
 
 def measure_intensity(accounts: Accounts) -> EmpiricalIntensity:
@@ -117,9 +131,44 @@ def estimate(log: BacktestLog, accounts: Accounts, settings: Settings) -> Estima
     )
 
 
-def judge(log: BacktestLog, accounts: Accounts, result: Estimate, settings: Settings) -> Verdict:
+def diagnose(
+    log: BacktestLog,
+    accounts: Accounts,
+    intensity: EmpiricalIntensity,
+    result: Estimate,
+    settings: Settings,
+) -> Diagnostics | None:
+    """Hold the estimate against the log: level, shape, time and the rest; None without one.
+
+    Raises InputError for an OLD_PARAMS_FILE that can't be read.
+    """
+    old, train = settings.OLD_PARAMS_FILE, settings.SCHEDULE_TRAIN_MIN
+    return hold_against_log(
+        log.runs,
+        accounts.exposure,
+        intensity,
+        result,
+        drawn_by_rows=log.fill_source == "poisson",
+        min_exposure_s=settings.MIN_EXPOSURE_S,
+        block_s=settings.BLOCK_S,
+        min_fills=settings.MIN_FILLS,
+        schedule_min=(train, settings.SCHEDULE_STEP_MIN or train) if train else None,
+        old=read_fill_model(below_root(old), accounts.tick.value) if old else None,
+    )
+
+
+def judge(
+    log: BacktestLog,
+    accounts: Accounts,
+    result: Estimate,
+    diagnostics: Diagnostics | None,
+    settings: Settings,
+) -> Verdict:
     """Whether the numbers may be used, with every reason and note."""
-    return Verdict.of(rules.findings(log, accounts.tick, accounts.reconciliation, result, settings))
+    warnings = accounts.reconciliation.warnings
+    return Verdict.of(
+        findings(log, accounts.tick, accounts.clocks, warnings, result, diagnostics, settings)
+    )
 
 
 def conclude(
@@ -128,13 +177,14 @@ def conclude(
     accounts: Accounts,
     intensity: EmpiricalIntensity,
     result: Estimate,
+    diagnostics: Diagnostics | None,
     verdict: Verdict,
 ) -> Calibration:
     """Bind the steps' results; parameters only if the verdict lets them out."""
     params = None
     if verdict.status != "refused":
-        params = make_params(settings, log, accounts.tick.value, result, verdict)
-    return Calibration(settings, log, accounts, intensity, result, verdict, params)
+        params = make_params(settings, log, accounts.tick.value, result, diagnostics, verdict)
+    return Calibration(settings, log, accounts, intensity, result, diagnostics, verdict, params)
 
 
 def calibrate(
@@ -172,5 +222,6 @@ def run_steps(log: BacktestLog, settings: Settings) -> Calibration:
     accounts = account(log, settings)
     intensity = measure_intensity(accounts)
     result = estimate(log, accounts, settings)
-    verdict = judge(log, accounts, result, settings)
-    return conclude(settings, log, accounts, intensity, result, verdict)
+    diagnostics = diagnose(log, accounts, intensity, result, settings)
+    verdict = judge(log, accounts, result, diagnostics, settings)
+    return conclude(settings, log, accounts, intensity, result, diagnostics, verdict)

@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Sides = npt.NDArray[np.int8]
+from mm.arrays import Floats, Ints, Mask, Sides
+
 Convention = Literal["absolute", "signed"]
 
 #: Distances are rounded to this many parts of a tick: 4.999999… is 5.
@@ -39,7 +37,7 @@ class Selection:
         """Distances by this convention from signed ones, ticks."""
         return np.abs(signed) if self.convention == "absolute" else signed
 
-    def contains(self, signed: Floats) -> npt.NDArray[np.bool_]:
+    def contains(self, signed: Floats) -> Mask:
         """Which signed distances are in range; unknown ones (NaN) are not."""
         value = self.measure(signed)
         return np.asarray((value >= self.min_ticks) & (value <= self.max_ticks), dtype=np.bool_)

@@ -17,7 +17,7 @@ from mm.run import Run
 from mm.trials import rows_at_risk, trial_cells
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
     """What the log says, without a judgement of it.
 
@@ -45,6 +45,11 @@ class Estimate:
     def upper_limit(self) -> float:
         """Where nothing was filled: lambda is at most this, one-sided 95 %, 1/s."""
         return upper_limit(self.exposure_s)
+
+    def __repr__(self) -> str:
+        if self.fit is None:
+            return f"<Estimate: none, {self.refusal}>"
+        return f"<Estimate: A = {self.fit.A:.4g} /s, k = {self.fit.k:.4g} /tick>"
 
     def _repr_html_(self) -> str:
         parts = []

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.distance import Floats, Ints, Selection, Sides, signed_ticks
+from mm.arrays import Floats, Ints, Sides
+from mm.distance import Selection, signed_ticks
 from mm.intervals import END_NAMES, EVENT, FATES, RestingIntervals, resting_intervals
 from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, mid_path
 from mm.reconcile import Reconciliation

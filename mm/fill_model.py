@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.distance import Floats, Ints, buckets
+from mm.arrays import Floats, Ints, sums_by
+from mm.distance import buckets
 from mm.exposure import Exposure
 from mm.trials import RowsAtRisk
 
@@ -68,6 +69,22 @@ class RoundTrip:
         )
 
 
+def seeded_draws(
+    exposure: Exposure, rows: RowsAtRisk, model: PoissonFillModel, seeds: int = 20
+) -> Floats:
+    """Totals of simulated fills, one a seed: every row drawn once with the emitted dt_ms.
+
+    Orders stay at risk up to their observed fill, as in :func:`round_trip`, so that the mean of
+    the totals is its prediction. Shape (seeds,).
+    """
+    p = model.probability(rows.delta * (exposure.tick_size / model.tick_size))
+    totals = [
+        int(np.count_nonzero(np.random.default_rng(seed).random(len(p)) < p))
+        for seed in range(seeds)
+    ]
+    return np.array(totals, dtype=np.float64)
+
+
 def round_trip(exposure: Exposure, rows: RowsAtRisk, model: PoissonFillModel) -> RoundTrip:
     """Predicted against observed first fills, by distance and in total.
 
@@ -86,6 +103,6 @@ def round_trip(exposure: Exposure, rows: RowsAtRisk, model: PoissonFillModel) ->
     of_row, of_event = buckets(np.abs(rows.delta)), buckets(seen)
     labels = np.unique(np.concatenate([of_row, of_event]))
     at = np.searchsorted(labels, of_row)
-    predicted = np.bincount(at, weights=p, minlength=len(labels)).astype(np.float64)
+    predicted = sums_by(at, p, len(labels))
     observed = np.bincount(np.searchsorted(labels, of_event), minlength=len(labels))
     return RoundTrip(model, labels, predicted, observed, float((p * (1.0 - p)).sum()))

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from mm.distance import Floats, Ints
+from mm.arrays import Floats, Ints
 from mm.errors import EstimateError
 from mm.exposure import Cells
 from mm.trials import TrialCells
@@ -72,6 +72,10 @@ class Fit:
     def intensity(self, delta: float) -> float:
         """lambda at a distance in ticks, 1/s."""
         return self.A * math.exp(-self.k * delta)
+
+    def rates(self, delta: Floats) -> Floats:
+        """lambda at distances in ticks, shape (n,), 1/s."""
+        return np.asarray(self.A * np.exp(np.minimum(-self.k * delta, 700.0)), dtype=np.float64)
 
     def se_log_intensity(self, delta: float) -> float:
         """Standard error of log lambda(delta): a - k delta has variance Vaa - 2 d Vak + d^2 Vkk."""

@@ -8,15 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
-from mm.distance import Floats, Ints, Selection, buckets
+from mm.arrays import Floats, Ints, sums_by
+from mm.distance import Selection, buckets
 from mm.exposure import Exposure
 
+#: Buckets with less than this share of the exposure and no event are not listed.
+_WORTH_SHOWING = 0.002
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class EmpiricalIntensity:
     """One entry a bucket [b, b + 1) of distances with exposure or events. Arrays of shape (n,).
 
@@ -67,6 +70,11 @@ class EmpiricalIntensity:
             }
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"<EmpiricalIntensity: {int(self.events.sum())} events in {len(self.bucket)} buckets>"
+        )
+
     def _repr_html_(self) -> str:
         names = [
             "δ bucket",
@@ -80,8 +88,14 @@ class EmpiricalIntensity:
             "to",
             "qty/s",
         ]
-        shown = self.points.set_axis(names, axis=1)
-        return shown.to_html(index=False, border=0, na_rep="–", float_format="{:.4g}".format)
+        worth = (self.events > 0) | (self.exposure_s >= _WORTH_SHOWING * self.exposure_s.sum())
+        shown = self.points[worth].set_axis(names, axis=1)
+        table = shown.to_html(index=False, border=0, na_rep="–", float_format="{:.4g}".format)
+        rest = int((~worth).sum())
+        if not rest:
+            return str(table)
+        share = float(self.exposure_s[~worth].sum() / self.exposure_s.sum())
+        return f"{table}<p>{rest} more buckets hold {share:.1%} of the exposure and no fill.</p>"
 
 
 def empirical_intensity(exposure: Exposure, selection: Selection) -> EmpiricalIntensity:
@@ -89,14 +103,14 @@ def empirical_intensity(exposure: Exposure, selection: Selection) -> EmpiricalIn
     cells = exposure.cells(selection)
     bucket = buckets(cells.delta)
     labels, of = np.unique(bucket, return_inverse=True)
-    seconds = _sum(of, cells.exposure_s, len(labels))
-    mean = _sum(of, cells.exposure_s * cells.delta, len(labels))
+    seconds = sums_by(of, cells.exposure_s, len(labels))
+    mean = sums_by(of, cells.exposure_s * cells.delta, len(labels))
     return EmpiricalIntensity(
         bucket=labels,
         delta=np.where(seconds > 0, _ratio(mean, seconds), labels + 0.5),
         exposure_s=seconds,
-        events=_sum(of, cells.events.astype(np.float64), len(labels)).astype(np.int64),
-        qty=_sum(of, cells.qty, len(labels)),
+        events=sums_by(of, cells.events, len(labels)).astype(np.int64),
+        qty=sums_by(of, cells.qty, len(labels)),
         n_orders=_orders_by_bucket(exposure, labels, selection),
     )
 
@@ -116,15 +130,14 @@ def _orders_by_bucket(exposure: Exposure, labels: Ints, selection: Selection) ->
     s = exposure.segments
     seg = selection.contains(s.delta)
     delta = selection.measure(s.delta[seg])
-    seen = np.unique(np.column_stack([s.run[seg], s.order[seg], buckets(delta)]), axis=0)
-    found, counts = np.unique(seen[:, 2], return_counts=True)
+    # One number an (order, bucket) pair: sorting rows of three columns takes ten times as long.
+    bucket = np.searchsorted(labels, buckets(delta))
+    width = int(s.order.max(initial=0)) + 1
+    pairs = np.unique((s.run[seg] * width + s.order[seg]) * len(labels) + bucket)
+    found, counts = np.unique(pairs % len(labels), return_counts=True)
     out = np.zeros(len(labels), dtype=np.int64)
-    out[np.searchsorted(labels, found)] = counts
+    out[found] = counts
     return out
-
-
-def _sum(of: npt.NDArray[np.intp], values: Floats, n: int) -> Floats:
-    return np.bincount(of, weights=values, minlength=n).astype(np.float64)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

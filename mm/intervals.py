@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.distance import Floats, Ints
+from mm.arrays import Floats, Ints
 from mm.errors import InputError
 
 #: What ended an order, and what became of a filled one; ``OPEN`` is the end of the run.
@@ -134,8 +134,7 @@ def _placements(orders: pd.DataFrame) -> tuple[pd.DataFrame, int, tuple[str, ...
     repeated = placed["order_id"].duplicated()
     warnings: tuple[str, ...] = ()
     if repeated.any():
-        facts = [c for c in placed.columns if c not in ("status", "qty")]
-        differing = placed.drop_duplicates(facts)["order_id"]
+        differing = placed.drop_duplicates()["order_id"]
         clash = differing[differing.duplicated()]
         if len(clash):
             raise InputError(

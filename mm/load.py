@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from mm import read
+from mm.clocks import appended_pieces
 from mm.discover import KINDS, Kind, RunFiles, find_symbols
 from mm.errors import InputError
 from mm.run import Run
@@ -47,10 +48,11 @@ class RunLog(Run):
     name: str
     set_aside: tuple[SetAside, ...] = ()
     warnings: tuple[str, ...] = ()
+    appended: tuple[str, ...] = ()
     inputs_sha256: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BacktestLog:
     """All runs of one symbol."""
 
@@ -84,6 +86,10 @@ class BacktestLog:
     def window_ms(self) -> tuple[int, int]:
         """First state row and last row of any file over all runs, ms since the epoch."""
         return min(r.start_ms for r in self.runs), max(r.end_ms for r in self.runs)
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{sum(len(getattr(r, k)) for r in self.runs):,} {k}" for k in KINDS)
+        return f"<{type(self).__name__} {self.symbol}: {len(self.runs)} run(s), {rows}>"
 
     def _repr_html_(self) -> str:
         head = "<tr><th>run</th><th>from (UTC)</th><th>to</th><th>duration</th>" + "".join(
@@ -168,11 +174,23 @@ def run_log(
             where=labels["orders"],
             remedy="nothing was quoted, so there is nothing to calibrate",
         )
+    appended = _appended(checked, labels)
     state, warnings = _in_time_order(state, labels["state"])
     end_ms = max(int(table["recv_ms"].max()) for table in (orders, fills, state) if len(table))
     aside = tuple(SetAside(labels[kind], *bad) for kind in KINDS for bad in checked[kind].bad)
     warnings += tuple(w for kind in KINDS for w in checked[kind].warnings)
-    return RunLog(orders, fills, state, end_ms, name, aside, warnings, dict(hashes or {}))
+    return RunLog(orders, fills, state, end_ms, name, aside, warnings, appended, dict(hashes or {}))
+
+
+def _appended(checked: Mapping[Kind, read.Checked], labels: Mapping[Kind, str]) -> tuple[str, ...]:
+    """Files that hold several runs, one behind the other."""
+    pieces = {
+        kind: appended_pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64))
+        for kind in KINDS
+    }
+    return tuple(
+        f"{labels[kind]}: time starts again {n - 1} times" for kind, n in pieces.items() if n > 1
+    )
 
 
 def _in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

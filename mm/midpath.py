@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mm.distance import Floats, Ints
+from mm.arrays import Floats, Ints
 
 #: State of a stretch of the mid path.
 KNOWN, BEFORE_FIRST, OUTAGE = 0, 1, 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +12,12 @@ from pydantic import BaseModel, ConfigDict
 from mm.calibration import Calibration
 from mm.params import (
     Intervals,
-    OriginalNumbers,
     Params,
     PassiveFit,
+    PlainNumbers,
     finite,
     intervals,
+    original_numbers,
     passive_fit,
 )
 
@@ -37,7 +39,7 @@ class Record(BaseModel):
     k: float | None = None
     ci95: Intervals | None = None
     passive: PassiveFit | None = None
-    original: OriginalNumbers | None = None
+    original: PlainNumbers | None = None
     original_error: str | None = None
     n_fills: int | None = None
     exposure_s: float | None = None
@@ -54,8 +56,8 @@ class Record(BaseModel):
 
     @property
     def reason(self) -> str:
-        """The first reason or the error, empty for ok."""
-        return self.error or (self.reasons[0] if self.reasons else "")
+        """What the first reason or the error says, without its cause; empty for ok."""
+        return self.error or (self.reasons[0].split(". ")[0] if self.reasons else "")
 
 
 class Outcome(BaseModel):
@@ -66,16 +68,28 @@ class Outcome(BaseModel):
     record: Record
     params: Params | None
     points_csv: str
+    schedule: dict[str, Any] | None = None
 
 
 def outcome_of(result: Calibration) -> Outcome:
     """Record, parameters and points of a calibration, whatever its verdict."""
-    return Outcome(record=_record(result), params=result.params, points_csv=result.points_csv())
+    return Outcome(
+        record=_record(result),
+        params=result.params,
+        points_csv=result.points_csv(),
+        schedule=_schedule(result),
+    )
+
+
+def _schedule(result: Calibration) -> dict[str, Any] | None:
+    found = result.diagnostics
+    if result.params is None or found is None or found.schedule is None:
+        return None
+    return found.schedule.to_dict(result.estimate.dt_ms, result.accounts.tick.value)
 
 
 def _record(result: Calibration) -> Record:
     estimate, fit = result.estimate, result.estimate.fit
-    original = estimate.original
     return Record(
         status=result.verdict.status,
         reasons=tuple(str(f) for f in result.verdict.reasons),
@@ -84,7 +98,7 @@ def _record(result: Calibration) -> Record:
         k=None if fit is None else finite(fit.k),
         ci95=None if fit is None else intervals(fit),
         passive=passive_fit(estimate.passive),
-        original=None if original is None else OriginalNumbers(A=original.A, k=original.k),
+        original=original_numbers(estimate),
         original_error=estimate.original_error,
         n_fills=estimate.n_events,
         exposure_s=estimate.exposure_s,
@@ -107,19 +121,30 @@ def points_name(symbol: str) -> str:
     return f"points_{symbol}.csv"
 
 
+def schedule_name(symbol: str) -> str:
+    """File name of a symbol's parameters over time."""
+    return f"schedule_{symbol}.json"
+
+
 def write_outcome(outcome: Outcome, symbol: str, folder: Path) -> list[Path]:
-    """Write points and, last, parameters; each file is whole or absent.
+    """Write points, the schedule and, last, parameters; each file is whole or absent.
 
     A refused calibration takes away older parameters: a consumer must not go on with numbers
     that no longer hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    params = folder / params_name(symbol)
+    params, schedule = folder / params_name(symbol), folder / schedule_name(symbol)
     written = [write_text(folder / points_name(symbol), outcome.points_csv)]
+    if outcome.schedule is None:
+        schedule.unlink(missing_ok=True)
+    else:
+        text = json.dumps(outcome.schedule, indent=2, allow_nan=False) + "\n"
+        written.append(write_text(schedule, text))
     if outcome.params is None:
         params.unlink(missing_ok=True)
-        return written
-    return [*written, write_text(params, outcome.params.to_json())]
+    else:
+        written.append(write_text(params, outcome.params.to_json()))
+    return written
 
 
 def write_text(path: Path, text: str) -> Path:

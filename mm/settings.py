@@ -27,6 +27,7 @@ def _f(default: Any, unit: str, meaning: str, **bounds: Any) -> Any:
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -63,8 +64,37 @@ class Settings(BaseModel):
     )
     BLOCK_S: Positive = _f(60.0, "s", "length of the time blocks behind the reported interval")
     MIN_FILLS: Annotated[int, Field(ge=2)] = _f(10, "fills", "fewer events are refused")
-    MAX_SET_ASIDE_FRACTION: Annotated[float, Field(ge=0, le=1)] = _f(
-        0.01, "", "share of malformed rows in a file above which the result is refused"
+    MAX_SET_ASIDE_FRACTION: Fraction = _f(
+        0.01, "", "malformed share of a file's rows above which the result is refused"
+    )
+
+    OLD_PARAMS_FILE: str = _f("", "", "parameters in use today, judged beside the new ones")
+    SCHEDULE_TRAIN_MIN: Positive | None = _f(
+        None, "min", "window that a schedule's entry is fitted on; None makes none"
+    )
+    SCHEDULE_STEP_MIN: Positive | None = _f(
+        None, "min", "length of a schedule's entry; None takes SCHEDULE_TRAIN_MIN"
+    )
+    WARN_RATIO: Positive = _f(
+        0.25, "", "a ratio off by more than this matters: as much as fees move a maker's edge"
+    )
+    WARN_FILL_SHARE: Fraction = _f(
+        0.10, "", "share of the fills that must lie where a shape is off to be warned of"
+    )
+    WARN_P: Fraction = _f(
+        0.01, "", "what chance alone gives more rarely than this is taken as real, test by test"
+    )
+    WARN_FILL_FRACTION: Fraction = _f(
+        0.9, "", "filled share at the first fill below which inventory moves too fast"
+    )
+    WARN_PASSIVE_SHARE: Fraction = _f(
+        0.75, "", "share of fills on their own side of mid below which A mixes two things"
+    )
+    WARN_TAU: Positive = _f(
+        0.6, "", "spread of log lambda between blocks that a constant A can't stand for"
+    )
+    WARN_LAG1: Fraction = _f(
+        0.15, "", "correlation of neighbouring gaps between fills, 0 to 1, that bursts give"
     )
 
     @field_validator("*", mode="before")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from mm.distance import Floats
+from mm.arrays import Floats
 
 _MAX_DECIMALS = 10
 #: Fewer distinct prices than this say nothing reliable about their common grid.

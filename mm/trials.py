@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.distance import Floats, Ints, Selection, Sides, signed_ticks
+from mm.arrays import Floats, Ints, Sides
+from mm.distance import Selection, signed_ticks
 from mm.exposure import Exposure, joined
 from mm.intervals import EVENT, RestingIntervals
 from mm.midpath import MidPath
@@ -24,14 +25,15 @@ class RowsAtRisk:
     """(order, state row) pairs, order by order. Arrays of shape (n,).
 
     ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global time block.
-    ``delta``: signed distance in ticks at the row's own mid. ``event``: whether the order's
-    first fill is this row's.
+    ``time_ms``: of the row. ``delta``: signed distance in ticks at its own mid. ``event``:
+    whether the order's first fill is this row's.
     """
 
     run: Ints
     order: Ints
     side: Sides
     block: Ints
+    time_ms: Ints
     delta: Floats
     event: npt.NDArray[np.bool_]
 
@@ -71,6 +73,7 @@ def rows_at_risk(exposure: Exposure, *, to_fill_row: bool) -> RowsAtRisk:
                 order=order,
                 side=side,
                 block=path.block[stretch] + first_block,
+                time_ms=path.row_ms[row],
                 delta=signed_ticks(side, price, path.row_mid[row], exposure.tick_size),
                 event=last & (orders.fate[order] == EVENT) & to_fill_row,
             )

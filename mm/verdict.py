@@ -31,7 +31,7 @@ class Finding:
         return ". ".join(part for part in (self.what, self.cause, self.remedy) if part)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """``status`` with every finding, the gravest first."""
 
@@ -63,13 +63,22 @@ class Verdict:
         more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
         return f"{self.status}: {self.reasons[0].what}{more}" if self.reasons else self.status
 
+    def __repr__(self) -> str:
+        return f"<Verdict {self.line}>"
+
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{f.level}</td><td>{html.escape(f.what)}</td>"
-            f"<td>{html.escape(f.cause)}</td><td>{html.escape(f.remedy)}</td></tr>"
+            f"<tr><td>{f.level}</td>"
+            + "".join(
+                f'<td style="text-align:left">{html.escape(text)}</td>'
+                for text in (f.what, f.cause, f.remedy)
+            )
+            + "</tr>"
             for f in self.findings
         )
-        head = "<tr><th></th><th>what</th><th>cause</th><th>what to do</th></tr>"
+        names = ("", "what", "cause", "what to do")
+        head = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
+        head = f"<tr>{head}</tr>"
         table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>" if rows else ""
         return (
             f'<p style="border-left:6px solid {_COLOUR[self.status]};padding:.4em .8em">'

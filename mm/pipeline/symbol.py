@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -130,6 +131,9 @@ def read_outcome(notebook: Path) -> Outcome | None:
 
 def publish(stage: Path, target: Path) -> None:
     """Put a staged folder in the place of the old one."""
+    umask = os.umask(0)
+    os.umask(umask)
+    stage.chmod(0o777 & ~umask)  # staging was private; results are for everybody the user lets in
     old = stage.with_name(f"{stage.name}.old")
     if target.exists():
         target.rename(old)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from mm.distance import Floats
+from mm.arrays import Floats, Mask
 from mm.estimate import Estimate
 from mm.fit import Fit
 from mm.intensity import EmpiricalIntensity
@@ -21,8 +20,6 @@ from mm.plots.picture import (
     new_figure,
     style,
 )
-
-Mask = npt.NDArray[np.bool_]
 
 #: Buckets with less than this share of the exposure are not drawn unless they hold an event.
 _FAINT_SHARE = 0.001

@@ -1,0 +1,107 @@
+"""The headline: what a quote at the distances that were quoted may expect, in fills per hour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.fit import Fit, Interval
+from mm.intensity import EmpiricalIntensity
+
+#: A bucket counts as quoted if it holds this share of the exposure.
+QUOTED_SHARE = 0.02
+_MOST_ROWS = 9
+HORIZONS_S = (1.0, 10.0, 60.0)
+
+
+@dataclass(frozen=True)
+class AtDistance:
+    """lambda at one distance. ``quoted``: quotes rested there; else it is extrapolated."""
+
+    delta: float
+    rate: float
+    interval: Interval
+    quoted: bool
+
+    @property
+    def per_hour(self) -> float:
+        """First fills per hour and resting order."""
+        return 3600.0 * self.rate
+
+    @staticmethod
+    def within(rate: float, seconds: float) -> float:
+        """Probability of a fill within a time: 1 - exp(-lambda t)."""
+        return -math.expm1(-rate * seconds)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The table of quoted distances, nearest first, from delta = 0 on."""
+
+    rows: tuple[AtDistance, ...]
+
+    def _repr_html_(self) -> str:
+        body = ""
+        for row in self.rows:
+            low, high = row.interval
+            chances = "".join(
+                f"<td>{percent(row.within(row.rate, t))}"
+                f"{_percent_range(row.within(low, t), row.within(high, t))}</td>"
+                for t in HORIZONS_S
+            )
+            mark = "" if row.quoted else " (extrapolated)"
+            body += (
+                f"<tr><td>{row.delta:g}{mark}</td><td>{figures(row.per_hour)}"
+                f"{_range(3600.0 * low, 3600.0 * high)}</td>{chances}</tr>"
+            )
+        times = "".join(f"<th>P(fill in {t:g} s)</th>" for t in HORIZONS_S)
+        return (
+            "<table><thead><tr><th>δ (ticks)</th><th>fills per hour (95 %)</th>"
+            f"{times}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
+    """lambda at the distances that hold the exposure, and at mid.
+
+    Distances are the buckets' mean ones to a tenth of a tick; delta = 0 stands first, marked as
+    extrapolated unless quotes rested within half a tick of mid.
+    """
+    share = intensity.exposure_s / intensity.exposure_s.sum()
+    busiest = np.argsort(-share, kind="stable")[: _MOST_ROWS - 1]
+    chosen = sorted(int(i) for i in busiest if share[i] >= QUOTED_SHARE)
+    deltas = sorted({round(float(intensity.delta[i]), 1) for i in chosen})
+    at_mid = bool(deltas) and abs(deltas[0]) <= 0.5
+    rows = [AtDistance(d, fit.intensity(d), fit.interval(d), quoted=True) for d in deltas]
+    if not at_mid:
+        rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), quoted=False))
+    return Headline(tuple(rows))
+
+
+def figures(value: float) -> str:
+    """Three significant figures, without an exponent for numbers that people say."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.2e}"
+
+
+def percent(p: float) -> str:
+    """A probability as percent."""
+    return f"{100 * p:.1f} %" if p < 0.1 else f"{100 * p:.0f} %"
+
+
+def _range(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f" <small>({figures(low)} – {figures(high)})</small>"
+
+
+def _percent_range(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f" <small>({percent(low)} – {percent(high)})</small>"

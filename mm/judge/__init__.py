@@ -1,0 +1,41 @@
+"""The rules of the verdict: what is refused, what is warned of, what is a note.
+
+Refused only where a number would be wrong or missing; a warning needs a size that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mm.clocks import ClockCheck
+from mm.diagnose import Diagnostics
+from mm.estimate import Estimate
+from mm.judge import inputs, model
+from mm.load import BacktestLog
+from mm.settings import Settings
+from mm.tick import TickSize
+from mm.verdict import Finding
+
+
+def findings(
+    log: BacktestLog,
+    tick: TickSize,
+    clocks: ClockCheck,
+    warnings: tuple[str, ...],
+    estimate: Estimate,
+    found: Diagnostics | None,
+    settings: Settings,
+) -> Iterator[Finding]:
+    """Every finding on one symbol; of one level, in the order of their weight."""
+    yield from inputs.of_clocks(log, clocks)
+    yield from inputs.of_rows(log, settings)
+    yield from model.of_estimate(estimate, settings)
+    if found is not None and estimate.fit is not None:
+        yield from model.of_level(found, settings)
+        yield from model.of_shape(found, estimate, settings)
+        yield from model.of_time(found, settings)
+        yield from model.of_use(found, estimate, settings)
+    yield from inputs.of_time_step(log, estimate)
+    yield from inputs.of_tick(tick)
+    yield from inputs.of_source(log)
+    yield from inputs.of_log(log, warnings)

@@ -1,0 +1,244 @@
+"""Rules on the estimate: is there one, and do level, shape and time hold?
+
+A warning needs both: a size that matters, and more than chance gives. Thresholds are settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from mm.diagnose import Diagnostics
+from mm.estimate import Estimate
+from mm.settings import Settings
+from mm.verdict import Finding
+
+#: The power law must be this much likelier (AIC) before it counts against the exponential:
+#: chance alone gives it in about 1 of 300 logs.
+_AIC_LIMIT = 6.0
+
+
+def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
+    """What is refused: no estimate, no decay, too few events."""
+    if estimate.fit is None:
+        yield _no_estimate(estimate)
+        return
+    if estimate.fit.k <= 0:
+        yield Finding(
+            "refused",
+            "k_not_positive",
+            f"k = {estimate.fit.k:.4g} /tick: fills do not get rarer with distance",
+            "Quotes were run through by mid, or the distances quoted are too near each other",
+            "Look at the empirical intensity and the passive fit; quote over a wider range",
+        )
+    if estimate.n_events < settings.MIN_FILLS:
+        yield Finding(
+            "refused",
+            "few_fills",
+            f"{estimate.n_events} fills, fewer than MIN_FILLS = {settings.MIN_FILLS}",
+            "The log is short or quotes were far from mid",
+            "Pool more runs, or quote nearer",
+        )
+
+
+def _no_estimate(estimate: Estimate) -> Finding:
+    error = estimate.refusal
+    assert error is not None
+    if error.code == "dt_unknown":
+        return Finding(
+            "refused",
+            error.code,
+            str(error),
+            "One draw a state row says nothing about the time it stood for",
+            "Set POISSON_DT_MS to the dt_ms of the run that made the log",
+        )
+    if error.code == "no_events":
+        limit = (
+            f"; λ ≤ 2.996/ΣT = {estimate.upper_limit:.3g} /s (one-sided 95 %, "
+            f"ΣT = {estimate.exposure_s:,.1f} s)"
+            if estimate.exposure_s > 0
+            else ", and no exposure there"
+        )
+        return Finding(
+            "refused",
+            error.code,
+            f"{error}{limit}",
+            "Quotes were too far from mid, or outside MIN_DELTA_TICKS..MAX_DELTA_TICKS",
+            "Quote nearer, or widen the range",
+        )
+    return Finding(
+        "refused",
+        error.code,
+        str(error),
+        "Quotes rested at one distance only, or all fills came at its edge",
+        "Quote at several distances, or pool runs that did",
+    )
+
+
+def of_level(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
+    """Do the parameters, in the consumer's rule, give back as many fills as there were?"""
+    trip = found.trip
+    if not trip.total_observed:
+        return
+    ratio = trip.total_predicted / trip.total_observed
+    if abs(ratio - 1.0) > settings.WARN_RATIO:
+        yield Finding(
+            "warn",
+            "level",
+            f"Round trip: {trip.total_predicted:,.0f} fills predicted, "
+            f"{trip.total_observed:,} observed",
+            "dt_ms is not the time between ticks, or λ·dt is large",
+            "Leave POISSON_DT_MS unset; look at the round trip by distance",
+        )
+
+
+def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
+    """Does λ fall exponentially, and is k known at all?"""
+    fit = estimate.fit
+    assert fit is not None
+    pearson = found.pearson
+    share = pearson.observed / max(int(pearson.observed.sum()), 1)
+    expected_share = pearson.expected / max(float(pearson.expected.sum()), 1e-12)
+    off = [
+        (abs(pearson.pulls[i]), i)
+        for i in range(len(share))
+        if abs(pearson.ratio[i] - 1.0) > settings.WARN_RATIO
+        and max(share[i], expected_share[i]) >= settings.WARN_FILL_SHARE
+    ]
+    if off and pearson.p < settings.WARN_P:
+        _, i = max(off)
+        yield Finding(
+            "warn",
+            "shape",
+            f"At δ {pearson.low[i]:g} to {pearson.high[i]:g} ticks there were "
+            f"{pearson.observed[i]:,} fills where the fit expects {pearson.expected[i]:,.0f} "
+            f"(Pearson X² = {pearson.x2:.1f} on {pearson.dof}, p = {pearson.p:.2g})",
+            "λ does not fall exponentially over the distances quoted",
+            "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote",
+        )
+    power = found.power
+    if power is not None and power.delta_aic > _AIC_LIMIT and not (off and pearson.p < 0.01):
+        ratio, delta = _power_against_fit(found, estimate)
+        if _off(ratio, settings):
+            yield Finding(
+                "warn",
+                "power_law",
+                f"A power law fits better by {power.delta_aic:.1f} in AIC; at {delta:g} ticks it "
+                f"gives {ratio:.2f} times the fills of the fit",
+                "λ falls fast near mid and slowly far from it",
+                "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote",
+            )
+    low, _ = fit.ci_k
+    if fit.k > 0 and low <= 0:
+        yield Finding(
+            "warn",
+            "k_unknown",
+            f"k = {fit.k:.3g} /tick can't be told from 0 (95 % interval from {low:.3g})",
+            "Too few fills, too narrow a range of distances, or fills that know no distance",
+            "Pool more runs, or quote over a wider range",
+        )
+
+
+def _power_against_fit(found: Diagnostics, estimate: Estimate) -> tuple[float, float]:
+    """The power law over the fit where they differ most among quoted distances, and where."""
+    assert estimate.fit is not None
+    assert found.power is not None
+    quoted = np.array([row.delta for row in found.headline.rows if row.quoted])
+    if not quoted.size:
+        return 1.0, 0.0
+    ratios = found.power.rates(quoted) / estimate.fit.rates(quoted)
+    worst = int(np.argmax(np.abs(np.log(ratios))))
+    return float(ratios[worst]), float(quoted[worst])
+
+
+def of_time(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
+    """Does λ hold over time?"""
+    halves = found.halves
+    if _off(halves.ratio, settings) and abs(halves.z) > halves.t_limit:
+        yield Finding(
+            "warn",
+            "halves",
+            f"λ in the second half was {halves.ratio:.2f} times that of the first "
+            f"(at {halves.delta:.1f} ticks, {abs(halves.z):.1f} standard errors)",
+            "The market changed during the log",
+            "Calibrate on a shorter stretch, or emit a schedule (SCHEDULE_TRAIN_MIN)",
+        )
+    test = found.out_of_sample
+    if test is not None and test.predicted > 0:
+        ratio = test.observed / test.predicted
+        if _off(ratio, settings) and abs(test.z) > test.t_limit:
+            yield Finding(
+                "warn",
+                "out_of_sample",
+                f"A fit of the first 70 % of the time predicts {test.predicted:,.0f} fills in the "
+                f"rest; there were {test.observed:,}",
+                "The market changed during the log",
+                "Expect tomorrow to differ as much; see the predictive interval",
+            )
+    blocks, tau, time = found.blocks, found.predictive.tau, found.time
+    bursty = blocks.p < settings.WARN_P and tau > settings.WARN_TAU
+    clumped = time.lag1_p < settings.WARN_P and time.lag1 > settings.WARN_LAG1
+    if not (bursty or clumped) and blocks.p < settings.WARN_P:
+        yield Finding(
+            "note",
+            "dispersion",
+            f"Fills per block vary {blocks.dispersion:.1f} times as much as counts would; the "
+            "reported interval allows for it",
+        )
+    if bursty or clumped:
+        yield Finding(
+            "warn",
+            "bursts",
+            f"Fills come in bursts: between periods λ varies by {tau:.0%} beyond chance, and "
+            f"neighbouring gaps between fills are correlated by {time.lag1:.2f}",
+            "Activity switches between quiet and busy; the pooled fit sees little of the busy "
+            "time, since quotes fill at once in it",
+            "Quote on the predictive interval; compare the block-effects fit",
+        )
+
+
+def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
+    """Where the consumer's rule itself will not do what the log did."""
+    fraction = found.fill_fraction
+    if fraction.first < settings.WARN_FILL_FRACTION:
+        yield Finding(
+            "warn",
+            "fill_fraction",
+            f"Filled orders got {fraction.first:.0%} of their quantity at the first fill "
+            f"({fraction.eventual:.0%} in the end); the consumer fills all of it at once",
+            "Orders are large against the trades that fill them",
+            "Scale the consumer's order size, or expect inventory to move too fast",
+        )
+    if found.passive_share < settings.WARN_PASSIVE_SHARE:
+        yield Finding(
+            "warn",
+            "passive_share",
+            f"{1 - found.passive_share:.0%} of the fills came after mid had run through the quote",
+            "At |δ| such quotes look like passive ones, but they fill at once",
+            "Compare the passive fit; DISTANCE=signed makes it the headline",
+        )
+    sides = found.sides
+    if _off(sides.ratio, settings) and abs(sides.z) > 3.5:
+        yield Finding(
+            "warn",
+            "sides",
+            f"BUY quotes filled {sides.ratio:.2f} times as often as SELL quotes at "
+            f"{sides.delta:.1f} ticks",
+            "The market trended, or one side was quoted differently",
+            "Pool logs over both directions; A and k are an average of the sides",
+        )
+    if found.firth is not None:
+        A, k = found.firth
+        yield Finding(
+            "note",
+            "sparse",
+            f"{estimate.n_events} fills are few: with Firth's correction A = {A:.3g} /s and "
+            f"k = {k:.3g} /tick",
+        )
+
+
+def _off(ratio: float, settings: Settings) -> bool:
+    """Whether a ratio is off by a size that matters, either way."""
+    return bool(ratio > 0 and abs(math.log(ratio)) > math.log1p(settings.WARN_RATIO))

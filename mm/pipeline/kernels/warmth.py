@@ -1,0 +1,106 @@
+"""
+The IPython side of the warm process: what is loaded before the fork, what is set after it.
+
+A forked kernel must not be told from a fresh one by anything a notebook can see. So nothing here
+leaves a trace in settings, random state or warnings, and what a fresh interpreter derives from its
+environment is derived again in the child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+# What ipykernel loads only when it starts, a third of its starting time.
+KERNEL_MODULES = (
+    "mm.pipeline.kernels.ipc_kernel",
+    "ipykernel.ipkernel",
+    "ipykernel.debugger",
+    "IPython.core.completer",
+    "sqlite3",
+    "tornado.platform.asyncio",
+)
+INLINE_MODULE = "matplotlib_inline.backend_inline"
+
+
+def preload(modules: list[str]) -> None:
+    """Load the modules, call the functions named with them, and make sure that a fork is safe.
+
+    Raises
+    ------
+    RuntimeError
+        If a module left a thread behind, or made figures vanish.
+    """
+    for name in (*KERNEL_MODULES, *modules):
+        module, _, function = name.partition(":")
+        loaded = importlib.import_module(module)
+        if function:
+            getattr(loaded, function)()
+    if "matplotlib" in sys.modules:
+        _draw()
+    if "pandas" in sys.modules:
+        frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
+        frame._repr_html_()
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads != 1:
+        raise RuntimeError(f"{threads} threads after loading {', '.join(modules)}: unsafe to fork")
+    if INLINE_MODULE in sys.modules:
+        # It hooks itself into the shell while it is imported, and there is none yet.
+        raise RuntimeError(f"{INLINE_MODULE} was loaded too early: figures would vanish")
+    for loaded in list(sys.modules.values()):
+        # A warning shown here would not be shown again in the notebook.
+        with contextlib.suppress(Exception):
+            vars(loaded).pop("__warningregistry__", None)
+    gc.collect()
+    gc.freeze()  # the collector then never writes to the pages that the kernels share
+
+
+def _draw() -> None:
+    """One figure on its own canvas: loads fonts and the mathtext parser, chooses no backend."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    FigureCanvasAgg(figure)
+    axes: Any = figure.add_subplot()
+    axes.plot([1, 2], marker="o", label=r"$\lambda$")
+    axes.set_title(r"$\lambda$")
+    axes.legend()
+    axes.grid(True)
+    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
+
+
+def become_kernel(argv: list[str]) -> None:
+    """Do in this process, which was just forked, what a fresh one would do.
+
+    Parameters
+    ----------
+    argv
+        The whole command: Python, `ipc_kernel.py` and the kernel's arguments.
+    """
+    time.tzset()
+    tempfile.tempdir = None  # chosen again from the environment
+    random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+    if "matplotlib" in sys.modules:
+        # Read from the environment when matplotlib is imported, which happened before the fork;
+        # ipykernel sets the variable to the inline backend if the request did not.
+        backend = os.environ.get("MPLBACKEND") or f"module://{INLINE_MODULE}"
+        sys.modules["matplotlib"].rcParams["backend"] = backend
+    sys.argv = argv[1:]
+    del sys.path[0]  # the keeper's directory; ipykernel puts the notebook's in
+
+    from mm.pipeline.kernels import ipc_kernel
+
+    # ipykernel read its default from the environment before the fork.
+    ipc_kernel.run(argv[2:], parent_handle=os.getppid())

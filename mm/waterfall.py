@@ -1,0 +1,177 @@
+"""From the original notebook's numbers to ours, one correction a step, on the user's own log."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.arrays import Floats, sums_by
+from mm.distance import Selection
+from mm.errors import EstimateError
+from mm.exposure import Exposure, measure_exposure
+from mm.fill_model import PoissonFillModel, round_trip
+from mm.fit import fit_poisson
+from mm.intervals import EVENT, RestingIntervals, resting_intervals
+from mm.run import Run
+from mm.trials import RowsAtRisk
+
+#: The original notebook's default time step, ms.
+ORIGINAL_DT_MS = 100
+_FOREVER_MS = 10**12
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line: what was corrected, and A (1/s), k (1/tick) and predicted fills after it.
+
+    A step whose table has no fit has NaN and says why.
+    """
+
+    what: str
+    A: float
+    k: float
+    fills: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """The steps, first the original, last ours; ``observed``: first fills in the log."""
+
+    steps: tuple[Step, ...]
+    observed: int
+
+    @property
+    def sentence(self) -> str:
+        """What a user of the original notebook should know, in one sentence."""
+        first, last = self.steps[0], self.steps[-1]
+        old = f"{first.fills:,.0f} fills" if math.isfinite(first.fills) else "no fit"
+        return (
+            "The original notebook's parameters, in your own backtester's rule on this log: "
+            f"{old}; the log has {self.observed:,}; these parameters: {last.fills:,.0f}."
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(s.what)}</td>"
+            + (
+                f"<td>{s.A:.4g}</td><td>{s.k:.4g}</td><td>{s.fills:,.0f}</td>"
+                if math.isfinite(s.A)
+                else f"<td colspan='3' style='text-align:left'>{html.escape(s.error)}</td>"
+            )
+            + "</tr>"
+            for s in self.steps
+        )
+        head = "<tr><th>one correction at a time</th><th>A (1/s)</th><th>k (1/tick)</th>"
+        return (
+            f"<p>{html.escape(self.sentence)}</p><table><thead>{head}<th>fills predicted</th></tr>"
+            f"</thead><tbody>{rows}<tr><th>observed first fills</th><td></td><td></td>"
+            f"<td>{self.observed:,}</td></tr></tbody></table>"
+        )
+
+
+def waterfall(
+    runs: Sequence[Run],
+    exposure: Exposure,
+    rows: RowsAtRisk,
+    selection: Selection,
+    *,
+    original: tuple[float, float] | str,
+    min_exposure_s: float,
+    final: PoissonFillModel,
+    block_s: float,
+) -> Waterfall | None:
+    """Correct the original's faults one after the other; None for pooled runs, which it can't read.
+
+    ``original`` is the old notebook's (A, k), or what it raises. Each step keeps the corrections
+    before it. Predicted fills are those of the consumer's rule on the log's own quotes; dt_ms is
+    corrected first, so that the other steps compare like with like.
+    """
+    if len(runs) != 1:
+        return None
+    run, tick = runs[0], exposure.tick_size
+
+    def step(what: str, model: tuple[float, float] | str, dt_ms: int = final.dt_ms) -> Step:
+        if isinstance(model, str):
+            return Step(what, math.nan, math.nan, math.nan, model)
+        judged = PoissonFillModel(model[0], model[1], dt_ms, tick)
+        return Step(what, *model, round_trip(exposure, rows, judged).total_predicted)
+
+    orders = exposure.intervals[0]
+    unexpiring = resting_intervals(
+        run.orders.drop(columns="expire_recv_ms", errors="ignore").query("action != 'EXPIRE'"),
+        run.fills,
+        run.end_ms,
+    )
+    args = (tick, selection, min_exposure_s)
+    first_fills = _frozen(unexpiring, exposure, *args)
+    steps = [
+        step(f"original notebook, dt_ms = {ORIGINAL_DT_MS}", original, ORIGINAL_DT_MS),
+        step(f"one draw a tick: dt_ms = {final.dt_ms}", original),
+        step("count an order's first fill, not its partial fills", first_fills),
+        step("end an order at its expiry or cancel", _frozen(orders, exposure, *args)),
+    ]
+    everlasting = measure_exposure(
+        runs, tick_size=tick, max_state_gap_ms=_FOREVER_MS, block_s=block_s
+    )
+    steps += [
+        step("follow mid while the order rests", _line(everlasting, selection, min_exposure_s)),
+        step("leave out time without a mid", _line(exposure, selection, min_exposure_s)),
+        step("likelihood at exact distances, no line", _likelihood(exposure, selection)),
+        step("these parameters", (final.A, final.k)),
+    ]
+    observed = int((~np.isnan(exposure.events.delta)).sum())
+    return Waterfall(tuple(steps), observed)
+
+
+def _frozen(
+    orders: RestingIntervals,
+    exposure: Exposure,
+    tick: float,
+    selection: Selection,
+    min_exposure_s: float,
+) -> tuple[float, float] | str:
+    """First fills over resting time at the distance that each order had when it became active."""
+    path = exposure.paths[0]
+    # The last mid known then, outage or not, as the original looks it up.
+    row = np.searchsorted(path.row_ms, orders.start_ms, side="right") - 1
+    known = row >= 0
+    delta = np.abs(orders.price[known] - path.row_mid[row[known]]) / tick
+    seconds = (orders.end_ms - orders.start_ms)[known] / 1000.0
+    events = (orders.fate == EVENT)[known].astype(np.float64)
+    return _weighted_line(np.floor(delta), seconds, events, selection, min_exposure_s)
+
+
+def _line(
+    exposure: Exposure, selection: Selection, min_exposure_s: float
+) -> tuple[float, float] | str:
+    """The original's weighted line through the exact exposure."""
+    cells = exposure.cells(selection)
+    floor = np.floor(np.abs(cells.delta))
+    events = cells.events.astype(np.float64)
+    return _weighted_line(floor, cells.exposure_s, events, selection, min_exposure_s)
+
+
+def _weighted_line(
+    bucket: Floats, seconds: Floats, events: Floats, selection: Selection, min_exposure_s: float
+) -> tuple[float, float] | str:
+    inside = (bucket >= selection.min_ticks) & (bucket <= selection.max_ticks)
+    labels, of = np.unique(bucket[inside], return_inverse=True)
+    t, n = sums_by(of, seconds[inside], len(labels)), sums_by(of, events[inside], len(labels))
+    used = (t >= min_exposure_s) & (n > 0)
+    if int(used.sum()) < 2:
+        return "fewer than two buckets with fills"
+    slope, level = np.polyfit(labels[used], np.log(n[used] / t[used]), deg=1, w=t[used])
+    return math.exp(level), -float(slope)
+
+
+def _likelihood(exposure: Exposure, selection: Selection) -> tuple[float, float] | str:
+    try:
+        fit = fit_poisson(exposure.cells(selection))
+    except EstimateError as error:
+        return str(error)
+    return fit.A, fit.k
