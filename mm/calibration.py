@@ -211,7 +211,9 @@ def calibrate(
 
     >>> mm.calibrate(orders, fills, state, tick_size=0.1).params.A  # doctest: +SKIP
     """
-    chosen = Settings.build({"SYMBOL": symbol, "TICK_SIZE": tick_size, **settings})
+    chosen = Settings.build({"SYMBOL": symbol, "TICK_SIZE": tick_size, **settings}).check_range(
+        "settings"
+    )
     tables = [[t] if isinstance(t, pd.DataFrame) else list(t) for t in (orders, fills, state)]
     log = log_from_frames(zip(*tables, strict=True), symbol)
     return run_steps(log, chosen)

@@ -148,4 +148,6 @@ def resolve(
         sources.pop(name, None)
     check_names(values, "command line")
     values = {**values, **driven, "SYMBOL": symbol}
-    return Resolved(Settings.build(values, symbol), sources)
+    ends = [sources[n] for n in ("MIN_DELTA_TICKS", "MAX_DELTA_TICKS") if n in sources]
+    place = f"{symbol} ({', '.join(dict.fromkeys(ends))})" if ends else symbol
+    return Resolved(Settings.build(values, symbol).check_range(place), sources)

@@ -28,6 +28,8 @@ Covariance = tuple[tuple[float, float], tuple[float, float]]
 #: Fewer blocks than this can't carry a robust covariance; the interval is then Wald's.
 MIN_BLOCKS = 5
 LEVEL = 0.95
+#: log A beyond this is the sign of an extrapolation without meaning.
+_LOG_LARGEST = 300.0
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,14 @@ def fit_poisson(cells: Cells) -> Fit:
     delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
     k = decay_rate(delta, exposure, events)
     n = float(events.sum())
-    shift = float((-k * delta).max())
-    a = math.log(n) - math.log(float((exposure * np.exp(-k * delta - shift)).sum())) - shift
-    mu = exposure * np.exp(a - k * delta)
+    a = math.log(n) - log_weight(k, delta, exposure)
+    if abs(a) > _LOG_LARGEST:
+        raise EstimateError(
+            "no_mle",
+            f"A = exp({a:.0f}) is no number that means anything: the distances quoted are too "
+            "near each other to extrapolate to mid",
+        )
+    mu = exposure * np.exp(np.minimum(a - k * delta, 700.0))
     wald, delta_star = information_inverse(mu, delta)
     score = np.column_stack([events - mu, -(events - mu) * delta])
     cov, se_type, n_blocks, quantile = robust_covariance(wald, score, cells.block)
@@ -156,21 +163,25 @@ def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
     n = float(events.sum())
     if n == 0:
         raise EstimateError("no_events", "no fill in the range of distances")
-    rested = delta[exposure > 0]
-    if not rested.size:
+    rested = exposure > 0
+    if not rested.any():
         raise EstimateError("no_mle", "no exposure in the range of distances")
-    target = float((events * delta).sum()) / n
-    low, high = float(rested.min()), float(rested.max())
-    if not low < target < high:
+    low, high = float(delta[rested].min()), float(delta[rested].max())
+    # Sums of exact zeros where all events are at one end: a mean of them may round to inside.
+    above_low = math.fsum(events * (delta - low))
+    below_high = math.fsum(events * (high - delta))
+    target = low + above_low / n
+    if not (above_low > 0 and below_high > 0 and low < target < high):
         raise EstimateError(
             "no_mle",
             f"the mean fill distance ({target:g} ticks) is not inside the range of distances "
             f"quoted ({low:g} to {high:g} ticks), so no k fits best",
         )
+    delta, exposure = delta[rested], exposure[rested]
 
     def mean_and_variance(k: float) -> tuple[float, float]:
         exponent = -k * delta
-        weight = exposure * np.exp(exponent - exponent[exposure > 0].max())
+        weight = exposure * np.exp(exponent - exponent.max())
         total = weight.sum()
         mean = float((weight * delta).sum() / total)
         return mean, float((weight * (delta - mean) ** 2).sum() / total)
@@ -198,6 +209,14 @@ def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
     return k
 
 
+def log_weight(k: float, delta: Floats, exposure: Floats) -> float:
+    """log of sum T exp(-k d) over cells with exposure, without overflow."""
+    rested = exposure > 0
+    exponent = -k * delta[rested]
+    shift = float(exponent.max())
+    return math.log(float((exposure[rested] * np.exp(exponent - shift)).sum())) + shift
+
+
 def fit_trials(cells: TrialCells, dt_s: float) -> Fit:
     """Maximum likelihood of per-tick draws, p = 1 - exp(-lambda(delta) dt) in each state row.
 
@@ -214,8 +233,8 @@ def fit_trials(cells: TrialCells, dt_s: float) -> Fit:
     delta, trials = cells.delta, cells.trials.astype(np.float64)
     events = cells.events.astype(np.float64)
     k = decay_rate(delta, trials * dt_s, events)
-    shift = math.log(float((trials * dt_s * np.exp(-k * delta)).sum()))
-    theta = np.array([math.log(float(events.sum())) - shift, k])
+    start = math.log(float(events.sum())) - log_weight(k, delta, trials * dt_s)
+    theta = np.array([start, k])
     design = np.column_stack([np.ones_like(delta), -delta])
 
     def loglik(parameters: Floats) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mm.calibration import Calibration
 from mm.config import CONFIG_NAME, Config, below_root, read_config
+from mm.errors import SettingsError
 from mm.record import MIME, Outcome, outcome_of, write_outcome
 from mm.settings import Settings
 
@@ -27,13 +28,17 @@ def settings(namespace: Mapping[str, Any]) -> Settings:
     Raises SettingsError, also for a name in capitals that is no setting: papermill only warns
     of a mistyped ``-p``, and a number that silently did not arrive is worse than an error.
     """
-    values = {n: v for n, v in namespace.items() if n.isupper() and n[0] != "_"}
+    values = {n: v for n, v in namespace.items() if n.isupper() and len(n) > 1 and n[0] != "_"}
+    for name in namespace:
+        if name.upper() in Settings.model_fields and not name.isupper():
+            raise SettingsError(f"notebook parameters: {name} is written {name.upper()}")
     places = {name: values.pop(name, "") for name in PLACES}
     given = Settings.build(values, "notebook parameters")
     config = _config(str(places["CONFIG"]), given)
     changed = given.changed()
     filed = {n: v for n, v in config.of(given.SYMBOL).items() if n not in changed}
-    return Settings.build({**given.model_dump(), **filed}, config.source) if filed else given
+    chosen = Settings.build({**given.model_dump(), **filed}, config.source) if filed else given
+    return chosen.check_range("notebook parameters")
 
 
 def _config(name: str, given: Settings) -> Config:

@@ -17,6 +17,15 @@ import pandas as pd
 from mm.errors import OriginalError
 from mm.run import Run
 
+_POINT_COLUMNS = (
+    "exposure_s",
+    "fill_events",
+    "filled_qty",
+    "n_orders",
+    "lambda_events_per_s",
+    "lambda_qty_per_s",
+)
+
 
 @dataclass(frozen=True)
 class OriginalFit:
@@ -77,6 +86,8 @@ def _points(
     placed = orders[orders["action"] == "PLACE"]
     if "status" in placed:
         placed = placed[placed["status"] != "REJECTED"]
+    if placed.empty:
+        return pd.DataFrame(columns=["delta_bucket", *_POINT_COLUMNS])
     active = placed["active_recv_ms"].fillna(placed["recv_ms"]).astype("int64")
     placed = placed.assign(active_ms=active)
 

@@ -28,7 +28,8 @@ Status = Literal["ok", "warn", "refused", "failed"]
 
 class Record(BaseModel):
     """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
-    ``error`` only for failed ones."""
+    ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the result
+    follows from; ``outputs``: SHA-256 of its files by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,9 +49,14 @@ class Record(BaseModel):
     dt_ms: int | None = None
     fill_source: str | None = None
     error: str | None = None
+    error_kind: str | None = None
+    error_cell: int | None = None
     inputs_sha256: dict[str, str] = {}
     settings: dict[str, Any] = {}
     settings_from: dict[str, str] = {}
+    fingerprint: str | None = None
+    outputs: dict[str, str] = {}
+    attempts: int = 1
     seconds: float | None = None
     finished_utc: str | None = None
 
@@ -119,6 +125,11 @@ def params_name(symbol: str) -> str:
 def points_name(symbol: str) -> str:
     """File name of a symbol's empirical intensities."""
     return f"points_{symbol}.csv"
+
+
+def record_name(symbol: str) -> str:
+    """File name of a symbol's record; hidden, since run.json shows them all."""
+    return f".record_{symbol}.json"
 
 
 def schedule_name(symbol: str) -> str:

@@ -19,6 +19,7 @@ from mm.errors import SettingsError
 FitMethod = Literal["poisson_mle", "log_linear"]
 Distance = Literal["absolute", "signed"]
 
+_RESERVED = frozenset({"run.json", "summary.csv", "index.html", "calibration.eml", "README.md"})
 _SYMBOL = re.compile(r"[^\W_][\w.\-+@:=]*", re.UNICODE)
 
 
@@ -59,7 +60,7 @@ class Settings(BaseModel):
     DISTANCE: Distance = _f(
         "absolute", "", "absolute is |price - mid|; signed is negative once mid ran through"
     )
-    MAX_STATE_GAP_MS: Annotated[int, Field(ge=1)] = _f(
+    MAX_STATE_GAP_MS: Annotated[int, Field(ge=1, le=86_400_000)] = _f(
         5000, "ms", "a mid older than this is an outage: no exposure, no events"
     )
     BLOCK_S: Positive = _f(60.0, "s", "length of the time blocks behind the reported interval")
@@ -116,14 +117,6 @@ class Settings(BaseModel):
             check_symbol(value)
         return value
 
-    @field_validator("MAX_DELTA_TICKS")
-    @classmethod
-    def _range_is_not_empty(cls, value: float, info: Any) -> float:
-        low = info.data.get("MIN_DELTA_TICKS", 0.0)
-        if value < low:
-            raise ValueError(f"{value:g} is below MIN_DELTA_TICKS ({low:g})")
-        return value
-
     @classmethod
     def build(cls, values: Mapping[str, Any], source: str = "settings") -> Settings:
         """Checked settings from plain values.
@@ -136,6 +129,18 @@ class Settings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             raise SettingsError(f"{source}: {_one_line(error)}") from None
+
+    def check_range(self, source: str) -> Settings:
+        """These settings, if some distance is between MIN_DELTA_TICKS and MAX_DELTA_TICKS.
+
+        Not a matter of one source: one may set the lower end, another the upper one.
+        """
+        low, high = self.MIN_DELTA_TICKS, self.MAX_DELTA_TICKS
+        if high < low:
+            raise SettingsError(
+                f"{source}: MAX_DELTA_TICKS: found {high:g}, below MIN_DELTA_TICKS ({low:g})"
+            )
+        return self
 
     def changed(self) -> dict[str, Any]:
         """The settings that differ from their defaults, as plain values."""
@@ -161,6 +166,11 @@ def check_names(values: Mapping[str, Any], source: str) -> None:
     """Raise SettingsError for the first name that is no setting, with the likeliest one."""
     for name in values:
         if name not in Settings.model_fields:
+            if name == "OUT_DIR":
+                raise SettingsError(
+                    f"{source}: OUT_DIR was the backtest's folder; name it with BACKTEST_DIR or "
+                    "--data-dir, and the results' one with --out-dir"
+                )
             near = difflib.get_close_matches(str(name).upper(), Settings.model_fields, 1, 0.6)
             hint = f"did you mean {near[0]}?" if near else "see README.md for the list"
             raise SettingsError(f"{source}: {name} is not a setting; {hint}")
@@ -168,6 +178,8 @@ def check_names(values: Mapping[str, Any], source: str) -> None:
 
 def check_symbol(symbol: str) -> None:
     """Raise SettingsError unless the symbol is safe as part of a file name."""
+    if symbol in _RESERVED or symbol.endswith(".part"):
+        raise SettingsError(f"symbol {symbol!r} is the name of a results file; rename its files")
     if len(symbol) > 100 or ".." in symbol or not _SYMBOL.fullmatch(symbol):
         raise SettingsError(
             f"symbol {symbol[:60]!r} can't be part of a file name; use up to 100 letters, digits "

@@ -28,6 +28,7 @@ from mm.pipeline.kernels import (
     WarmKernelError,
     import_papermill,
     open_kernels,
+    papermill_options,
     prove,
 )
 from mm.pipeline.kernels.protocol import SOCKET_PATH_MAX, make_directory
@@ -69,7 +70,7 @@ def notebook(*cells: str) -> Any:
 
 def execute(execution: Execution, *cells: str, **options: Any) -> Any:
     return papermill.execute_notebook(
-        notebook(*cells), None, **execution.papermill_options() | options
+        notebook(*cells), None, **papermill_options(execution) | options
     )
 
 
@@ -130,7 +131,7 @@ def test_a_warm_kernel_cannot_be_told_from_a_stock_one(
         env = kernels.env | {"MM_EXACT": "ä=\n;", "TZ": "Asia/Tokyo"}
         execution = kernels.execution(cwd=tmp_path, env=env)
         with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
-            papermill.execute_notebook(notebook(*FIGURES), target, **execution.papermill_options())
+            papermill.execute_notebook(notebook(*FIGURES), target, **papermill_options(execution))
         assert execution.how == {"warm": "forked", "stock": "spawned"}[name]
         text = target.read_text().replace(f"ipykernel_{execution.pid}", "ipykernel_PID")
         cells = json.loads(text)["cells"]
@@ -392,7 +393,7 @@ with Kernels(WARM_MODULES if kind == "warm" else ()) as kernels:
     Path(folder, "directory").write_text(str(Path(execution.stem).parent))
     import_papermill().execute_notebook(
         v4.new_notebook(cells=[v4.new_code_cell(cell)]), f"{folder}/done.ipynb",
-        language="python", **execution.papermill_options()
+        language="python", **papermill_options(execution)
     )
 """
 

@@ -2,39 +2,166 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import contextlib
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import FrameType
+from typing import Literal, Protocol
 
+from mm.pipeline.kernels import WarmKernelError, open_kernels
+from mm.pipeline.lock import out_lock
 from mm.pipeline.plan import Job, Plan
-from mm.pipeline.summary import write_books
-from mm.pipeline.symbol import SymbolRun, run_symbol
+from mm.pipeline.publish import recover
+from mm.pipeline.resume import code_digest, fingerprint, finished
+from mm.pipeline.summary import read_books, remove_stale_params, write_books
+from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
 from mm.record import Record
 
 #: Exit codes: what a scheduler needs to tell apart.
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED = 0, 1, 2, 3
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+#: Loaded before forking, so that a kernel starts with everything the template imports.
+PRELOAD = (
+    "numpy",
+    "pandas",
+    "matplotlib.pyplot",
+    "mm.notebook",
+    "mm.plots",
+    "mm.show",
+    "mm.pipeline.warmup:draw",
+)
 
 
-def run_batch(plan: Plan, on_done: Callable[[SymbolRun], None]) -> int:
+@dataclass(frozen=True)
+class Options:
+    """How to run: kernels, deadline per symbol in seconds, retries, what may be skipped."""
+
+    kernel: Literal["warm", "stock"] = "warm"
+    deadline_s: float = 600.0
+    retries: int = 1
+    force: bool = False
+    retry_failed: bool = False
+
+
+class Watcher(Protocol):
+    """Hears how a run goes."""
+
+    def started(self, symbol: str) -> None:
+        """A symbol has started."""
+
+    def done(self, run: SymbolRun) -> None:
+        """A symbol has ended, or was skipped."""
+
+
+def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """Calibrate every symbol of a plan; one that fails stops no other.
 
-    Calls ``on_done`` as each ends. Returns the exit code: 1 if any failed, 3 if none failed and
-    some were refused, else 0.
+    Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 130 if it was
+    interrupted, else 0. Raises CalibrationError if another run holds the folder.
     """
-    plan.out_dir.mkdir(parents=True, exist_ok=True)
-    records: dict[str, Record] = {}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(plan.workers, mp_context=context) as pool:
-        waiting = {pool.submit(run_symbol, job, plan.out_dir): job for job in plan.jobs}
-        for done in as_completed(waiting):
-            job = waiting[done]
-            error = done.exception()
-            run = done.result() if error is None else _failed(job, error)
-            records[run.symbol] = run.record
-            on_done(run)
-    write_books(plan.out_dir, records)
-    return exit_code(records.values())
+    with out_lock(plan.out_dir):
+        recover(plan.out_dir)
+        runs, interrupted = _run_all(plan, options, watcher)
+        write_books(plan.out_dir, {run.symbol: run.record for run in runs})
+    return EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
+
+
+def _run_all(plan: Plan, options: Options, watcher: Watcher) -> tuple[list[SymbolRun], bool]:
+    """Skip what still holds and run the rest. Returns the runs, and whether it was interrupted."""
+    code = code_digest()
+    runs = [SymbolRun(symbol, _no_name(line)) for symbol, line in plan.rejected.items()]
+    for run in runs:
+        watcher.done(run)
+    todo: list[tuple[Job, str]] = []
+    failed_before = {s for s, r in read_books(plan.out_dir).items() if r.status == "failed"}
+    for job in plan.jobs:
+        if options.retry_failed and job.symbol not in failed_before:
+            continue
+        mark = fingerprint(job, code)
+        old = None if options.force else finished(job, plan.out_dir, mark)
+        if old is None:
+            todo.append((job, mark))
+        else:
+            runs.append(SymbolRun(job.symbol, old, skipped=True))
+            watcher.done(runs[-1])
+    if not todo:
+        return runs, False
+    stop = threading.Event()
+    try:
+        with _terminate_as_interrupt(), open_kernels(options.kernel, PRELOAD) as kernels:
+            runner = SymbolRunner(kernels, plan.out_dir, options.deadline_s, options.retries, stop)
+            return _in_threads(runner, todo, runs, plan.workers, watcher)
+    except KeyboardInterrupt:
+        stop.set()
+        return runs, True
+    except WarmKernelError as error:
+        return [*runs, *(_failed(job, f"no kernel: {error}") for job, _ in todo)], False
+
+
+def _in_threads(
+    runner: SymbolRunner,
+    todo: list[tuple[Job, str]],
+    runs: list[SymbolRun],
+    workers: int,
+    watcher: Watcher,
+) -> tuple[list[SymbolRun], bool]:
+    def one(job: Job, mark: str) -> SymbolRun:
+        if runner.stop.is_set():
+            raise Stopped
+        watcher.started(job.symbol)
+        return runner.run(job, mark)
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="symbol")
+    waiting: dict[Future[SymbolRun], Job] = {pool.submit(one, *item): item[0] for item in todo}
+    interrupted = False
+    try:
+        while waiting:
+            ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in ready:
+                runs.append(_result(future, waiting.pop(future)))
+                if runs[-1].record.error_kind == "internal":
+                    remove_stale_params(runner.out_dir, runs[-1].symbol)
+                watcher.done(runs[-1])
+    except KeyboardInterrupt:
+        interrupted = True
+        runner.stop.set()
+        runner.kill_all()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    if interrupted:
+        # What was published before the interrupt reached it is in the books too.
+        for future, job in waiting.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                runs.append(_result(future, job))
+    return runs, interrupted
+
+
+def _result(future: Future[SymbolRun], job: Job) -> SymbolRun:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    text = " ".join(str(error).split())
+    return _failed(job, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _no_name(line: str) -> Record:
+    finished_utc = datetime.now(UTC).isoformat(timespec="seconds")
+    return Record(status="failed", error=line, error_kind="input", finished_utc=finished_utc)
+
+
+def _failed(job: Job, line: str) -> SymbolRun:
+    record = Record(
+        status="failed",
+        error=line,
+        error_kind="internal",
+        settings=job.resolved.settings.model_dump(mode="json"),
+        settings_from=dict(job.resolved.sources),
+        finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return SymbolRun(job.symbol, record)
 
 
 def exit_code(records: Iterable[Record]) -> int:
@@ -45,7 +172,18 @@ def exit_code(records: Iterable[Record]) -> int:
     return EXIT_REFUSED if "refused" in found else EXIT_OK
 
 
-def _failed(job: Job, error: BaseException) -> SymbolRun:
-    text = f"{type(error).__name__}: {error}"
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return SymbolRun(job.symbol, Record(status="failed", error=text, finished_utc=finished))
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: nothing half written, nothing left."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

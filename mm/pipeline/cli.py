@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,7 +15,7 @@ from mm.errors import CalibrationError
 if TYPE_CHECKING:
     from mm.pipeline.plan import Request
 
-_USAGE = 2
+_USAGE, _INTERRUPTED = 2, 130
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,6 +68,32 @@ _USAGE = 2
     help="Settings from YAML text.",
 )
 @click.option("--list", "only_list", is_flag=True, help="List the symbols and stop.")
+@click.option("--force", is_flag=True, help="Run symbols again whose result still holds.")
+@click.option("--retry-failed", is_flag=True, help="Run only symbols that failed the last time.")
+@click.option("--shard", metavar="i/n", help="Only every n-th symbol from the i-th on.")
+@click.option(
+    "--kernel",
+    type=click.Choice(["warm", "stock"]),
+    default="warm",
+    show_default=True,
+    help="Kernels forked from a warm process, or started one by one.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(1.0),
+    default=600.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds a symbol may take; then its kernel is killed.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="Tries more after a dead kernel or a deadline; never after bad input.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
     data_dir: Path | None,
     out_dir: Path | None,
@@ -78,6 +105,13 @@ def main(
     files: tuple[Path, ...],
     yamls: tuple[str, ...],
     only_list: bool,
+    force: bool,
+    retry_failed: bool,
+    shard: str | None,
+    kernel: Literal["warm", "stock"],
+    deadline: float,
+    retries: int,
+    debug: bool,
 ) -> None:
     """Calibrate the fill intensity of every symbol that a backtest has logged.
 
@@ -86,16 +120,30 @@ def main(
     environment, command line; README.md lists them.
 
     \b
-    Exit codes: 0 all ok or warned · 1 some failed · 2 usage · 3 some refused, none failed.
+    Exit codes: 0 all ok or warned · 1 some failed · 2 usage · 3 some refused, none failed
+                130 interrupted: the same command goes on where it stopped
     """
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    logging.getLogger("mm").setLevel(logging.WARNING)
     from mm.pipeline.plan import Request
 
-    request = Request(data_dir, out_dir, symbols, config, jobs, parameters, raw, files, yamls)
+    request = Request(
+        data_dir, out_dir, symbols, config, jobs, shard, parameters, raw, files, yamls
+    )
     try:
-        code = _list(request) if only_list else _run(request)
+        if only_list:
+            code = _list(request)
+        else:
+            code = _run(request, kernel, deadline, retries, force, retry_failed)
     except CalibrationError as error:
+        if debug:
+            raise
         click.echo(f"run_calibration.py: {error}", err=True)
         code = _USAGE
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        code = _INTERRUPTED
     sys.exit(code)
 
 
@@ -111,14 +159,28 @@ def _list(request: Request) -> int:
     return 0
 
 
-def _run(request: Request) -> int:
+def _run(
+    request: Request,
+    kernel: Literal["warm", "stock"],
+    deadline: float,
+    retries: int,
+    force: bool,
+    retry_failed: bool,
+) -> int:
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
-    from mm.pipeline.batch import run_batch
+    from mm.pipeline.batch import EXIT_INTERRUPTED, Options, run_batch
     from mm.pipeline.console import Console
 
-    console = Console(len(plan.jobs))
-    code = run_batch(plan, console.done)
-    console.close(plan.out_dir)
+    console = Console(len(plan.jobs) + len(plan.rejected))
+    code = None
+    try:
+        options = Options(kernel, deadline, retries, force, retry_failed)
+        code = run_batch(plan, options, console)
+    finally:
+        if code is not None:
+            console.close(plan.out_dir, interrupted=code == EXIT_INTERRUPTED)
+        else:
+            console.abandon()
     return code

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
-import click
+from rich.console import Console as Terminal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from mm.pipeline.symbol import SymbolRun, notebook_name
 from mm.record import Record
@@ -14,34 +18,88 @@ _ORDER = ("ok", "warn", "refused", "failed")
 
 
 class Console:
-    """One line as each symbol ends; the troubled ones again at the end, with where to look."""
+    """A live bar on a terminal and a line as each symbol ends; plain lines elsewhere."""
 
     def __init__(self, total: int) -> None:
-        self._total = total
+        self._out = Terminal(soft_wrap=True, highlight=False, markup=False)
         self._runs: list[SymbolRun] = []
+        self._running: dict[str, float] = {}
+        self._total, self._began = total, time.monotonic()
+        self._lock = threading.Lock()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._out,
+            transient=True,
+            disable=not self._out.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=total)
+        self._bar.start()
+
+    def started(self, symbol: str) -> None:
+        """Show a symbol among those that are running."""
+        with self._lock:
+            self._running[symbol] = time.monotonic()
+            self._show()
 
     def done(self, run: SymbolRun) -> None:
         """Say how one symbol ended."""
-        self._runs.append(run)
-        count = f"[{len(self._runs)}/{self._total}]"
-        status = click.style(f"{run.record.status:8}", fg=_COLOUR[run.record.status])
-        click.echo(f"{count} {run.symbol:12} {status}{_facts(run.record)}")
+        with self._lock:
+            self._running.pop(run.symbol, None)
+            self._runs.append(run)
+            self._bar.advance(self._task)
+            self._show()
+        width = len(str(self._total))
+        line = Text(f"[{len(self._runs):{width}}/{self._total}] {run.symbol:12} ")
+        line.append(f"{run.record.status:8}", style=_COLOUR[run.record.status])
+        line.append(_facts(run))
+        self._out.print(line)
 
-    def close(self, out_dir: Path) -> None:
-        """The summary: counts, and each refused or failed symbol with its notebook."""
+    def _show(self) -> None:
+        failed = sum(r.record.status == "failed" for r in self._runs)
+        names = ", ".join(list(self._running)[:4])
+        text = f"running {names or '–'}" + (f" · {failed} failed" if failed else "")
+        self._bar.update(self._task, description=text[:60])
+
+    def close(self, out_dir: Path, *, interrupted: bool = False) -> None:
+        """Counts, then each refused or failed symbol with where to look, failed ones last."""
+        self._bar.stop()
         counts = {s: sum(r.record.status == s for r in self._runs) for s in _ORDER}
-        click.echo(" · ".join(f"{n} {status}" for status, n in counts.items() if n))
+        told = " · ".join(f"{n} {status}" for status, n in counts.items() if n)
+        skipped = sum(r.skipped for r in self._runs)
+        if skipped:
+            told += f" ({skipped} unchanged, skipped)"
+        self._out.print(f"{told or 'nothing to do'}, {time.monotonic() - self._began:.1f} s")
         for status in ("refused", "failed"):
             for run in sorted(self._runs, key=lambda r: r.symbol):
                 if run.record.status == status:
-                    look = out_dir / run.symbol / notebook_name(run.symbol)
-                    click.echo(f"{run.symbol}: {status}: {run.record.reason}", err=True)
-                    if look.exists():
-                        click.echo(f"  look at {look}", err=True)
-        click.echo(f"results in {out_dir}")
+                    self._trouble(run, out_dir)
+        if interrupted:
+            left = self._total - len(self._runs)
+            self._out.print(f"interrupted; {left} symbols left: run the same command to go on")
+        self._out.print(f"results in {out_dir}")
+
+    def abandon(self) -> None:
+        """Take the bar away before an error is told."""
+        self._bar.stop()
+
+    def _trouble(self, run: SymbolRun, out_dir: Path) -> None:
+        line = Text(f"{run.symbol} ")
+        line.append(run.record.status, style=_COLOUR[run.record.status])
+        cell = f" (cell {run.record.error_cell})" if run.record.error_cell else ""
+        line.append(f": {run.record.reason}{cell}")
+        self._out.print(line)
+        look = out_dir / run.symbol / notebook_name(run.symbol)
+        if look.exists():
+            self._out.print(f"  open {look}")
 
 
-def _facts(record: Record) -> str:
+def _facts(run: SymbolRun) -> str:
+    record: Record = run.record
+    if run.skipped:
+        return f"unchanged since {record.finished_utc}, skipped"
     if record.status in ("refused", "failed"):
         return record.reason
     facts = f"A = {record.A:.4g} /s, k = {record.k:.4g} /tick, {record.n_fills} fills"

@@ -20,9 +20,9 @@ from mm.config import (
     read_yaml,
     resolve,
 )
-from mm.discover import find_symbols
+from mm.discover import RunFiles, find_symbols
 from mm.errors import SettingsError
-from mm.settings import Settings, check_names
+from mm.settings import Settings, check_names, check_symbol
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Request:
     symbols: str | None = None
     config: Path | None = None
     jobs: int | None = None
+    shard: str | None = None
     parameters: Sequence[tuple[str, str]] = ()
     raw: Sequence[tuple[str, str]] = ()
     files: Sequence[Path] = ()
@@ -46,16 +47,19 @@ class Job:
 
     symbol: str
     resolved: Resolved
+    runs: list[RunFiles]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All symbols to calibrate, and where results go."""
+    """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't be
+    part of a file name, with the line that says so."""
 
     data_dir: Path
     out_dir: Path
     jobs: Sequence[Job]
     workers: int
+    rejected: Mapping[str, str]
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -66,22 +70,42 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
     """
     environment: dict[str, Any] = dict(from_environment(os.environ if environ is None else environ))
     command_line = _command_line(request)
-    for driven, option in (("RESULT_DIR", "--out-dir"),):
-        if driven in command_line or driven in environment:
-            raise SettingsError(f"{driven} is set by this command; use {option}")
+    if "RESULT_DIR" in command_line or "RESULT_DIR" in environment:
+        raise SettingsError("RESULT_DIR is set by this command; use --out-dir")
     data_dir = _data_dir(request, environment, command_line)
     config = read_config(request.config) if request.config else find_config(data_dir)
-    Settings.build(environment, "environment")
-    Settings.build(command_line, "command line")
-    symbols = _symbols(request, environment, command_line, data_dir)
+    for layer, source in ((environment, "environment"), (command_line, "command line")):
+        # SYMBOL may name several here.
+        several = isinstance(layer.get("SYMBOL"), str)
+        Settings.build({n: v for n, v in layer.items() if n != "SYMBOL" or not several}, source)
+    there = find_symbols(data_dir)
+    symbols = _shard(_symbols(request, environment, command_line, data_dir, list(there)), request)
     driven_values = {"BACKTEST_DIR": _portable(data_dir), "RESULT_DIR": ""}
-    jobs = [
-        Job(symbol, resolve(symbol, config, environment, command_line, driven_values))
-        for symbol in symbols
-    ]
+    jobs, rejected = [], {}
+    for symbol in symbols:
+        try:
+            check_symbol(symbol)
+        except SettingsError as error:
+            rejected[symbol] = str(error)
+            continue
+        resolved = resolve(symbol, config, environment, command_line, driven_values)
+        jobs.append(Job(symbol, resolved, there[symbol]))
     out_dir = (request.out_dir or REPO_ROOT / "out").absolute()
-    workers = request.jobs or min(len(jobs), max(1, os.cpu_count() or 1))
-    return Plan(data_dir, out_dir, jobs, workers)
+    # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
+    workers = request.jobs or max(1, min(len(jobs), 2 * (os.cpu_count() or 1)))
+    return Plan(data_dir, out_dir, jobs, workers, rejected)
+
+
+def _shard(symbols: list[str], request: Request) -> list[str]:
+    """Every n-th symbol from the i-th on, for ``--shard i/n``."""
+    if request.shard is None:
+        return symbols
+    number, _, count = request.shard.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise SettingsError(
+            f"--shard: found {request.shard!r}, expected i/n with i from 1 to n, for example 1/4"
+        )
+    return symbols[int(number) - 1 :: int(count)]
 
 
 def data_folder(request: Request, environ: Mapping[str, str]) -> Path:
@@ -139,9 +163,9 @@ def _symbols(
     environment: Mapping[str, Any],
     command_line: Mapping[str, Any],
     data_dir: Path,
+    there: list[str],
 ) -> list[str]:
     """The symbols to run: --symbols or SYMBOL, or all there are."""
-    there = list(find_symbols(data_dir))
     by_option, by_parameter = request.symbols, command_line.get("SYMBOL")
     if by_option is not None and by_parameter is not None:
         raise SettingsError("--symbols and the parameter SYMBOL say the same thing; give one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.record import Record, write_text
+from mm.pipeline.resume import read_record
+from mm.record import Record, params_name, schedule_name, write_text
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
 _COLUMNS = (
@@ -25,6 +27,11 @@ def write_books(out_dir: Path, records: Mapping[str, Record]) -> None:
     """Write run.json and summary.csv: this run's symbols, and older ones that it did not touch,
     which keep their own date."""
     together = dict(sorted({**read_books(out_dir), **records}.items()))
+    folders = {symbol for symbol in together if (out_dir / symbol).is_dir()}
+    for symbol in folders - set(records):
+        # A run that was killed has published results that its books never told of.
+        newer = read_record(out_dir / symbol, symbol)
+        together[symbol] = newer or together[symbol]
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {
         "written_utc": now,
@@ -43,6 +50,13 @@ def read_books(out_dir: Path) -> dict[str, Record]:
         return {s: Record.model_validate(r) for s, r in content["symbols"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return {}
+
+
+def remove_stale_params(out_dir: Path, symbol: str) -> None:
+    """Take away parameters that no longer hold, where a failure kept the folder from renewal."""
+    for name in (params_name(symbol), schedule_name(symbol)):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            (out_dir / symbol / name).unlink()
 
 
 def summary_csv(records: Mapping[str, Record]) -> str:

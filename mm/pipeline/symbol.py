@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mm.config import REPO_ROOT
+from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
 from mm.pipeline.plan import Job
-from mm.record import MIME, Outcome, Record, write_outcome, write_text
+from mm.pipeline.publish import publish, settle
+from mm.record import MIME, Outcome, Record, record_name, write_outcome, write_text
 
 TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 #: Errors of ours are whole sentences; the class name before them says nothing to a user.
 _OURS = ("InputError", "SettingsError", "CalibrationError")
 
+ErrorKind = Literal["input", "exception", "dead_kernel", "deadline", "interrupted", "internal"]
+#: Worth another try: the machine was at fault, not the input or the fit.
+INFRASTRUCTURE: tuple[ErrorKind, ...] = ("dead_kernel", "deadline")
+
 
 @dataclass(frozen=True)
 class SymbolRun:
-    """What happened to one symbol."""
+    """What happened to one symbol; ``skipped``: nothing had changed, the record is the old one."""
 
     symbol: str
     record: Record
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no outcome: its kind, one line, and the cell (counted as executed)."""
+
+    kind: ErrorKind
+    line: str
+    cell: int | None = None
+
+
+class Stopped(Exception):
+    """The run was interrupted; nothing of this symbol is to be published."""
 
 
 def notebook_name(symbol: str) -> str:
@@ -38,70 +59,186 @@ def report_name(symbol: str) -> str:
     return f"report_{symbol}.html"
 
 
-def run_symbol(job: Job, out_dir: Path) -> SymbolRun:
-    """Calibrate one symbol into ``out_dir/<SYMBOL>``; whatever fails is in the record.
+@dataclass
+class SymbolRunner:
+    """Runs symbols in kernels of one kind, each with a deadline, retries for infrastructure only.
 
-    The folder is replaced as a whole: the old result stands until the new one is complete.
+    ``stop``: once set, kernels are killed and nothing more is published.
     """
-    began = time.monotonic()
-    stage = Path(tempfile.mkdtemp(prefix=f".staging-{job.symbol}-", dir=out_dir))
-    try:
-        record = _staged(job, stage, began)
-        publish(stage, out_dir / job.symbol)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    return SymbolRun(job.symbol, record)
 
+    kernels: Kernels
+    out_dir: Path
+    deadline_s: float
+    retries: int
+    stop: threading.Event
 
-def _staged(job: Job, stage: Path, began: float) -> Record:
-    from mm.report.page import render_report
+    def __post_init__(self) -> None:
+        self._live: set[Execution] = set()
+        self._lock = threading.Lock()
 
-    notebook = stage / notebook_name(job.symbol)
-    error = _execute(job, notebook, stage)
-    outcome = read_outcome(notebook) if error is None else None
-    if outcome is None:
-        record = Record(status="failed", error=error or "the notebook ended without an outcome")
-    else:
-        record = outcome.record
-        write_outcome(outcome, job.symbol, stage)
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    record = record.model_copy(
-        update={
-            "settings": job.resolved.settings.model_dump(mode="json"),
-            "settings_from": dict(job.resolved.sources),
-            "seconds": round(time.monotonic() - began, 3),
-            "finished_utc": finished,
-        }
-    )
-    if notebook.exists():
-        facts = {"title": f"{job.symbol} fill calibration", "made": f"Made {finished}"}
-        write_text(stage / report_name(job.symbol), render_report(notebook, facts))
-    return record
+    def kill_all(self) -> None:
+        """Kill every live kernel, now."""
+        with self._lock:
+            live = list(self._live)
+        for execution in live:
+            execution.kill()
 
+    def run(self, job: Job, fingerprint: str) -> SymbolRun:
+        """Calibrate one symbol into ``out_dir/<SYMBOL>``; whatever fails is in the record.
 
-def _execute(job: Job, notebook: Path, stage: Path) -> str | None:
-    """Run the template by papermill. Returns None, or one line on what went wrong."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
+        The folder is replaced as a whole: the old result stands until the new one is complete.
+        Raises Stopped if the run was interrupted meanwhile.
+        """
+        began = time.monotonic()
+        for attempt in range(self.retries + 1):
+            stage = Path(tempfile.mkdtemp(prefix=f".staging-{job.symbol}-", dir=self.out_dir))
+            try:
+                record = self._staged(job, stage, began, fingerprint, attempt + 1)
+                if self.stop.is_set():
+                    raise Stopped
+                if record.error_kind in INFRASTRUCTURE and attempt < self.retries:
+                    continue
+                publish(stage, self.out_dir / job.symbol)
+                return SymbolRun(job.symbol, record)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+        raise AssertionError("the last attempt returns")
 
-    try:
-        papermill.execute_notebook(
-            str(TEMPLATE),
-            str(notebook),
-            parameters=_parameters(job, stage),
-            kernel_name="python3",
-            cwd=str(REPO_ROOT),
-            progress_bar=False,
-            log_output=False,
+    def _staged(
+        self, job: Job, stage: Path, began: float, fingerprint: str, attempt: int
+    ) -> Record:
+        notebook = stage / notebook_name(job.symbol)
+        result = self._execute(job, notebook)
+        if isinstance(result, Outcome):
+            record = result.record
+            write_outcome(result, job.symbol, stage)
+        else:
+            record = Record(
+                status="failed",
+                error=result.line,
+                error_kind=result.kind,
+                error_cell=result.cell,
+            )
+        record = record.model_copy(
+            update={
+                "settings": job.resolved.settings.model_dump(mode="json"),
+                "settings_from": dict(job.resolved.sources),
+                "fingerprint": fingerprint,
+                "attempts": attempt,
+                "seconds": round(time.monotonic() - began, 3),
+                "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
         )
-    except PapermillExecutionError as error:
-        if error.ename in _OURS:
-            return str(error.evalue)
-        return f"{error.ename}: {error.evalue} (cell {error.exec_count})"
-    return None
+        self._report(job.symbol, record, notebook, stage)
+        record = record.model_copy(update={"outputs": settle(stage)})
+        write_text(stage / record_name(job.symbol), record.model_dump_json(indent=2) + "\n")
+        return record
+
+    def _report(self, symbol: str, record: Record, notebook: Path, stage: Path) -> None:
+        from mm.report.page import render_report
+
+        if notebook.exists():
+            facts = {
+                "title": f"{symbol} fill calibration",
+                "made": f"Made {record.finished_utc}",
+            }
+            write_text(stage / report_name(symbol), render_report(notebook, facts))
+
+    def _execute(self, job: Job, notebook: Path) -> Outcome | Failure:
+        """Run the template by papermill and take the outcome from what it saved."""
+        papermill = import_papermill()
+        from nbclient.exceptions import DeadKernelError
+        from papermill.exceptions import PapermillExecutionError
+
+        execution = self.kernels.execution(cwd=REPO_ROOT)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            execution.kill()
+
+        timer = threading.Timer(self.deadline_s, end)
+        with self._lock:
+            self._live.add(execution)
+        try:
+            if self.stop.is_set():
+                raise Stopped
+            timer.start()
+            papermill.execute_notebook(
+                str(TEMPLATE),
+                str(notebook),
+                parameters=_parameters(job, self.out_dir),
+                log_output=False,
+                **papermill_options(execution),
+            )
+        except PapermillExecutionError as error:
+            if error.ename in _OURS:
+                return Failure("input", str(error.evalue), error.exec_count)
+            return Failure("exception", f"{error.ename}: {error.evalue}", error.exec_count)
+        except (DeadKernelError, RuntimeError) as error:
+            if self.stop.is_set():
+                raise Stopped from None
+            return _dead(notebook, self.deadline_s if late.is_set() else None, execution, error)
+        finally:
+            timer.cancel()
+            with self._lock:
+                self._live.discard(execution)
+            execution.tidy()
+        return _taken(notebook)
 
 
-def _parameters(job: Job, stage: Path) -> dict[str, Any]:
+def _dead(
+    notebook: Path, deadline_s: float | None, execution: Execution, error: Exception
+) -> Failure:
+    """Say in the saved notebook what papermill does not: that its kernel died, and where."""
+    if deadline_s is not None:
+        kind: ErrorKind = "deadline"
+        line = f"took longer than the deadline of {deadline_s:g} s and was killed"
+    else:
+        kind = "dead_kernel"
+        line = f"the kernel died ({execution.obituary})"
+        if "died" not in str(error).lower():
+            line += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    return Failure(kind, line, _mark(notebook, line))
+
+
+def _mark(notebook: Path, line: str) -> int | None:
+    """Put a banner at the cell that was running; returns its execution count."""
+    if not notebook.exists():
+        return None
+    import nbformat
+
+    document: Any = nbformat.read(notebook, as_version=4)
+    started = [
+        i
+        for i, cell in enumerate(document.cells)
+        if cell.cell_type == "code" and cell.get("execution_count")
+    ]
+    at = started[-1] if started else 0
+    v4: Any = nbformat.v4
+    banner = f"**This cell did not end: {line}.** Cells below it did not run."
+    document.cells.insert(at, v4.new_markdown_cell(banner))
+    document.metadata.setdefault("papermill", {})["exception"] = True
+    write_text(notebook, nbformat.writes(document))
+    return int(document.cells[at + 1].get("execution_count") or 0) or None
+
+
+def _taken(notebook: Path) -> Outcome | Failure:
+    """The outcome, our own marker of success: papermill also returns after sys.exit(0)."""
+    from pydantic import ValidationError
+
+    try:
+        outcome = read_outcome(notebook)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return Failure("internal", f"the outcome is not as it should be: {where}: {first['msg']}")
+    if outcome is None:
+        return Failure("exception", "the notebook ended before its last cell")
+    return outcome
+
+
+def _parameters(job: Job, out_dir: Path) -> Mapping[str, Any]:
     """Plain values of every setting that is not at its default, and of those that place it.
 
     CONFIG is empty: everything is resolved, so an executed copy says all that it was run with.
@@ -109,7 +246,7 @@ def _parameters(job: Job, stage: Path) -> dict[str, Any]:
     settings = job.resolved.settings
     values = {**settings.changed(), "SYMBOL": settings.SYMBOL}
     values |= {"BACKTEST_DIR": settings.BACKTEST_DIR, "CONFIG": ""}
-    if not stage.is_relative_to(REPO_ROOT):
+    if not out_dir.resolve().is_relative_to(REPO_ROOT):
         values["REPO_ROOT"] = str(REPO_ROOT)
     return values
 
@@ -121,21 +258,9 @@ def read_outcome(notebook: Path) -> Outcome | None:
     """
     import nbformat
 
-    document = nbformat.read(notebook, as_version=4)
+    document: Any = nbformat.read(notebook, as_version=4)
     for cell in reversed(document.cells):
         for output in cell.get("outputs", []):
             if MIME in output.get("data", {}):
                 return Outcome.model_validate(output["data"][MIME])
     return None
-
-
-def publish(stage: Path, target: Path) -> None:
-    """Put a staged folder in the place of the old one."""
-    umask = os.umask(0)
-    os.umask(umask)
-    stage.chmod(0o777 & ~umask)  # staging was private; results are for everybody the user lets in
-    old = stage.with_name(f"{stage.name}.old")
-    if target.exists():
-        target.rename(old)
-    stage.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

@@ -20,6 +20,7 @@ from mm.plots.picture import (
     Picture,
     finish,
     new_figure,
+    nothing,
     style,
 )
 
@@ -29,7 +30,7 @@ _NOTHING = "There is no estimate to draw."
 def round_trip(found: Diagnostics | None) -> Picture:
     """First fills by distance: observed, and predicted by these and the original's parameters."""
     if found is None:
-        return finish(new_figure(60), _NOTHING)
+        return nothing(_NOTHING)
     figure = new_figure(320)
     trip, old = found.trip, found.trip_original
     shown = (trip.observed > 0) | (trip.predicted >= 0.5)
@@ -70,7 +71,7 @@ def round_trip(found: Diagnostics | None) -> Picture:
 def pulls(found: Diagnostics | None) -> Picture:
     """(Observed - expected)/sqrt(expected) by distance: where the exponential does not hold."""
     if found is None:
-        return finish(new_figure(60), _NOTHING)
+        return nothing(_NOTHING)
     figure = new_figure(260)
     pearson = found.pearson
     with style():
@@ -97,7 +98,7 @@ def pulls(found: Diagnostics | None) -> Picture:
 def quantiles(found: Diagnostics | None) -> Picture:
     """Q–Q of gaps between fills on the rescaled clock against independent ones."""
     if found is None or len(found.time.gaps) < 3:
-        return finish(new_figure(60), _NOTHING)
+        return nothing(_NOTHING)
     figure = new_figure(320)
     gaps = np.sort(found.time.gaps)
     n = len(gaps)
@@ -138,7 +139,7 @@ def quantiles(found: Diagnostics | None) -> Picture:
 def over_time(found: Diagnostics | None) -> Picture:
     """A and k of slices of the log, with 95 % intervals, against the fit of all of it."""
     if found is None:
-        return finish(new_figure(60), _NOTHING)
+        return nothing(_NOTHING)
     figure = new_figure(400)
     windows = found.over_time.windows
     start = windows[0].start_ms
@@ -184,7 +185,7 @@ def _slice(axes: Axes, name: str, fit: Fit, begin: float, end: float) -> None:
 def waterfall(found: Diagnostics | None) -> Picture:
     """From the original's numbers to these, one correction at a time, in predicted fills."""
     if found is None or found.waterfall is None:
-        return finish(new_figure(60), "No waterfall: the original notebook can't read pooled runs.")
+        return nothing("No waterfall: the original notebook can't read pooled runs.")
     steps, observed = found.waterfall.steps, found.waterfall.observed
     figure = new_figure(330)
     fills = np.array([s.fills for s in steps])

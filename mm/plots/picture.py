@@ -90,9 +90,16 @@ def new_figure(height_px: int) -> Figure:
     """
     with style():
         figure = Figure(figsize=(WIDTH_PX / _DPI, height_px / _DPI), dpi=_DPI * SHARPNESS)
-    left, right, top, bottom = 86 / WIDTH_PX, 1 - 18 / WIDTH_PX, 1 - 30 / height_px, 48 / height_px
-    figure.subplots_adjust(left, bottom, right, top)
+    figure.subplots_adjust(86 / WIDTH_PX, 48 / height_px, 1 - 18 / WIDTH_PX, 1 - 30 / height_px)
     return figure
+
+
+def nothing(why: str) -> Picture:
+    """A picture that says why there is none."""
+    with style():
+        figure = Figure(figsize=(WIDTH_PX / _DPI, 0.6), dpi=_DPI * SHARPNESS)
+    figure.text(0.02, 0.5, why, va="center", color=GREY)
+    return finish(figure, why)
 
 
 def finish(figure: Figure, alt: str) -> Picture:

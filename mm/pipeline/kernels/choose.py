@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from mm.pipeline.kernels.execution import Execution
 from mm.pipeline.kernels.papermill_import import import_papermill
 from mm.pipeline.kernels.server import WARM_MODULES, Kernels, WarmKernelError
 
@@ -43,6 +44,25 @@ def open_kernels(
         yield stock
 
 
+def papermill_options(execution: Execution) -> dict[str, Any]:
+    """Return keyword arguments for `papermill.execute_notebook`.
+
+    The kernel is this Python's, whatever kernelspec the notebook names, on Unix sockets in the
+    private directory, with the environment and directory of this execution. Give papermill no
+    `cwd`: it would change the whole process's.
+    """
+    from mm.pipeline.kernels.provisioner import kernel_manager_class
+
+    return {
+        "kernel_manager_class": kernel_manager_class(execution),
+        "kernel_name": "python3",
+        "shutdown_kernel": "immediate",  # the graceful way takes 1.1 s of waiting
+        "shell_timeout_interval": 1,  # seconds until a dead kernel is noticed between cells
+        "iopub_timeout": 60,  # 4 s fail on a crowded machine; a dead kernel is seen sooner
+        "progress_bar": False,
+    }
+
+
 def prove(kernels: Kernels) -> None:
     """Run one cell with one figure as a notebook would be run.
 
@@ -61,7 +81,7 @@ def prove(kernels: Kernels) -> None:
     notebook = v4.new_notebook(cells=[v4.new_code_cell(PROOF)])
     try:
         done = papermill.execute_notebook(
-            notebook, None, language="python", **execution.papermill_options()
+            notebook, None, language="python", **papermill_options(execution)
         )
     except Exception as error:
         why = f"{type(error).__name__}: {error}".strip().splitlines()[-1]

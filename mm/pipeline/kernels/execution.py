@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mm.pipeline.kernels.process import KeptProcess
 from mm.pipeline.kernels.protocol import SOCKET_NAME, Request, kill_group
@@ -61,24 +60,6 @@ class Execution:
         self._lock = threading.Lock()
         self._killed = False
         self._process: KeptProcess | subprocess.Popen[bytes] | None = None
-
-    def papermill_options(self) -> dict[str, Any]:
-        """Return keyword arguments for `papermill.execute_notebook`.
-
-        The kernel is this Python's, whatever kernelspec the notebook names, on Unix sockets in the
-        private directory, with the environment and directory of this execution. Give papermill no
-        `cwd`: it would change the whole process's.
-        """
-        from mm.pipeline.kernels.provisioner import kernel_manager_class
-
-        return {
-            "kernel_manager_class": kernel_manager_class(self),
-            "kernel_name": "python3",
-            "shutdown_kernel": "immediate",  # the graceful way takes 1.1 s of waiting
-            "shell_timeout_interval": 1,  # seconds until a dead kernel is noticed between cells
-            "iopub_timeout": 60,  # 4 s fail on a crowded machine; a dead kernel is seen sooner
-            "progress_bar": False,
-        }
 
     @property
     def pid(self) -> int | None:

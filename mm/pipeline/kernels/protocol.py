@@ -46,7 +46,7 @@ class Request:
 def make_directory() -> str:
     """Make a new private directory whose path leaves room for the sockets' names."""
     room = SOCKET_PATH_MAX - len(LONGEST_NAME)
-    bases = [tempfile.gettempdir(), "/tmp"]
+    bases = [tempfile.gettempdir(), "/tmp"]  # noqa: S108  made with mkdtemp, for a short path
     for base in bases:
         if len(os.fsencode(base)) <= room and os.access(base, os.W_OK | os.X_OK):
             return tempfile.mkdtemp(prefix="mmk-", dir=base)

@@ -1,0 +1,74 @@
+"""What may be skipped: a symbol whose every cause is as it was and whose outputs are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mm.config import REPO_ROOT
+from mm.discover import RunFiles
+from mm.params import versions
+from mm.pipeline.plan import Job
+from mm.pipeline.publish import whole
+from mm.pipeline.symbol import TEMPLATE
+from mm.record import Record, record_name
+
+
+def code_digest() -> str:
+    """Digest of the template, of all of ``mm/`` and of the package versions."""
+    digest = hashlib.sha256(TEMPLATE.read_bytes())
+    for path in sorted((REPO_ROOT / "mm").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(path.relative_to(REPO_ROOT).as_posix().encode())
+            digest.update(path.read_bytes())
+    digest.update(json.dumps(versions(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def fingerprint(job: Job, code: str) -> str:
+    """Digest of everything a symbol's result follows from: inputs, settings, code, versions."""
+    settings = job.resolved.settings.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps([code, settings], sort_keys=True).encode())
+    for name, value in sorted(_input_digests(job.runs).items()):
+        digest.update(f"{name}={value}".encode())
+    old = settings["OLD_PARAMS_FILE"]
+    if old:
+        digest.update(_digest(REPO_ROOT / old).encode())
+    return digest.hexdigest()
+
+
+def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
+    return {
+        f"{run.folder.name}/{path.name}": _digest(path)
+        for run in runs
+        for path in run.paths.values()
+    }
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"unreadable: {error.errno}"
+
+
+def finished(job: Job, out_dir: Path, print_of_job: str) -> Record | None:
+    """The record of a result that still holds, None if the symbol must run."""
+    record = read_record(out_dir / job.symbol, job.symbol)
+    if record is None or record.status == "failed" or record.fingerprint != print_of_job:
+        return None
+    return record if whole(out_dir / job.symbol, record.outputs) else None
+
+
+def read_record(folder: Path, symbol: str) -> Record | None:
+    """The record in a symbol's folder; None if it is missing or of another make."""
+    try:
+        text = (folder / record_name(symbol)).read_text(encoding="utf-8")
+        return Record.model_validate_json(text)
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,64 @@
+"""What several test files share: the places of the repository and small logs of known truth."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mm.simulate import Scenario, simulate
+from mm.simulate.write import csv_bytes
+
+Tables = dict[str, pd.DataFrame]
+WriteRun = Callable[..., Path]
+
+SMALL = Scenario(A=1.2, k=0.3, duration_s=180.0, state_gap_ms=200, deltas_ticks=(1.0, 3.0, 6.0))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def template(root: Path) -> Path:
+    """The notebook that everything runs."""
+    return root / "notebooks" / "poisson_fill_calibration.ipynb"
+
+
+@pytest.fixture(scope="session")
+def tables() -> Tables:
+    """Orders, fills and state of three minutes: some 500 fills, a grid of 0.1, ticks of 1."""
+    log = simulate(SMALL, 1)
+    return {"orders": log.orders, "fills": log.fills, "state": log.state}
+
+
+@pytest.fixture(scope="session")
+def later_tables() -> Tables:
+    """The same market in another run."""
+    log = simulate(SMALL, 2)
+    return {"orders": log.orders, "fills": log.fills, "state": log.state}
+
+
+@pytest.fixture(scope="session")
+def write_run() -> WriteRun:
+    """Writes ``<kind>_<symbol><suffix>`` files as a backtester does; returns the folder."""
+
+    def write(
+        folder: Path, tables: Mapping[str, pd.DataFrame], symbol: str = "AAA", suffix: str = ".csv"
+    ) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, table in tables.items():
+            path = folder / f"{kind}_{symbol}{suffix}"
+            if suffix == ".parquet":
+                table.to_parquet(path, index=False)
+            else:
+                text = csv_bytes(table)
+                path.write_bytes(gzip.compress(text, 1) if suffix == ".csv.gz" else text)
+        return folder
+
+    return write

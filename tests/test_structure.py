@@ -1,0 +1,84 @@
+"""The shape of the code: what may load what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+
+def loaded_by(statement: str, root: Path) -> set[str]:
+    """Top-level names of all modules that a fresh interpreter has loaded after a statement."""
+    script = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_statistics_load_no_plots_and_no_notebooks(root: Path) -> None:
+    names = ["exposure", "intensity", "fit", "diagnose", "estimate", "fill_model", "trials"]
+    there = [name for name in names if (root / "mm" / f"{name}.py").is_file()]
+    assert there[:3] == ["exposure", "intensity", "fit"]
+    loaded = loaded_by(f"import {', '.join(f'mm.{name}' for name in there)}", root)
+    assert not loaded & {"matplotlib", "papermill", "nbconvert", "nbformat", "nbclient", "IPython"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept_out"),
+    [
+        ("import mm", {"pandas", "numpy", "pydantic"}),
+        ("import mm; mm.calibrate; mm.Settings", {"matplotlib", "papermill", "nbconvert"}),
+        ("import mm.pipeline.cli", {"pandas", "numpy", "papermill", "matplotlib", "nbconvert"}),
+    ],
+)
+def test_a_first_import_costs_nothing_it_does_not_need(
+    root: Path, statement: str, kept_out: set[str]
+) -> None:
+    assert not loaded_by(statement, root) & kept_out
+
+
+def test_every_name_of_the_package_is_there_and_no_other() -> None:
+    import mm
+
+    assert all(getattr(mm, name).__module__.startswith("mm.") for name in mm.__all__)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        mm.no_such_name  # noqa: B018  the access is what is tested
+
+
+def imports_of(path: Path, modules: set[str]) -> set[str]:
+    """The mm modules that a file imports, on top or in a function, but not for types only."""
+    found: set[str] = set()
+
+    def walk(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            base = str(node.module)
+            found.update({base, *(f"{base}.{alias.name}" for alias in node.names)})
+        for child in ast.iter_child_nodes(node):
+            walk(child)
+
+    walk(ast.parse(path.read_text(encoding="utf-8")))
+    # `mm` itself is lazy: importing it loads nothing that could come back
+    return (found & modules) - {"mm"}
+
+
+def test_no_import_cycles(root: Path) -> None:
+    paths = {}
+    for path in (root / "mm").rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {name: imports_of(path, set(paths)) - {name} for name, path in paths.items()}
+    assert graph["mm.calibration"] >= {"mm.exposure", "mm.load"}, "the walk must see imports"
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
