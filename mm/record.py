@@ -127,11 +127,6 @@ def points_name(symbol: str) -> str:
     return f"points_{symbol}.csv"
 
 
-def record_name(symbol: str) -> str:
-    """File name of a symbol's record; hidden, since run.json shows them all."""
-    return f".record_{symbol}.json"
-
-
 def schedule_name(symbol: str) -> str:
     """File name of a symbol's parameters over time."""
     return f"schedule_{symbol}.json"

@@ -380,7 +380,7 @@ def test_what_a_cell_started_ends_with_its_kernel(kernels: Kernels) -> None:
 DRIVER = """
 import os, signal, sys, threading, time
 from pathlib import Path
-from mm.pipeline.kernels import Kernels, WARM_MODULES, import_papermill
+from mm.pipeline.kernels import Kernels, WARM_MODULES, import_papermill, papermill_options
 import nbformat.v4 as v4
 kind, folder, cell = sys.argv[1:]
 with Kernels(WARM_MODULES if kind == "warm" else ()) as kernels:

@@ -13,10 +13,10 @@ from types import FrameType
 from typing import Literal, Protocol
 
 from mm.pipeline.kernels import WarmKernelError, open_kernels
-from mm.pipeline.lock import out_lock
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.publish import recover
 from mm.pipeline.resume import code_digest, fingerprint, finished
+from mm.pipeline.state import out_lock, write_record
 from mm.pipeline.summary import read_books, remove_stale_params, write_books
 from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
 from mm.record import Record
@@ -124,6 +124,7 @@ def _in_threads(
                 runs.append(_result(future, waiting.pop(future)))
                 if runs[-1].record.error_kind == "internal":
                     remove_stale_params(runner.out_dir, runs[-1].symbol)
+                    write_record(runner.out_dir, runs[-1].symbol, runs[-1].record)
                 watcher.done(runs[-1])
     except KeyboardInterrupt:
         interrupted = True

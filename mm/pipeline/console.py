@@ -22,6 +22,7 @@ class Console:
 
     def __init__(self, total: int) -> None:
         self._out = Terminal(soft_wrap=True, highlight=False, markup=False)
+        self._err = Terminal(soft_wrap=True, highlight=False, markup=False, stderr=True)
         self._runs: list[SymbolRun] = []
         self._running: dict[str, float] = {}
         self._total, self._began = total, time.monotonic()
@@ -86,14 +87,14 @@ class Console:
         self._bar.stop()
 
     def _trouble(self, run: SymbolRun, out_dir: Path) -> None:
-        line = Text(f"{run.symbol} ")
+        line = Text(f"{run.symbol}: ")
         line.append(run.record.status, style=_COLOUR[run.record.status])
         cell = f" (cell {run.record.error_cell})" if run.record.error_cell else ""
         line.append(f": {run.record.reason}{cell}")
-        self._out.print(line)
+        self._err.print(line)
         look = out_dir / run.symbol / notebook_name(run.symbol)
         if look.exists():
-            self._out.print(f"  open {look}")
+            self._err.print(f"  open {look}")
 
 
 def _facts(run: SymbolRun) -> str:

@@ -7,15 +7,14 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from mm.config import REPO_ROOT
 from mm.discover import RunFiles
 from mm.params import versions
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import whole
+from mm.pipeline.state import read_record
 from mm.pipeline.symbol import TEMPLATE
-from mm.record import Record, record_name
+from mm.record import Record
 
 
 def code_digest() -> str:
@@ -59,16 +58,7 @@ def _digest(path: Path) -> str:
 
 def finished(job: Job, out_dir: Path, print_of_job: str) -> Record | None:
     """The record of a result that still holds, None if the symbol must run."""
-    record = read_record(out_dir / job.symbol, job.symbol)
+    record = read_record(out_dir, job.symbol)
     if record is None or record.status == "failed" or record.fingerprint != print_of_job:
         return None
     return record if whole(out_dir / job.symbol, record.outputs) else None
-
-
-def read_record(folder: Path, symbol: str) -> Record | None:
-    """The record in a symbol's folder; None if it is missing or of another make."""
-    try:
-        text = (folder / record_name(symbol)).read_text(encoding="utf-8")
-        return Record.model_validate_json(text)
-    except (OSError, ValidationError, UnicodeDecodeError):
-        return None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.pipeline.resume import read_record
+from mm.pipeline.state import known_symbols, read_record
 from mm.record import Record, params_name, schedule_name, write_text
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
@@ -26,12 +26,15 @@ _COLUMNS = (
 def write_books(out_dir: Path, records: Mapping[str, Record]) -> None:
     """Write run.json and summary.csv: this run's symbols, and older ones that it did not touch,
     which keep their own date."""
-    together = dict(sorted({**read_books(out_dir), **records}.items()))
-    folders = {symbol for symbol in together if (out_dir / symbol).is_dir()}
-    for symbol in folders - set(records):
+    together = {**read_books(out_dir), **records}
+    for symbol in known_symbols(out_dir):
         # A run that was killed has published results that its books never told of.
-        newer = read_record(out_dir / symbol, symbol)
-        together[symbol] = newer or together[symbol]
+        if symbol not in records:
+            newer = read_record(out_dir, symbol)
+            old = together.get(symbol)
+            if newer is not None and (old is None or newer.fingerprint != old.fingerprint):
+                together[symbol] = newer
+    together = dict(sorted(together.items()))
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {
         "written_utc": now,

@@ -16,7 +16,8 @@ from mm.config import REPO_ROOT
 from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import publish, settle
-from mm.record import MIME, Outcome, Record, record_name, write_outcome, write_text
+from mm.pipeline.state import write_record
+from mm.record import MIME, Outcome, Record, write_outcome, write_text
 
 TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 #: Errors of ours are whole sentences; the class name before them says nothing to a user.
@@ -99,6 +100,8 @@ class SymbolRunner:
                 if record.error_kind in INFRASTRUCTURE and attempt < self.retries:
                     continue
                 publish(stage, self.out_dir / job.symbol)
+                # Only now: a record tells of outputs that are there.
+                write_record(self.out_dir, job.symbol, record)
                 return SymbolRun(job.symbol, record)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
@@ -130,9 +133,7 @@ class SymbolRunner:
             }
         )
         self._report(job.symbol, record, notebook, stage)
-        record = record.model_copy(update={"outputs": settle(stage)})
-        write_text(stage / record_name(job.symbol), record.model_dump_json(indent=2) + "\n")
-        return record
+        return record.model_copy(update={"outputs": settle(stage)})
 
     def _report(self, symbol: str, record: Record, notebook: Path, stage: Path) -> None:
         from mm.report.page import render_report

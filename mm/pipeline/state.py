@@ -1,4 +1,4 @@
-"""One run at a time in one results folder."""
+"""What the results folder remembers between runs: a record a symbol, and who holds the folder."""
 
 from __future__ import annotations
 
@@ -8,9 +8,34 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mm.errors import CalibrationError
+from pydantic import ValidationError
 
-_NAME = ".lock"
+from mm.errors import CalibrationError
+from mm.record import Record, write_text
+
+#: Hidden, beside the symbols' folders.
+_STATE = ".state"
+
+
+def write_record(out_dir: Path, symbol: str, record: Record) -> None:
+    """Remember how a symbol ended; its outputs are already in place."""
+    folder = out_dir / _STATE / "records"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{symbol}.json", record.model_dump_json(indent=2) + "\n")
+
+
+def read_record(out_dir: Path, symbol: str) -> Record | None:
+    """A symbol's last record; None if it is missing or of another make."""
+    try:
+        path = out_dir / _STATE / "records" / f"{symbol}.json"
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def known_symbols(out_dir: Path) -> list[str]:
+    """Symbols with a record."""
+    return sorted(path.stem for path in (out_dir / _STATE / "records").glob("[!.]*.json"))
 
 
 @contextlib.contextmanager
@@ -20,8 +45,8 @@ def out_lock(out_dir: Path) -> Iterator[None]:
     Raises CalibrationError if the folder can't be made or written, or another run holds it.
     """
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        file = (out_dir / _NAME).open("a+", encoding="utf-8")
+        (out_dir / _STATE).mkdir(parents=True, exist_ok=True)
+        file = (out_dir / _STATE / "lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise CalibrationError(
             f"{out_dir}: can't write results there ({error.strerror}); name a folder with --out-dir"

@@ -1,0 +1,184 @@
+"""HTML that a notebook holds, as it may stand in a report: known elements, nothing that loads.
+
+Outputs come from whatever a cell displays. Only what is on the lists below passes, so no report
+can ask the network for anything, and every table scrolls inside its own frame on a phone.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from html.parser import HTMLParser
+
+from mm.report import formula
+
+_TEXT = frozenset(
+    {
+        "p", "div", "span", "br", "hr", "strong", "em", "b", "i", "small", "sub", "sup", "code",
+        "pre", "ul", "ol", "li", "dl", "dt", "dd", "blockquote", "caption", "table", "thead",
+        "tbody", "tfoot", "tr", "th", "td", "h1", "h2", "h3", "h4", "h5", "h6", "a", "img",
+        "details", "summary", "del", "kbd",
+    }
+)  # fmt: skip
+_EMPTY = frozenset({"br", "hr", "img"})
+#: These go with all that is in them.
+_DROPPED = frozenset({"script", "style", "iframe", "object", "template", "noscript", "head"})
+_HEADING = re.compile(r"h[1-6]")
+_ALIGN = re.compile(r"text-align:\s*(left|right|center)")
+_PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
+_WORDS = re.compile(r"[^\W\d]{3,}\W+[^\W\d]{2,}")
+
+
+def clean(source: str, *, label: str, heading: int | None = None) -> str:
+    """HTML with only known elements and attributes, tables in frames that scroll.
+
+    ``label`` names the frames for a screen reader; ``heading`` is the level of all headings,
+    None leaves them as they are.
+    """
+    cleaner = _Cleaner(label, heading)
+    cleaner.feed(source)
+    cleaner.close()
+    return "".join(cleaner.parts)
+
+
+class _Cleaner(HTMLParser):
+    def __init__(self, label: str, heading: int | None) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._label, self._heading = label, heading
+        self._open: list[str] = []
+        self._dropping = 0
+        self._link_end = "</a>"
+        self._rows: list[list[_Cell]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _DROPPED:
+            self._dropping += 1
+        if self._dropping or (tag not in _TEXT and tag not in formula.TAGS):
+            return
+        given = {name: value or "" for name, value in attrs}
+        if tag == "img":
+            self._image(given)
+            return
+        if tag == "a":
+            self._link(given.get("href", ""))
+        elif tag in ("td", "th"):
+            self._start_cell(tag, given)
+        else:
+            if tag == "table":
+                self._rows = []
+                name = html.escape(self._label)
+                frame = f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">'
+                self.parts.append(frame)
+            elif tag == "tr":
+                self._rows.append([])
+            self.parts.append(f"<{self._name(tag)}{_attributes(given, tag)}>")
+        if tag not in _EMPTY:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _DROPPED:
+            self._dropping = max(0, self._dropping - 1)
+        if self._dropping or tag not in self._open:
+            return
+        while self._open:  # what was left open inside is closed first
+            inner = self._open.pop()
+            self._close(inner)
+            if inner == tag:
+                return
+
+    def handle_data(self, data: str) -> None:
+        if not self._dropping:
+            self.parts.append(html.escape(data, quote=False))
+            if self._rows and self._rows[-1]:
+                self._rows[-1][-1].text += data
+
+    def close(self) -> None:
+        """Close what was left open."""
+        super().close()
+        while self._open:
+            self._close(self._open.pop())
+
+    def _close(self, tag: str) -> None:
+        if tag == "a":
+            self.parts.append(self._link_end)
+        elif tag in ("td", "th"):
+            self.parts.append("")  # the cell's end: which element it ends is known with the table
+            self._rows[-1][-1].end = len(self.parts) - 1
+        elif tag == "table":
+            self._write_cells()
+            self.parts.append("</table></div>")
+        else:
+            self.parts.append(f"</{self._name(tag)}>")
+
+    def _start_cell(self, tag: str, given: dict[str, str]) -> None:
+        if not self._rows:  # a cell that stands in no row
+            self._rows.append([])
+        self.parts.append("")
+        cell = _Cell(tag, given, "thead" in self._open, len(self.parts) - 1)
+        self._rows[-1].append(cell)
+
+    def _write_cells(self) -> None:
+        """Columns of words stand to the left with their heads; a head without a word is none."""
+        wordy: dict[int, int] = {}
+        for row in self._rows:
+            for column, cell in enumerate(row):
+                if not cell.in_head and cell.text.strip():
+                    wordy[column] = wordy.get(column, 0) + (1 if _WORDS.search(cell.text) else -1)
+        for row in self._rows:
+            for column, cell in enumerate(row):
+                tag = "td" if cell.tag == "th" and not cell.text.strip() else cell.tag
+                if wordy.get(column, 0) > 0:
+                    cell.given.setdefault("style", "text-align:left")
+                scope = f' scope="{"col" if cell.in_head else "row"}"' if tag == "th" else ""
+                self.parts[cell.start] = f"<{tag}{scope}{_attributes(cell.given, tag)}>"
+                if cell.end is not None:
+                    self.parts[cell.end] = f"</{tag}>"
+        self._rows = []
+
+    def _name(self, tag: str) -> str:
+        return f"h{self._heading}" if self._heading and _HEADING.fullmatch(tag) else tag
+
+    def _link(self, target: str) -> None:
+        """Links within the page stay; others show where they lead, as text."""
+        if target.startswith("#"):
+            self.parts.append(f'<a href="{html.escape(target)}">')
+            self._link_end = "</a>"
+        else:
+            self.parts.append("<span>")
+            self._link_end = (
+                f" ({html.escape(target, quote=False)})</span>" if target else "</span>"
+            )
+
+    def _image(self, given: dict[str, str]) -> None:
+        if _PICTURE.match(given.get("src", "")):
+            alt = html.escape(given.get("alt") or self._label)
+            self.parts.append(f'<img src="{html.escape(given["src"])}" alt="{alt}">')
+
+
+class _Cell:
+    """A table cell: what it is called, its attributes, its text, and where its tags stand."""
+
+    def __init__(self, tag: str, given: dict[str, str], in_head: bool, start: int) -> None:
+        self.tag, self.given, self.in_head, self.start = tag, given, in_head, start
+        self.end: int | None = None
+        self.text = ""
+
+
+def _attributes(given: dict[str, str], tag: str = "") -> str:
+    """The attributes that may stay, as text."""
+    kept = {}
+    for name, value in given.items():
+        if (
+            (name in ("colspan", "rowspan") and value.isdigit())
+            or (tag in formula.TAGS and name in formula.ATTRIBUTES)
+            or (name == "id" and re.fullmatch(r"[\w-]+", value))
+        ):
+            kept[name] = value
+    classes = [c for c in given.get("class", "").split() if re.fullmatch(r"[\w-]+", c)]
+    aligned = _ALIGN.search(given.get("style", ""))
+    if aligned:
+        classes.append(f"to-{aligned[1]}")
+    if classes:
+        kept["class"] = " ".join(classes)
+    return "".join(f' {name}="{html.escape(value)}"' for name, value in kept.items())
