@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help calibrate test lint lock notebook clean
+.PHONY: help calibrate test lint lock notebook pictures clean
 
 help:
 	@echo "make calibrate   calibrate every symbol in data/ into out/ (ARGS='--jobs 4 ...' adds options)"
 	@echo "make test        lint, types and all tests"
 	@echo "make notebook    open the template in JupyterLab"
+	@echo "make pictures    make the pictures of the README from the demo (needs chromium)"
 	@echo "make lock        resolve requirements*.txt into the lock files"
 	@echo "make clean       remove the virtual environment and the results"
 
@@ -37,6 +38,9 @@ $(VENV)/.run: requirements.lock | $(VENV)/bin/python
 $(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	@touch $@ $(VENV)/.run
+
+pictures: $(VENV)/.run
+	$(BIN)/python docs/make_pictures.py
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements.txt -o requirements.lock

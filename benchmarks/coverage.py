@@ -46,7 +46,7 @@ class Cell:
 CELLS = (
     Cell("clean, 6 min (6 blocks)", replace(_BASE, duration_s=360.0), {}),
     Cell("clean, 11 min (11 blocks)", replace(_BASE, duration_s=660.0), {}),
-    Cell("clean, 60 min, thin", replace(_BASE, A=0.3, duration_s=3600.0, state_gap_ms=250), {}),
+    Cell("clean, 20 min, thin", replace(_BASE, A=0.2, duration_s=1200.0, state_gap_ms=250), {}),
     Cell("fast mid (3 ticks/√s), 11 min", replace(_BASE, volatility=3.0, duration_s=660.0), {}),
     Cell("TTL 2 s, 11 min", replace(_BASE, ttl_ms=2000, duration_s=660.0), {}),
     Cell(
@@ -70,8 +70,8 @@ CELLS = (
     ),
     Cell(
         f"bursts ×{_BURST.multiplier:g}, {_BURST.share:.0%} of the time, "
-        f"{_BURST.mean_length_s:g} s each, 30 min",
-        replace(_BASE, A=0.5, burst=_BURST, duration_s=1800.0),
+        f"{_BURST.mean_length_s:g} s each, 20 min",
+        replace(_BASE, A=0.5, burst=_BURST, duration_s=1200.0),
         {},
         clean=False,
     ),

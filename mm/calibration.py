@@ -17,13 +17,14 @@ from mm.config import below_root
 from mm.diagnose import Diagnostics
 from mm.diagnose import diagnose as hold_against_log
 from mm.distance import Selection
+from mm.emit import make_params
 from mm.errors import InputError, SettingsError
 from mm.estimate import Estimate, estimate_intensity
 from mm.exposure import Exposure, measure_exposure
 from mm.intensity import EmpiricalIntensity, empirical_intensity
 from mm.judge import findings
 from mm.load import BacktestLog, load_log, log_from_frames
-from mm.params import Params, make_params, read_fill_model
+from mm.params import Params, read_fill_model
 from mm.reconcile import Reconciliation
 from mm.settings import Settings
 from mm.show import summary

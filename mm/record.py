@@ -10,15 +10,24 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mm.calibration import Calibration
-from mm.params import (
-    Intervals,
-    Params,
-    PassiveFit,
-    PlainNumbers,
+from mm.emit import (
+    best_known,
     finite,
     intervals,
     original_numbers,
     passive_fit,
+    quoted_intensities,
+    round_trip_numbers,
+)
+from mm.params import (
+    IntensityAt,
+    Intervals,
+    Pair,
+    Params,
+    PassiveFit,
+    PlainNumbers,
+    QuotedIntensity,
+    RoundTripNumbers,
 )
 
 #: Under this name an executed notebook carries its outcome.
@@ -39,6 +48,10 @@ class Record(BaseModel):
     A: float | None = None
     k: float | None = None
     ci95: Intervals | None = None
+    cov_logA_k: tuple[Pair, Pair] | None = None
+    lambda_at: IntensityAt | None = None
+    lambda_quoted: tuple[QuotedIntensity, ...] = ()
+    round_trip: RoundTripNumbers | None = None
     passive: PassiveFit | None = None
     original: PlainNumbers | None = None
     original_error: str | None = None
@@ -48,6 +61,10 @@ class Record(BaseModel):
     tick_size: float | None = None
     dt_ms: int | None = None
     fill_source: str | None = None
+    fill_fraction: float | None = None
+    window_ms: tuple[int, int] | None = None
+    window_s: float | None = None
+    runs: int = 1
     error: str | None = None
     error_kind: str | None = None
     error_cell: int | None = None
@@ -95,7 +112,8 @@ def _schedule(result: Calibration) -> dict[str, Any] | None:
 
 
 def _record(result: Calibration) -> Record:
-    estimate, fit = result.estimate, result.estimate.fit
+    estimate, fit, found = result.estimate, result.estimate.fit, result.diagnostics
+    valid = fit is not None and fit.se_type != "none"
     return Record(
         status=result.verdict.status,
         reasons=tuple(str(f) for f in result.verdict.reasons),
@@ -103,6 +121,10 @@ def _record(result: Calibration) -> Record:
         A=None if fit is None else finite(fit.A),
         k=None if fit is None else finite(fit.k),
         ci95=None if fit is None else intervals(fit),
+        cov_logA_k=fit.cov if fit is not None and valid else None,
+        lambda_at=best_known(fit) if fit is not None and valid else None,
+        lambda_quoted=() if found is None else quoted_intensities(found),
+        round_trip=None if found is None else round_trip_numbers(found, by_delta=False),
         passive=passive_fit(estimate.passive),
         original=original_numbers(estimate),
         original_error=estimate.original_error,
@@ -112,9 +134,23 @@ def _record(result: Calibration) -> Record:
         tick_size=result.accounts.tick.value,
         dt_ms=estimate.dt_ms,
         fill_source=result.log.fill_source,
+        fill_fraction=None if found is None else finite(found.fill_fraction.first),
+        window_ms=result.log.window_ms,
+        window_s=sum(run.end_ms - run.start_ms for run in result.log.runs) / 1000.0,
+        runs=len(result.log.runs),
         inputs_sha256=result.log.inputs_sha256,
         settings=result.settings.model_dump(mode="json"),
     )
+
+
+def notebook_name(symbol: str) -> str:
+    """File name of a symbol's executed notebook."""
+    return f"calibration_{symbol}.ipynb"
+
+
+def report_name(symbol: str) -> str:
+    """File name of a symbol's report."""
+    return f"report_{symbol}.html"
 
 
 def params_name(symbol: str) -> str:

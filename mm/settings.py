@@ -198,3 +198,23 @@ def _one_line(error: ValidationError) -> str:
     unit = unit_of(name)
     wanted = message[0].lower() + message[1:]
     return f"{name}: found {found!r}; {wanted}{f' ({unit})' if unit else ''}"
+
+
+def as_markdown() -> str:
+    """The list of settings as the docs show it."""
+    lines = [
+        "# Settings",
+        "",
+        "Made by `python -m mm.settings > docs/settings.md` from the one model that checks them.",
+        "",
+        "| setting | default | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        meaning = (field.description or "").replace("|", "\\|")
+        lines.append(f"| `{name}` | `{field.default!r}` | {unit_of(name)} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(as_markdown(), end="")

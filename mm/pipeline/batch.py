@@ -7,12 +7,13 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Literal, Protocol
 
 from mm.pipeline.kernels import WarmKernelError, open_kernels
+from mm.pipeline.pages import Mail, write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.publish import recover
 from mm.pipeline.resume import code_digest, fingerprint, finished
@@ -20,6 +21,7 @@ from mm.pipeline.state import out_lock, write_record
 from mm.pipeline.summary import read_books, remove_stale_params, write_books
 from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
 from mm.record import Record
+from mm.report.send import MailError
 
 #: Exit codes: what a scheduler needs to tell apart.
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -44,6 +46,7 @@ class Options:
     retries: int = 1
     force: bool = False
     retry_failed: bool = False
+    mail: Mail = field(default_factory=Mail)
 
 
 class Watcher(Protocol):
@@ -55,6 +58,9 @@ class Watcher(Protocol):
     def done(self, run: SymbolRun) -> None:
         """A symbol has ended, or was skipped."""
 
+    def trouble(self, line: str) -> None:
+        """Something else went wrong."""
+
 
 def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """Calibrate every symbol of a plan; one that fails stops no other.
@@ -64,9 +70,18 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """
     with out_lock(plan.out_dir):
         recover(plan.out_dir)
+        previous = read_books(plan.out_dir)
         runs, interrupted = _run_all(plan, options, watcher)
         write_books(plan.out_dir, {run.symbol: run.record for run in runs})
-    return EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
+        if interrupted:
+            return EXIT_INTERRUPTED
+        try:
+            this_run = [run.symbol for run in runs]
+            write_pages(plan.out_dir, previous, this_run, plan.missing, options.mail)
+        except MailError as error:
+            watcher.trouble(f"the mail was not sent: {error}; it is in calibration.eml")
+            return EXIT_FAILED
+    return exit_code(run.record for run in runs)
 
 
 def _run_all(plan: Plan, options: Options, watcher: Watcher) -> tuple[list[SymbolRun], bool]:

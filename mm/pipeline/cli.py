@@ -13,6 +13,7 @@ import click
 from mm.errors import CalibrationError
 
 if TYPE_CHECKING:
+    from mm.pipeline.pages import Mail
     from mm.pipeline.plan import Request
 
 _USAGE, _INTERRUPTED = 2, 130
@@ -93,6 +94,8 @@ _USAGE, _INTERRUPTED = 2, 130
     show_default=True,
     help="Tries more after a dead kernel or a deadline; never after bad input.",
 )
+@click.option("--mail-to", multiple=True, metavar="A@B", help="Send the run's mail there.")
+@click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
     data_dir: Path | None,
@@ -111,6 +114,8 @@ def main(
     kernel: Literal["warm", "stock"],
     deadline: float,
     retries: int,
+    mail_to: tuple[str, ...],
+    mail_from: str | None,
     debug: bool,
 ) -> None:
     """Calibrate the fill intensity of every symbol that a backtest has logged.
@@ -135,7 +140,12 @@ def main(
         if only_list:
             code = _list(request)
         else:
-            code = _run(request, kernel, deadline, retries, force, retry_failed)
+            from mm.pipeline.pages import Mail
+
+            if mail_to and not mail_from:
+                raise click.UsageError("--mail-to needs --mail-from")
+            mail = Mail(mail_from, mail_to)
+            code = _run(request, kernel, deadline, retries, force, retry_failed, mail)
     except CalibrationError as error:
         if debug:
             raise
@@ -166,6 +176,7 @@ def _run(
     retries: int,
     force: bool,
     retry_failed: bool,
+    mail: Mail,
 ) -> int:
     from mm.pipeline.plan import make_plan
 
@@ -176,7 +187,7 @@ def _run(
     console = Console(len(plan.jobs) + len(plan.rejected))
     code = None
     try:
-        options = Options(kernel, deadline, retries, force, retry_failed)
+        options = Options(kernel, deadline, retries, force, retry_failed, mail)
         code = run_batch(plan, options, console)
     finally:
         if code is not None:

@@ -10,8 +10,8 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mm.pipeline.symbol import SymbolRun, notebook_name
-from mm.record import Record
+from mm.pipeline.symbol import SymbolRun
+from mm.record import Record, notebook_name
 
 _COLOUR = {"ok": "green", "warn": "yellow", "refused": "magenta", "failed": "red"}
 _ORDER = ("ok", "warn", "refused", "failed")
@@ -57,6 +57,10 @@ class Console:
         line.append(f"{run.record.status:8}", style=_COLOUR[run.record.status])
         line.append(_facts(run))
         self._out.print(line)
+
+    def trouble(self, line: str) -> None:
+        """Say what went wrong beside the symbols."""
+        self._err.print(Text(line, style="red"))
 
     def _show(self) -> None:
         failed = sum(r.record.status == "failed" for r in self._runs)

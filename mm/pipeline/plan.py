@@ -53,13 +53,15 @@ class Job:
 @dataclass(frozen=True)
 class Plan:
     """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't be
-    part of a file name, with the line that says so."""
+    part of a file name, with the line that says so. ``missing``: symbols that the
+    configuration names and that have no files."""
 
     data_dir: Path
     out_dir: Path
     jobs: Sequence[Job]
     workers: int
     rejected: Mapping[str, str]
+    missing: Sequence[str] = ()
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -93,7 +95,8 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
     out_dir = (request.out_dir or REPO_ROOT / "out").absolute()
     # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
     workers = request.jobs or max(1, min(len(jobs), 2 * (os.cpu_count() or 1)))
-    return Plan(data_dir, out_dir, jobs, workers, rejected)
+    missing = [s for s in config.symbols if s not in there] if request.symbols is None else []
+    return Plan(data_dir, out_dir, jobs, workers, rejected, missing)
 
 
 def _shard(symbols: list[str], request: Request) -> list[str]:

@@ -17,7 +17,15 @@ from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import publish, settle
 from mm.pipeline.state import write_record
-from mm.record import MIME, Outcome, Record, write_outcome, write_text
+from mm.record import (
+    MIME,
+    Outcome,
+    Record,
+    notebook_name,
+    report_name,
+    write_outcome,
+    write_text,
+)
 
 TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 #: Errors of ours are whole sentences; the class name before them says nothing to a user.
@@ -48,16 +56,6 @@ class Failure:
 
 class Stopped(Exception):
     """The run was interrupted; nothing of this symbol is to be published."""
-
-
-def notebook_name(symbol: str) -> str:
-    """File name of a symbol's executed notebook."""
-    return f"calibration_{symbol}.ipynb"
-
-
-def report_name(symbol: str) -> str:
-    """File name of a symbol's report."""
-    return f"report_{symbol}.html"
 
 
 @dataclass
@@ -136,14 +134,14 @@ class SymbolRunner:
         return record.model_copy(update={"outputs": settle(stage)})
 
     def _report(self, symbol: str, record: Record, notebook: Path, stage: Path) -> None:
+        from mm.report.failure import render_failure
         from mm.report.page import render_report
 
-        if notebook.exists():
-            facts = {
-                "title": f"{symbol} fill calibration",
-                "made": f"Made {record.finished_utc}",
-            }
-            write_text(stage / report_name(symbol), render_report(notebook, facts))
+        if record.status == "failed":
+            html = render_failure(symbol, record, notebook if notebook.exists() else None)
+        else:
+            html = render_report(notebook, record=record)
+        write_text(stage / report_name(symbol), html)
 
     def _execute(self, job: Job, notebook: Path) -> Outcome | Failure:
         """Run the template by papermill and take the outcome from what it saved."""

@@ -1,0 +1,47 @@
+"""What a run leaves for people: the index page and the mail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mm.pipeline.summary import read_books
+from mm.record import Record, write_text
+from mm.report.index import INDEX_NAME, render_index
+from mm.report.mail import build_message, write_message
+from mm.report.send import send
+
+
+@dataclass(frozen=True)
+class Mail:
+    """Who gets the mail; without recipients it is only written."""
+
+    sender: str | None = None
+    recipients: Sequence[str] = ()
+
+
+def write_pages(
+    out_dir: Path,
+    previous: Mapping[str, Record],
+    this_run: Collection[str],
+    missing: Collection[str],
+    mail: Mail,
+) -> None:
+    """Write index.html and calibration.eml from the books, then send the mail if it has
+    recipients.
+
+    ``previous``: the books before the run. ``missing``: symbols that were expected and have no
+    files. Raises MailError after everything is written.
+    """
+    records, now = read_books(out_dir), datetime.now(UTC)
+    page = render_index(records, out_dir, previous, this_run=this_run, missing=missing, now=now)
+    write_text(out_dir / INDEX_NAME, page)
+    message = build_message(
+        records, previous, this_run, out_dir, mail.sender, mail.recipients, now, missing=missing
+    )
+    write_message(message, out_dir)
+    if mail.recipients:
+        send(message, os.environ)

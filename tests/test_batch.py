@@ -1,0 +1,269 @@
+"""Batches as they go wrong: nothing changed, dead kernels, deadlines, interrupts, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+from mm.pipeline import resume, symbol
+from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
+from mm.pipeline.plan import Plan, Request, make_plan
+from mm.pipeline.publish import whole
+from mm.pipeline.state import read_record
+from mm.pipeline.symbol import SymbolRun
+from mm.record import Record
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")
+
+WATCHDOG_S = 120.0
+WriteRun = Callable[..., Path]
+Tables = Mapping[str, pd.DataFrame]
+
+
+class Seen:
+    """Remembers how a run went."""
+
+    def __init__(self) -> None:
+        self.started_: list[str] = []
+        self.runs: dict[str, SymbolRun] = {}
+
+    def started(self, name: str) -> None:
+        self.started_.append(name)
+
+    def done(self, run: SymbolRun) -> None:
+        self.runs[run.symbol] = run
+
+    def trouble(self, line: str) -> None:
+        raise AssertionError(line)
+
+
+@pytest.fixture
+def data(tmp_path: Path, tables: Tables, write_run: WriteRun) -> Path:
+    for name in ("AAA", "BBB", "CCC"):
+        write_run(tmp_path / "data", tables, name)
+    return tmp_path / "data"
+
+
+def plan(data: Path, **request: object) -> Plan:
+    return make_plan(Request(data_dir=data, out_dir=data.parent / "out", **request), {})
+
+
+def ran(data: Path, options: Options = Options(), **request: object) -> tuple[int, Seen]:  # noqa: B008
+    seen = Seen()
+    return run_batch(plan(data, **request), options, seen), seen
+
+
+def cells(*sources: str) -> nbformat.NotebookNode:
+    v4 = nbformat.v4
+    made = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "x", "language": "python"}
+    return made
+
+
+def test_what_has_not_changed_is_not_run_again(data: Path, tables: Tables) -> None:
+    out = data.parent / "out"
+    code, first = ran(data)
+    assert code == EXIT_OK
+    assert sorted(first.started_) == ["AAA", "BBB", "CCC"]
+
+    code, second = ran(data)
+    assert code == EXIT_OK
+    assert second.started_ == []
+    assert all(run.skipped for run in second.runs.values())
+
+    fills = data / "fills_BBB.csv"
+    fills.write_bytes(fills.read_bytes().rstrip(b"\n").rsplit(b"\n", 1)[0] + b"\n")
+    (out / "CCC" / "params_CCC.json").write_text("{}", encoding="utf-8")
+    _, third = ran(data)
+    assert sorted(third.started_) == ["BBB", "CCC"], "a changed input, a damaged output"
+    assert json.loads((out / "CCC" / "params_CCC.json").read_text(encoding="utf-8"))["A"] > 0
+
+    assert ran(data, parameters=[("MIN_FILLS", "11")], symbols="AAA")[1].started_ == ["AAA"]
+    _, forced = ran(data, Options(force=True), symbols="BBB")
+    assert forced.started_ == ["BBB"]
+
+
+def test_a_change_of_code_or_versions_runs_everything_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = plan(data).jobs[0]
+    before = resume.fingerprint(job, resume.code_digest())
+    assert before == resume.fingerprint(job, resume.code_digest())
+    monkeypatch.setattr(resume, "versions", lambda: {"numpy": "0"})
+    assert before != resume.fingerprint(job, resume.code_digest())
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "said", "attempts"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "dead_kernel", "SIGKILL", 2),
+        ("import os; os._exit(3)", "dead_kernel", "status 3", 2),
+        ("while True: pass", "deadline", "deadline of 2 s", 2),
+        ("raise MemoryError('no room')", "exception", "MemoryError: no room", 1),
+        ("import sys; sys.exit(3)", "exception", "SystemExit: 3", 1),
+        ("import sys; sys.exit(0)", "exception", "before its last cell", 1),
+        ("x = 1", "exception", "before its last cell", 1),
+    ],
+)
+def test_how_a_notebook_can_end(
+    data: Path, monkeypatch: pytest.MonkeyPatch, cell: str, kind: str, said: str, attempts: int
+) -> None:
+    out = data.parent / "out"
+    assert ran(data, symbols="AAA")[0] == EXIT_OK
+    template = data.parent / "template.ipynb"
+    nbformat.write(cells("a = 1", cell, "b = 2"), template)
+    monkeypatch.setattr(symbol, "TEMPLATE", template)
+    monkeypatch.setattr(resume, "TEMPLATE", template)
+
+    code, seen = ran(data, Options(deadline_s=2.0), symbols="AAA")
+    assert code == EXIT_FAILED
+    record = seen.runs["AAA"].record
+    assert (record.status, record.error_kind, record.attempts) == ("failed", kind, attempts)
+    assert said in (record.error or "")
+    assert not (out / "AAA" / "params_AAA.json").exists()
+    assert json.loads((out / "run.json").read_text())["symbols"]["AAA"]["status"] == "failed"
+    saved = nbformat.read(out / "AAA" / "calibration_AAA.ipynb", as_version=4)
+    if kind in ("dead_kernel", "deadline"):
+        at = next(i for i, c in enumerate(saved.cells) if "did not end" in c.source)
+        assert saved.cells[at + 1].source == cell
+    assert leftovers(out) == []
+
+
+def test_retry_failed_runs_only_what_failed(
+    data: Path, tables: Tables, write_run: WriteRun
+) -> None:
+    broken = data / "state_BBB.csv"
+    good = broken.read_bytes()
+    broken.write_bytes(b"")
+    code, _ = ran(data)
+    assert code == EXIT_FAILED
+    broken.write_bytes(good)
+    (data / "fills_AAA.csv").write_bytes((data / "fills_AAA.csv").read_bytes() + b"\n")
+    code, again = ran(data, Options(retry_failed=True))
+    assert code == EXIT_OK
+    assert again.started_ == ["BBB"]
+
+
+def test_stock_kernels_give_the_same_to_the_last_digit(data: Path) -> None:
+    found = {}
+    for kernel in ("warm", "stock"):
+        ran(data, Options(kernel=kernel, force=True), symbols="AAA")  # type: ignore[arg-type]
+        folder = data.parent / "out" / "AAA"
+        params = json.loads((folder / "params_AAA.json").read_text(encoding="utf-8"))
+        document = nbformat.read(folder / "calibration_AAA.ipynb", as_version=4)
+        pictures = [
+            output["data"]["image/png"]
+            for cell in document.cells
+            for output in cell.get("outputs", [])
+            if "image/png" in output.get("data", {})
+        ]
+        params.pop("created_utc")
+        found[kernel] = (params, pictures)
+    assert found["warm"] == found["stock"]
+    assert len(found["warm"][1]) == 7
+
+
+def test_shards_split_the_symbols(data: Path) -> None:
+    parts = [[job.symbol for job in plan(data, shard=f"{i}/2").jobs] for i in (1, 2)]
+    assert parts == [["AAA", "CCC"], ["BBB"]]
+
+
+# --- the command as a process
+
+
+def start(root: Path, data: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "run_calibration.py", "--data-dir", str(data)]
+    return subprocess.Popen(
+        [*command, "--out-dir", str(data.parent / "out"), *options],
+        cwd=root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def leftovers(out: Path) -> list[str]:
+    """Half-made folders and files."""
+    return [
+        path.name
+        for path in out.rglob(".*")
+        if path.name != ".state" and ".state" not in path.parts
+    ]
+
+
+def whole_or_absent(out: Path, name: str) -> bool:
+    """A symbol's folder as its record, or none yet; a folder newer than its record is parsable."""
+    folder = out / name
+    if not folder.exists():
+        return True
+    record = read_record(out, name)
+    if record is not None and whole(folder, record.outputs):
+        return True
+    nbformat.read(folder / f"calibration_{name}.ipynb", as_version=4)
+    json.loads((folder / f"params_{name}.json").read_text(encoding="utf-8"))
+    return (folder / f"report_{name}.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+def test_ctrl_c_ends_within_seconds_and_the_next_run_goes_on(root: Path, data: Path) -> None:
+    out = data.parent / "out"
+    driver = start(root, data, "--jobs", "1")
+    assert driver.stdout is not None
+    first = driver.stdout.readline()
+    assert first.startswith("[1/3]")
+    os.killpg(driver.pid, signal.SIGINT)
+    text, errors = driver.communicate(timeout=WATCHDOG_S)
+    assert driver.returncode == 130, errors
+    assert "interrupted" in text
+    assert "Traceback" not in errors
+    assert leftovers(out) == []
+    done = {name for name in ("AAA", "BBB", "CCC") if (out / name).exists()}
+    assert 1 <= len(done) < 3
+    again = start(root, data)
+    text, _ = again.communicate(timeout=WATCHDOG_S)
+    assert again.returncode == 0
+    assert text.count("skipped") == len(done) + 1, "each, and the count"
+
+
+def test_sigkill_leaves_folders_whole_and_the_next_run_completes(root: Path, data: Path) -> None:
+    out = data.parent / "out"
+    rng = random.Random(5)
+    for _ in range(6):
+        shutil.rmtree(out / ".state", ignore_errors=True)
+        driver = start(root, data, "--jobs", "2", "--force")
+        time.sleep(rng.uniform(0.5, 6.0))
+        driver.kill()
+        driver.communicate(timeout=WATCHDOG_S)
+        if out.exists():
+            assert all(whole_or_absent(out, name) for name in ("AAA", "BBB", "CCC"))
+    last = start(root, data)
+    _, errors = last.communicate(timeout=WATCHDOG_S)
+    assert last.returncode == 0, errors
+    assert leftovers(out) == []
+    records = json.loads((out / "run.json").read_text(encoding="utf-8"))["symbols"]
+    assert {Record.model_validate(r).status for r in records.values()} <= {"ok", "warn"}
+
+
+def test_two_runs_on_one_folder_are_one_too_many(root: Path, data: Path) -> None:
+    first = start(root, data, "--jobs", "1")
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = start(root, data)
+    _, errors = second.communicate(timeout=WATCHDOG_S)
+    assert second.returncode == 2
+    (line,) = errors.splitlines()
+    assert f"process {first.pid}" in line
+    first.communicate(timeout=WATCHDOG_S)
+    assert first.returncode == 0

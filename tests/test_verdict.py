@@ -1,0 +1,175 @@
+"""What the verdict says of logs whose fault is known, through the whole calibration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mm
+from mm.calibration import Calibration
+from mm.simulate import Burst, Scenario, SimulatedLog, simulate
+
+BASE = Scenario(duration_s=600.0)
+
+
+def calibrated(log: SimulatedLog, **settings: object) -> Calibration:
+    return mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0, **settings)
+
+
+def codes(result: Calibration) -> set[str]:
+    return {finding.code for finding in result.verdict.reasons}
+
+
+@pytest.fixture(scope="module")
+def clean() -> SimulatedLog:
+    return simulate(BASE, 11)
+
+
+def test_a_clean_log_is_ok_and_every_finding_is_a_note(clean: SimulatedLog) -> None:
+    result = calibrated(clean)
+    assert result.verdict.status == "ok"
+    assert result.params is not None
+    assert result.params.quality == "ok"
+    assert result.params.reasons == ()
+
+
+def test_bursts_are_warned_of() -> None:
+    log = simulate(replace(BASE, A=0.5, duration_s=1800.0, burst=Burst(8.0, 0.1, 15.0)), 5)
+    result = calibrated(log)
+    assert "bursts" in codes(result)
+    assert result.params is not None
+    assert result.params.quality == "warn"
+
+
+def test_a_power_law_is_warned_of() -> None:
+    scenario = replace(BASE, A=0.68, shape="power", power_p=1.5, power_delta0=1.0)
+    assert codes(calibrated(simulate(scenario, 5))) & {"shape", "power_law"}
+
+
+def test_sides_that_differ_are_warned_of() -> None:
+    log = simulate(replace(BASE, A_multiplier=(1.0, 0.5)), 5)
+    assert "sides" in codes(calibrated(log))
+
+
+def test_big_orders_give_the_same_fit_and_are_told_apart_by_fill_fraction() -> None:
+    small = simulate(replace(BASE, partial_share=0.0), 5)
+    fills = small.fills.copy()
+    fills["qty"] = fills["qty"] * 0.2
+    whole = calibrated(small)
+    part = mm.calibrate(small.orders, fills, small.state, tick_size=1.0)
+    assert whole.params is not None
+    assert part.params is not None
+    assert (whole.params.A, whole.params.k) == (part.params.A, part.params.k)
+    assert whole.params.fill_fraction == pytest.approx(1.0)
+    assert part.params.fill_fraction == pytest.approx(0.2)
+    assert codes(part) == {"fill_fraction"}
+
+
+def test_a_dt_that_is_not_the_row_gap_is_used_and_warned_of(clean: SimulatedLog) -> None:
+    result = calibrated(clean, POISSON_DT_MS=300)
+    assert result.params is not None
+    assert result.params.dt_ms == 300
+    assert {"dt_ms", "level"} <= codes(result)
+    (finding,) = (f for f in result.verdict.reasons if f.code == "dt_ms")
+    assert "3.0" in finding.what
+
+
+def test_fills_shuffled_among_orders_never_pass(clean: SimulatedLog) -> None:
+    fills = clean.fills.copy()
+    rng = np.random.default_rng(3)
+    fills["recv_ms"] = rng.permutation(fills["recv_ms"].to_numpy())
+    result = mm.calibrate(clean.orders, fills, clean.state, tick_size=1.0)
+    assert result.verdict.status == "refused"
+    assert "clocks" in codes(result)
+    assert result.params is None
+
+
+@pytest.mark.parametrize("table", ["orders", "fills", "state"])
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_shifted_by_an_hour_is_refused(clean: SimulatedLog, table: str, hours: int) -> None:
+    tables = {"orders": clean.orders, "fills": clean.fills, "state": clean.state}
+    moved = tables[table].copy()
+    for column in moved.columns:
+        if column.endswith("_ms"):
+            moved[column] = moved[column] + hours * 3_600_000
+    result = mm.calibrate(**{**tables, table: moved}, tick_size=1.0)
+    assert result.verdict.status == "refused"
+    assert result.params is None
+
+
+def test_an_appended_second_run_is_refused(clean: SimulatedLog) -> None:
+    other = simulate(BASE, 12)
+    tables = [
+        pd.concat([getattr(clean, name), getattr(other, name)], ignore_index=True)
+        for name in ("orders", "fills", "state")
+    ]
+    result = mm.calibrate(*tables, tick_size=1.0)
+    assert result.verdict.status == "refused"
+    assert "appended_run" in codes(result)
+
+
+def test_one_distance_only_is_refused() -> None:
+    log = simulate(replace(BASE, volatility=0.0, deltas_ticks=(3.0,)), 5)
+    result = calibrated(log)
+    assert result.verdict.status == "refused"
+    assert codes(result) == {"no_mle"}
+    assert "distance" in result.verdict.reasons[0].cause
+
+
+def test_a_narrow_range_of_distances_leaves_k_unknown() -> None:
+    scenario = replace(BASE, volatility=0.02, deltas_ticks=(3.0, 3.2), duration_s=120.0)
+    result = calibrated(simulate(scenario, 5))
+    assert codes(result) & {"k_unknown", "k_not_positive"}
+
+
+def test_fills_that_get_no_rarer_are_refused() -> None:
+    log = simulate(replace(BASE, A=0.3, k=-0.2), 5)
+    result = calibrated(log)
+    assert result.verdict.status == "refused"
+    assert "k_not_positive" in codes(result)
+    assert result.estimate.fit is not None
+    assert result.estimate.fit.k < 0
+
+
+def test_few_fills_are_refused_and_sparse_ones_show_firth() -> None:
+    scenario = replace(BASE, A=0.006, k=0.2)
+    log = simulate(scenario, 5)
+    n = calibrated(log).estimate.n_events
+    assert 10 <= n < 30
+    result = calibrated(log)
+    assert result.diagnostics is not None
+    assert result.diagnostics.firth is not None
+    assert "few_fills" in codes(calibrated(log, MIN_FILLS=n + 1))
+
+
+def test_old_params_are_judged_in_the_same_way(clean: SimulatedLog, tmp_path: object) -> None:
+    result = calibrated(clean)
+    assert result.params is not None
+    path = f"{tmp_path}/old.json"
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(result.params.to_json())
+    again = calibrated(clean, OLD_PARAMS_FILE=path)
+    assert again.diagnostics is not None
+    assert again.diagnostics.trip_old is not None
+    assert again.diagnostics.trip_old.total_predicted == pytest.approx(
+        again.diagnostics.trip.total_predicted, rel=1e-12
+    )
+
+
+def test_waterfall_starts_at_the_original_and_ends_at_the_params(clean: SimulatedLog) -> None:
+    result = calibrated(clean)
+    assert result.diagnostics is not None
+    fall = result.diagnostics.waterfall
+    assert fall is not None
+    assert result.params is not None
+    assert result.estimate.original is not None
+    assert (fall.steps[0].A, fall.steps[0].k) == (
+        result.estimate.original.A,
+        result.estimate.original.k,
+    )
+    assert (fall.steps[-1].A, fall.steps[-1].k) == (result.params.A, result.params.k)
+    assert fall.observed == result.diagnostics.trip.total_observed
+    assert f"{fall.observed:,}" in fall.sentence
