@@ -23,6 +23,7 @@ from mm.estimate import Estimate, estimate_intensity
 from mm.exposure import Exposure, measure_exposure
 from mm.intensity import EmpiricalIntensity, empirical_intensity
 from mm.judge import findings
+from mm.judge.inputs import of_clocks
 from mm.load import BacktestLog, load_log, log_from_frames
 from mm.params import Params, read_fill_model
 from mm.reconcile import Reconciliation
@@ -139,10 +140,13 @@ def diagnose(
     result: Estimate,
     settings: Settings,
 ) -> Diagnostics | None:
-    """Hold the estimate against the log: level, shape, time and the rest; None without one.
+    """Hold the estimate against the log: level, shape, time and the rest; None without one, or
+    where the files do not belong together: what their times say then means nothing.
 
     Raises InputError for an OLD_PARAMS_FILE that can't be read.
     """
+    if any(True for _ in of_clocks(log, accounts.clocks)):
+        return None
     old, train = settings.OLD_PARAMS_FILE, settings.SCHEDULE_TRAIN_MIN
     return hold_against_log(
         log.runs,

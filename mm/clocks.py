@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.arrays import Ints
+from mm.arrays import Floats, Ints
 from mm.exposure import Exposure
-from mm.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL
+from mm.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
 from mm.run import Run
 
 
@@ -20,6 +20,8 @@ class ClockCheck:
     ``placed_outside``: accepted orders placed where no mid is known. ``misplaced_fills``: first
     fills outside their order's interval, or of orders that are not in the file.
     ``wrong_side``: orders placed through mid. ``misplaced``: their count, of ``n_fills``.
+    ``open_too_long``: of the time orders were open by our reading, that by which it exceeds what
+    the state rows' open_orders say; ``open_too_short``: the other way round, of theirs.
     """
 
     placed_outside: float
@@ -27,11 +29,19 @@ class ClockCheck:
     wrong_side: float
     misplaced: int
     n_fills: int
+    open_too_long: float = np.nan
+    open_too_short: float = np.nan
+
+
+#: A count of open orders that agrees with ours in fewer rows than this, or is below that of the
+#: orders which later rows tell of in more than a few, counts something else.
+_AGREES, _BELOW = 0.2, 0.05
 
 
 def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int) -> ClockCheck:
     """Hold orders against the state rows, and first fills against their orders."""
     outside = wrong = placed = known = misplaced = first_fills = 0
+    balance = np.zeros(4)
     for run, orders in zip(runs, exposure.intervals, strict=True):
         rows = run.orders[run.orders["action"] == "PLACE"].drop_duplicates("order_id")
         rows = rows.set_index("order_id").reindex(orders.order_id)
@@ -46,6 +56,7 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         wrong += int(np.count_nonzero(there & (orders.side * (mid - orders.price) < 0)))
         first_fills += int(np.count_nonzero(orders.fate != NO_FILL))
         misplaced += int(np.isin(orders.fate, (BEFORE_ACTIVE, AFTER_END)).sum())
+        balance += _open_orders(run, time, orders, max_state_gap_ms)
         strangers = set(run.fills["order_id"]) - set(run.orders["order_id"])
         first_fills += len(strangers)
         misplaced += len(strangers)
@@ -55,7 +66,38 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         wrong_side=wrong / known if known else np.nan,
         misplaced=misplaced,
         n_fills=first_fills,
+        open_too_long=balance[0] / balance[1] if balance[1] else np.nan,
+        open_too_short=balance[2] / balance[3] if balance[3] else np.nan,
     )
+
+
+def _open_orders(run: Run, placed_ms: Ints, orders: RestingIntervals, max_gap_ms: int) -> Floats:
+    """Order-ms (ours beyond the state rows', ours, theirs beyond ours, theirs) of one run; zeros
+    where the state rows hold no count of open orders."""
+    nothing = np.zeros(4)
+    if "open_orders" not in run.state:
+        return nothing
+    theirs = run.state["open_orders"].to_numpy(dtype=np.float64)
+    if np.isnan(theirs).any() or theirs.min() == theirs.max():
+        return nothing
+    time = run.state["recv_ms"].to_numpy(dtype=np.int64)
+    begun = np.searchsorted(np.sort(placed_ms), time, side="right")
+    gone = np.searchsorted(np.sort(np.maximum(orders.end_ms, placed_ms)), time, side="right")
+    ours = (begun - gone).astype(np.float64)
+    heard = run.orders.groupby("order_id")["recv_ms"].max().reindex(orders.order_id)
+    sure_until = np.minimum(heard.to_numpy(dtype=np.int64), orders.end_ms)
+    surely = begun - np.searchsorted(np.sort(np.maximum(sure_until, placed_ms)), time, side="right")
+    weight = np.minimum(np.append(np.diff(time), 0), max_gap_ms)
+    long, short = nothing[:2], nothing[:2]
+    if (theirs < surely).mean() <= _BELOW and surely.any():
+        # From when they are active: whether an order counts as open before that, backtesters
+        # may see differently.
+        active = np.searchsorted(np.sort(orders.start_ms), time, side="right")
+        active = active - np.searchsorted(np.sort(orders.end_ms), time, side="right")
+        long = np.array([(weight * np.maximum(active - theirs, 0)).sum(), (weight * active).sum()])
+    if (ours == theirs).mean() >= _AGREES:
+        short = np.array([(weight * np.maximum(theirs - ours, 0)).sum(), (weight * theirs).sum()])
+    return np.concatenate([long, short]).astype(np.float64)
 
 
 def appended_pieces(time_ms: Ints) -> int:

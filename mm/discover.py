@@ -30,13 +30,14 @@ def find_symbols(data_dir: Path) -> dict[str, list[RunFiles]]:
     """Every symbol in a data folder with its runs, by name.
 
     A symbol exists if any of its three files does. Files directly in the folder are one run;
-    else each subfolder that holds some is a run. Raises InputError if there is no such folder.
+    else each subfolder that holds some is a run. Raises InputError if there is no such folder, or
+    one that can't be read.
     """
     if not data_dir.is_dir():
         raise InputError("no such folder", where=data_dir, remedy="give the folder of the backtest")
     top = _runs_of(data_dir)
     below: dict[str, list[RunFiles]] = {}
-    for folder in sorted(p for p in data_dir.iterdir() if p.is_dir() and p.name[0] != "."):
+    for folder in (p for p in _entries(data_dir) if p.is_dir() and p.name[0] != "."):
         for symbol, files in _runs_of(folder).items():
             below.setdefault(symbol, []).append(files)
     found = dict(below)
@@ -54,7 +55,7 @@ def find_symbols(data_dir: Path) -> dict[str, list[RunFiles]]:
 
 def _runs_of(folder: Path) -> dict[str, RunFiles]:
     seen: dict[str, dict[Kind, list[Path]]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in _entries(folder):
         match = _FILE.fullmatch(path.name)
         if match:
             kind = next(k for k in KINDS if k == match[1])
@@ -76,3 +77,14 @@ def _suffix(path: Path) -> str:
     match = _FILE.fullmatch(path.name)
     assert match is not None
     return match[3]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"the folder can't be read ({error.strerror})",
+            where=folder,
+            remedy="look at its rights, or move it away",
+        ) from None

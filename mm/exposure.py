@@ -17,7 +17,7 @@ import pandas as pd
 from mm.arrays import Floats, Ints, Sides
 from mm.distance import Selection, signed_ticks
 from mm.intervals import END_NAMES, EVENT, FATES, RestingIntervals, resting_intervals
-from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, mid_path
+from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.reconcile import Reconciliation
 from mm.run import Run
 
@@ -199,6 +199,7 @@ def measure_exposure(
             max_gap_ms=max_state_gap_ms,
             block_ms=max(1, round(block_s * 1000)),
         )
+        path = blinded(path, run.blind_ms)
         orders = resting_intervals(run.orders, run.fills, run.end_ms)
         segments.append(_segments(number, first_block, orders, path, tick_size))
         events.append(_events(number, first_block, orders, path, tick_size))

@@ -76,3 +76,29 @@ def mid_path(
         row_ms=row_ms,
         row_mid=row_mid,
     )
+
+
+def blinded(path: MidPath, blind_ms: Ints) -> MidPath:
+    """The same path with no mid from each of these times to the next state row behind it.
+
+    What a malformed row would have said nobody knows; the mid before it must not live on.
+    """
+    if not len(blind_ms):
+        return path
+    row_ms = path.row_ms
+    blind_ms = blind_ms[blind_ms >= row_ms[0]]
+    ends_at = np.searchsorted(row_ms, blind_ms, side="right")
+    back = row_ms[np.minimum(ends_at, len(row_ms) - 1)]
+    until = np.where(ends_at < len(row_ms), back, _END)
+    starts = np.unique(np.concatenate([path.start_ms, blind_ms, until[until < _END]]))
+    was = np.searchsorted(path.start_ms, starts, side="right") - 1
+    last = np.searchsorted(blind_ms, starts, side="right") - 1
+    blind = (last >= 0) & (starts < np.append(until, _BEGIN)[last])
+    return MidPath(
+        start_ms=starts,
+        mid=np.where(blind, np.nan, path.mid[was]),
+        status=np.where(blind, OUTAGE, path.status[was]).astype(np.int8),
+        block=path.block[was],
+        row_ms=path.row_ms,
+        row_mid=path.row_mid,
+    )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
+
+from mm.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -15,13 +18,15 @@ class Run:
     active_recv_ms, expire_recv_ms, cancel_effective_ms (float64, NaN where empty) where the
     backtester wrote them. ``fills``: recv_ms, order_id, and qty, reason. ``state``: recv_ms, mid,
     in time order; of rows that share a ms all are kept, in file order. ``end_ms``: time of the
-    last row in any of the three. Times are ms since the epoch.
+    last row in any of the three. Times are ms since the epoch. ``blind_ms``: times from which
+    the mid is unknown until the next state row, because a malformed row stood there.
     """
 
     orders: pd.DataFrame
     fills: pd.DataFrame
     state: pd.DataFrame
     end_ms: int
+    blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64), kw_only=True)
 
     @property
     def start_ms(self) -> int:

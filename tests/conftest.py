@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -41,6 +42,14 @@ def tables() -> Tables:
 def later_tables() -> Tables:
     """The same market in another run."""
     log = simulate(SMALL, 2)
+    return {"orders": log.orders, "fills": log.fills, "state": log.state}
+
+
+@pytest.fixture(scope="session")
+def unfilled_tables() -> Tables:
+    """A market in which nothing is ever filled."""
+    log = simulate(replace(SMALL, A=1e-9), 3)
+    assert log.fills.empty
     return {"orders": log.orders, "fills": log.fills, "state": log.state}
 
 

@@ -192,11 +192,16 @@ def test_jupyter_s_own_chatter_stays_off_the_terminal(demo: tuple[Done, Path]) -
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory, tables: Tables, write_run: WriteRun) -> Path:
+def data(
+    tmp_path_factory: pytest.TempPathFactory,
+    tables: Tables,
+    unfilled_tables: Tables,
+    write_run: WriteRun,
+) -> Path:
     """A good symbol, one with a broken file, one without fills, in a folder with a space."""
     folder = tmp_path_factory.mktemp("elsewhere") / "my backtest"
     write_run(folder, tables, symbol="0700")
-    write_run(folder, {**tables, "fills": tables["fills"].head(0)}, symbol="NOFILL")
+    write_run(folder, unfilled_tables, "NOFILL")
     write_run(folder, {**tables, "state": tables["state"].drop(columns="mid")}, symbol="BROKEN")
     (folder / "calibration.yaml").write_text("defaults: {TICK_SIZE: 1.0}\n")
     return folder

@@ -114,10 +114,15 @@ def pictures(path: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory, tables: Tables, write_run: WriteRun) -> Path:
+def data(
+    tmp_path_factory: pytest.TempPathFactory,
+    tables: Tables,
+    unfilled_tables: Tables,
+    write_run: WriteRun,
+) -> Path:
     """A good symbol with a setting in its file, one without fills, one that is broken."""
     folder = write_run(tmp_path_factory.mktemp("backtest"), tables, suffix=".csv.gz")
-    write_run(folder, {**tables, "fills": tables["fills"].head(0)}, symbol="NOFILL")
+    write_run(folder, unfilled_tables, "NOFILL")
     write_run(folder, {**tables, "state": tables["state"].drop(columns="mid")}, symbol="BROKEN")
     text = "defaults: {TICK_SIZE: 1.0}\nsymbols: {AAA: {MAX_DELTA_TICKS: 7.0}}\n"
     (folder / "calibration.yaml").write_text(text)

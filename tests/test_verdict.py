@@ -89,8 +89,9 @@ def test_fills_shuffled_among_orders_never_pass(clean: SimulatedLog) -> None:
 
 @pytest.mark.parametrize("table", ["orders", "fills", "state"])
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_a_clock_shifted_by_an_hour_is_refused(clean: SimulatedLog, table: str, hours: int) -> None:
-    tables = {"orders": clean.orders, "fills": clean.fills, "state": clean.state}
+def test_a_clock_shifted_by_an_hour_is_refused(table: str, hours: int) -> None:
+    log = simulate(replace(BASE, duration_s=120.0), 11)
+    tables = {"orders": log.orders, "fills": log.fills, "state": log.state}
     moved = tables[table].copy()
     for column in moved.columns:
         if column.endswith("_ms"):
@@ -115,8 +116,8 @@ def test_one_distance_only_is_refused() -> None:
     log = simulate(replace(BASE, volatility=0.0, deltas_ticks=(3.0,)), 5)
     result = calibrated(log)
     assert result.verdict.status == "refused"
-    assert codes(result) == {"no_mle"}
-    assert "distance" in result.verdict.reasons[0].cause
+    (finding,) = (f for f in result.verdict.reasons if f.code == "no_mle")
+    assert "distance" in finding.cause
 
 
 def test_a_narrow_range_of_distances_leaves_k_unknown() -> None:

@@ -16,6 +16,12 @@ from mm.verdict import Finding
 MISPLACED = 0.20
 #: A given dt_ms off by more than this is warned of: the fill rate is then off by about as much.
 DT_TOLERANCE = 0.10
+#: By the state rows' open_orders real logs never have an order open that the state rows do not
+#: count, and count one for a few percent longer (an acknowledgement comes late). Off by more,
+#: exposure is off by as much.
+OPEN_TOO_LONG, OPEN_TOO_SHORT = 0.03, 0.10
+#: A mid that never moves over so many rows is a feed that stands still.
+CONSTANT_ROWS = 100
 
 
 def of_rows(log: BacktestLog, settings: Settings) -> Iterator[Finding]:
@@ -49,6 +55,16 @@ def of_clocks(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
                 "A second run was written behind the first",
                 "Put each run into a folder of its own: they are then pooled",
             )
+        for text in run.shifted:
+            yield Finding(
+                "refused",
+                "clocks",
+                text,
+                "The clock of one file is shifted against the others",
+                "Write all files with one clock, milliseconds UTC",
+            )
+    yield from _of_open_orders(check)
+    yield from _of_constant_mid(log)
     if check.placed_outside > MISPLACED:
         yield Finding(
             "refused",
@@ -74,6 +90,37 @@ def of_clocks(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
             "The mid path is shifted in time against the orders, or BUY and SELL are swapped",
             "Take the three files of one run, written with one clock",
         )
+
+
+def _of_open_orders(check: ClockCheck) -> Iterator[Finding]:
+    """The state rows' own count of open orders against ours."""
+    cases = (
+        (check.open_too_long, OPEN_TOO_LONG, "longer", "Rows that end orders are lost"),
+        (check.open_too_short, OPEN_TOO_SHORT, "shorter", "Orders are lost, or end too early"),
+    )
+    for share, limit, which, cause in cases:
+        if share > limit:
+            yield Finding(
+                "refused",
+                "open_orders",
+                f"By the orders file orders were open {share:.0%} {which} than the state rows' "
+                "open_orders say",
+                cause,
+                "Take the three files of one whole run",
+            )
+
+
+def _of_constant_mid(log: BacktestLog) -> Iterator[Finding]:
+    for run in log.runs:
+        mid = run.state["mid"].to_numpy()
+        if len(mid) > CONSTANT_ROWS and mid.min() == mid.max():
+            yield Finding(
+                "warn",
+                "constant_mid",
+                f"The mid of {run.name} is {mid[0]:g} in all {len(mid):,} state rows",
+                "The book feed stood still, or the column was not written",
+                "Compare with the market's prices of that time",
+            )
 
 
 def of_time_step(log: BacktestLog, estimate: Estimate) -> Iterator[Finding]:
@@ -102,6 +149,14 @@ def of_source(log: BacktestLog) -> Iterator[Finding]:
             "Fills of recorded trades and of a Poisson fill model stand in one log",
             "Runs of two fill models were joined",
             "Calibrate each alone",
+        )
+    elif log.fill_source == "unknown" and any(run.n_repaired for run in log.runs):
+        yield Finding(
+            "warn",
+            "fill_source",
+            "All fills come from the orders file, which does not say what filled them",
+            "The fills file is empty; fills of a Poisson fill model would need another likelihood",
+            "Write the fills file too",
         )
     elif log.fill_source == "trade_driven":
         yield Finding(

@@ -208,10 +208,11 @@ def _mark(notebook: Path, line: str) -> int | None:
     import nbformat
 
     document: Any = nbformat.read(notebook, as_version=4)
+    # Papermill calls every cell completed, but those that it never came to have no start.
     started = [
         i
         for i, cell in enumerate(document.cells)
-        if cell.cell_type == "code" and cell.get("execution_count")
+        if cell.metadata.get("papermill", {}).get("start_time") and cell.cell_type == "code"
     ]
     at = started[-1] if started else 0
     v4: Any = nbformat.v4
@@ -219,7 +220,7 @@ def _mark(notebook: Path, line: str) -> int | None:
     document.cells.insert(at, v4.new_markdown_cell(banner))
     document.metadata.setdefault("papermill", {})["exception"] = True
     write_text(notebook, nbformat.writes(document))
-    return int(document.cells[at + 1].get("execution_count") or 0) or None
+    return sum(cell.cell_type == "code" for cell in document.cells[: at + 2]) or None
 
 
 def _taken(notebook: Path) -> Outcome | Failure:

@@ -58,7 +58,8 @@ def parse_csv(content: bytes, kind: str, label: str, digest: str = "") -> RawTab
     table = _parsed(rows, names, columns, width, quoted=b'"' in rows, label=label)
     last = header[-1] if header else ""
     numeric = last in names and last not in TEXT | EVIDENCE
-    cut = numeric and not body.endswith(b"\n") and bool(len(line))
+    n_lines = first + 1 + body.count(b"\n")
+    cut = numeric and not body.endswith(b"\n") and bool(len(line)) and line[-1] == n_lines
     return RawTable(table, line, tuple(header), bad, cut, digest)
 
 
@@ -162,7 +163,8 @@ def _quoted(
         except StopIteration:
             break
         except csv.Error as error:
-            if "unexpected end of data" in str(error):
+            swallowed = reader.line_num - before
+            if "unexpected end of data" in str(error) or swallowed > 1:
                 raise InputError(
                     "a quote is opened here and never closed",
                     where=label,

@@ -65,9 +65,7 @@ def _read_bytes(path: Path, label: str) -> bytes:
             remedy="run again when the backtest has ended",
         )
     if not content:
-        raise InputError(
-            "file is empty (zero bytes)", where=label, remedy="run the backtest again"
-        )
+        raise InputError("file is empty (zero bytes)", where=label, remedy="run the backtest again")
     return content
 
 
@@ -76,9 +74,7 @@ def _unzipped(content: bytes, label: str) -> bytes:
         return gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         text = " ".join(str(error).split())
-        raise InputError(
-            f"not a whole gzip file ({text})", where=label, remedy=_REWRITE
-        ) from None
+        raise InputError(f"not a whole gzip file ({text})", where=label, remedy=_REWRITE) from None
     except MemoryError:
         raise InputError(
             "is larger than memory once unzipped",

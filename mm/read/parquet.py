@@ -29,7 +29,7 @@ def parse_parquet(content: bytes, kind: str, label: str, digest: str = "") -> Ra
     except (pa.ArrowException, OSError, ValueError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InputError(
-            f"not a whole Parquet file ({text})", where=label, remedy="write it again"
+            f"not a Parquet file ({text})", where=label, remedy="write it again"
         ) from None
     frame = pd.DataFrame(columns)
     line = np.arange(len(frame), dtype=np.int64) + 2
@@ -47,7 +47,8 @@ def _series(column: pa.ChunkedArray, name: str) -> pd.Series:
         column = column.cast(pa.string())
     elif kinds.is_decimal(kind):
         column = column.cast(pa.float64())
-    return column.to_pandas()
+    out: pd.Series = column.to_pandas()
+    return out
 
 
 def _check_type(name: str, kind: pa.DataType, label: str) -> None:

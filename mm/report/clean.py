@@ -47,7 +47,7 @@ class _Cleaner(HTMLParser):
         self.parts: list[str] = []
         self._label, self._heading = label, heading
         self._open: list[str] = []
-        self._dropping = 0
+        self._dropping = self._tables = 0
         self._link_end = "</a>"
         self._rows: list[list[_Cell]] = []
 
@@ -67,7 +67,9 @@ class _Cleaner(HTMLParser):
         else:
             if tag == "table":
                 self._rows = []
-                name = html.escape(self._label)
+                self._tables += 1
+                number = f", table {self._tables}" if self._tables > 1 else ""
+                name = html.escape(self._label + number)
                 frame = f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">'
                 self.parts.append(frame)
             elif tag == "tr":

@@ -6,32 +6,40 @@ from outside, formulas as MathML, pictures with the words that describe them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import pass_context
 from nbconvert.exporters import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
+from mm.record import Record
+from mm.report import failure, top, words
+from mm.report.arrange import FIT_FIGURE, image_of, outcome_in, sections, slug
+from mm.report.clean import clean
 from mm.report.formula import to_mathml
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from mm.report.frame import POLICY, TEMPLATES, stylesheet
+from mm.report.provenance import provenance
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown to HTML with formulas as MathML."""
+    """Markdown to HTML with formulas as MathML. The page has its own first heading, so the
+    notebook's start at the second level and skip none."""
 
     def block_math(self, body: str) -> str:
-        return f'<p class="formula">{to_mathml(body, block=True)}</p>\n'
+        return f'<div class="formula">{to_mathml(body, block=True)}</div>\n'
 
     def inline_math(self, body: str) -> str:
         return to_mathml(body)
 
     def latex_environment(self, name: str, body: str) -> str:
         return self.block_math(rf"\begin{{{name}}}{body}\end{{{name}}}")
+
+    def heading(self, text: str, level: int, **_: Any) -> str:
+        if level > 2:
+            return f"<h3>{text}</h3>\n"
+        return f'<h2 id="{slug(text)}">{text}</h2>\n'
 
 
 class ReportExporter(TemplateExporter):
@@ -44,7 +52,7 @@ class ReportExporter(TemplateExporter):
         config = Config(
             TemplateExporter={
                 "template_name": "mm",
-                "extra_template_basedirs": [str(_TEMPLATES)],
+                "extra_template_basedirs": [str(TEMPLATES)],
                 "exclude_input": True,
             }
         )
@@ -53,20 +61,50 @@ class ReportExporter(TemplateExporter):
     def default_filters(self) -> Any:
         """nbconvert's filters and ours."""
         yield from super().default_filters()
-        yield "markdown_to_report", _markdown
+        yield "markdown_to_report", markdown
+        yield "clean_output", _output
 
 
-@pass_context
-def _markdown(_context: Any, source: str) -> str:
+def markdown(source: str) -> str:
+    """Markdown as HTML that may stand in a report."""
     renderer = _Renderer(escape=True, exclude_anchor_links=True)
-    return str(MarkdownWithMath(renderer=renderer).render(source))
+    return clean(str(MarkdownWithMath(renderer=renderer).render(source)), label="table")
 
 
-def render_report(notebook: Path, facts: Mapping[str, str]) -> str:
+def _output(source: str, label: str) -> str:
+    return clean(source, label=label, heading=3)
+
+
+def render_report(notebook: Path, record: Record | None = None) -> str:
     """The report of an executed notebook as HTML text.
 
-    ``facts``: ``title`` and ``made`` (UTC time), shown as they are.
+    ``record``: what the driver knows beyond the notebook (time, duration, who set what); None
+    takes the notebook's own. A notebook that carries no outcome gives a failure page.
     """
-    document = nbformat.read(notebook, as_version=4)
-    body, _ = ReportExporter().from_notebook_node(document, resources={"report": dict(facts)})
+    document: Any = nbformat.read(notebook, as_version=4)
+    outcome = outcome_in(document)
+    if outcome is None:
+        symbol = notebook.stem.removeprefix("calibration_")
+        return failure.render_failure(symbol, record or Record(status="failed"), notebook)
+    known = record or outcome.record
+    symbol = str(known.settings.get("SYMBOL") or notebook.stem)
+    figure = image_of(document, FIT_FIGURE)
+    parts = sections(document)
+    document.cells = [cell for part in parts for cell in part.cells]
+    contents = [(part.anchor, part.title) for part in parts if part.title]
+    report = {
+        "title": f"{symbol} fill calibration",
+        "policy": POLICY,
+        "style": stylesheet(),
+        "status": known.status,
+        "verdict": top.verdict(known, "#verdict"),
+        "facts": top.facts(known),
+        "per_hour": top.fills_per_hour(known),
+        "trip": top.predicted_and_observed(known),
+        "figure": figure if known.exposure_s else None,
+        "contents": [*contents, ("provenance", "Provenance")],
+        "provenance": provenance(known, outcome.params.versions if outcome.params else None),
+        "made": f"Made {words.instant(known.finished_utc)}" if known.finished_utc else "",
+    }
+    body, _ = ReportExporter().from_notebook_node(document, resources={"report": report})
     return str(body)

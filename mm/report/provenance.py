@@ -18,7 +18,7 @@ def provenance(record: Record, made_with: Mapping[str, str] | None = None) -> st
     ]
     parts = ["<h3>Inputs</h3>"]
     if inputs:
-        parts.append(words.table(("file", "SHA-256"), inputs, "Input files"))
+        parts.append(words.table(("file", "SHA-256"), inputs, "Input files", "texts"))
     else:
         parts.append("<p>No input was read.</p>")
     parts.append("<h3>Settings</h3>")
@@ -28,7 +28,7 @@ def provenance(record: Record, made_with: Mapping[str, str] | None = None) -> st
     ]
     if settings:
         head = ("setting", "value", "set by")
-        parts.append(words.table(head, settings, "Settings"))
+        parts.append(words.table(head, settings, "Settings", "texts"))
     parts.append("<h3>Made</h3>")
     took = "" if record.seconds is None else f", in {record.seconds:.1f} s"
     parts.append(f"<p>{words.instant(record.finished_utc)}{took}</p>")

@@ -12,9 +12,9 @@ from mm.record import Record
 from mm.show import duration, pm, utc
 
 SOURCES = {
-    "trade_driven": "recorded trades; they know no queue: any print at or through the price fills",
+    "trade_driven": "recorded trades (they know no queue)",
     "poisson": "a Poisson fill model, one draw a state row",
-    "mixed": "recorded trades and a Poisson fill model, joined",
+    "mixed": "recorded trades and a Poisson model, joined",
     "unknown": "not told by the log",
 }
 
@@ -22,6 +22,12 @@ SOURCES = {
 def text(value: object) -> str:
     """Anything as HTML text. Direction is isolated where a name may hold right-to-left letters."""
     return html.escape(str(value))
+
+
+def sentence(value: str) -> str:
+    """A finding's text as a sentence."""
+    end = "" if value[-1:] in ".!?…" else "."
+    return f"{value[:1].upper()}{value[1:]}{end}"
 
 
 def name(value: str) -> str:
@@ -36,13 +42,23 @@ def estimate(value: float | None, ends: Sequence[float] | None) -> str:
     return pm(value, ends[0], ends[1]) if ends else figures(value)
 
 
+def level(record: Record) -> str:
+    """A as ``0.890 ± 0.112``."""
+    return estimate(record.A, record.ci95.A if record.ci95 else None)
+
+
+def decay(record: Record) -> str:
+    """k as ``0.450 ± 0.079``."""
+    return estimate(record.k, record.ci95.k if record.ci95 else None)
+
+
 def span(low: float, high: float) -> str:
     """An interval from low to high, both with the digits that its width allows."""
     width = high - low
     if not (math.isfinite(width) and width > 0):
-        return f"{figures(low)} to {figures(high)}"
+        return f"{figures(low)}–{figures(high)}"
     digits = max(0, 1 - math.floor(math.log10(width)))
-    return f"{low:,.{digits}f} to {high:,.{digits}f}" if digits <= 8 else f"{low:.3g} to {high:.3g}"
+    return f"{low:,.{digits}f}–{high:,.{digits}f}" if digits <= 8 else f"{low:.3g}–{high:.3g}"
 
 
 def rounded(value: float, low: float, high: float) -> str:
@@ -52,6 +68,25 @@ def rounded(value: float, low: float, high: float) -> str:
         return figures(value)
     digits = max(0, 1 - math.floor(math.log10(width)))
     return f"{value:,.{digits}f}" if digits <= 8 else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    """A ratio as a change: ``+12 %`` up to double and down to half, ``× 3.1`` beyond."""
+    if 0.5 <= ratio <= 2.0:
+        return f"{100.0 * (ratio - 1.0):+.0f} %".replace("-", "−")
+    return f"× {ratio:.2g}" if ratio < 10 else f"× {figures(ratio)}"
+
+
+def signed(z: float) -> str:
+    """A number of standard errors."""
+    return f"{z:+.1f}".replace("-", "−")
+
+
+def chance(p: float) -> str:
+    """A probability as percent; never 100 %."""
+    if p > 0.995:
+        return "> 99 %"
+    return f"{100 * p:.1f} %" if p < 0.0995 else f"{100 * p:.0f} %"
 
 
 def instant(iso: str | None) -> str:
@@ -70,33 +105,45 @@ def moment(iso: str | None) -> datetime | None:
 
 
 def window(record: Record) -> str:
-    """The data's first and last instant and how long they cover; empty if unknown."""
+    """The data's first and last instant; empty if unknown."""
     if record.window_ms is None:
         return ""
     start, end = record.window_ms
-    line = f"{utc(start)} to {utc(end)} UTC"
-    if record.window_s is not None:
-        line += f", {duration(record.window_s)}"
-    return line + (f" in {record.runs} runs" if record.runs > 1 else "")
+    begin, last = utc(start)[:-3], utc(end)[:-3]
+    if begin[:10] == last[:10]:
+        last = last[11:]
+    return f"{begin} to {last} UTC" + (f" in {record.runs} runs" if record.runs > 1 else "")
 
 
 def age(record: Record) -> str:
-    """How old the data were when the calibration ended; empty if unknown."""
+    """How long the data are, and how old they were when the calibration ended."""
+    covers = [f"{duration(record.window_s)} of data"] if record.window_s is not None else []
     made = moment(record.finished_utc)
-    if made is None or record.window_ms is None:
-        return ""
-    seconds = made.timestamp() - record.window_ms[1] / 1000.0
-    return f"{duration(seconds)} old when calibrated" if seconds >= 0 else "ends after this run"
+    if made is not None and record.window_ms is not None:
+        seconds = made.timestamp() - record.window_ms[1] / 1000.0
+        days = seconds / 86_400.0
+        if seconds < 0:
+            covers.append("with rows later than this calibration")
+        else:
+            old = f"{days:,.0f} days" if days >= 10 else duration(seconds)
+            covers.append(f"{old} old when calibrated")
+    return ", ".join(covers) or "–"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], label: str) -> str:
-    """A table in a frame that scrolls; cells are HTML already, the first of a row heads it."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], label: str, kind: str = "") -> str:
+    """A table in a frame that scrolls; cells are HTML already, the first of a row heads it.
+    ``kind``: ``texts`` where no column is of numbers."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{c}</td>" for c in rest) + "</tr>"
+        f'<tr><th scope="row">{first}</th>' + "".join(_cell(c) for c in rest) + "</tr>"
         for first, *rest in rows
     )
+    named = f' class="{kind}"' if kind else ""
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">'
-        f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<table{named}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(content: str) -> str:
+    return f'<td class="to-left">{content}</td>' if len(content) > 32 else f"<td>{content}</td>"

@@ -1,0 +1,237 @@
+"""From three tables to one run: hold them against each other, repair, leave out, and say so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from mm import consistency
+from mm.arrays import Mask
+from mm.clocks import appended_pieces
+from mm.discover import KINDS, Kind
+from mm.errors import InputError
+from mm.intervals import resting_intervals
+from mm.log import RunLog, SetAside
+from mm.read import Checked, RawTable, check_table
+from mm.read.rules import ACTIONS
+
+
+def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str]) -> RunLog:
+    """Check three tables as they were read and make them a :class:`RunLog`.
+
+    Raises InputError (required column missing, no usable state row, ids that contradict
+    each other).
+    """
+    checked = {kind: check_table(raw[kind], kind, labels[kind]) for kind in KINDS}
+    _check_symbols(checked, labels)
+    orders, fills, state = (checked[kind].table for kind in KINDS)
+    if state.empty:
+        raise InputError(
+            _none("state", checked["state"]),
+            where=labels["state"],
+            remedy="the mid path is needed: run the backtest with state logging",
+        )
+    _need_placements(orders, checked["orders"], labels["orders"])
+    _check_placements(checked["orders"], labels["orders"])
+    appended = _appended(checked, labels)
+    state, warnings = _in_time_order(state, labels["state"])
+
+    aside = [SetAside(labels[kind], *bad) for kind in KINDS for bad in checked[kind].bad]
+    shifted = _shifted(orders, fills, state, labels)
+    tainted = set(checked["orders"].tainted | checked["fills"].tainted)
+    false: dict[str, Mask] = {
+        "orders": np.zeros(len(orders), dtype=np.bool_),
+        "fills": np.zeros(len(fills), dtype=np.bool_),
+    }
+    for kind, rows, what in consistency.contradictions(orders, fills, state):
+        new = rows & ~false[kind]
+        if new.any():
+            row = int(checked[kind].line[new].min())
+            count = int(new.sum())
+            aside.append(SetAside(labels[kind], count, checked[kind].of, what, row))
+            tainted.update(checked[kind].table.loc[new, "order_id"])
+            false[kind] |= new
+    orders, fills = orders.loc[~false["orders"]], fills.loc[~false["fills"]]
+
+    n_repaired = 0
+    if not shifted:
+        fills, n_repaired, repaired = _repaired(orders, fills, tainted, labels)
+        warnings += repaired
+    lost = pd.concat([checked["orders"].lost, checked["fills"].lost], ignore_index=True)
+    end_ms = max(int(table["recv_ms"].max()) for table in (orders, fills, state) if len(table))
+    if len(lost):
+        intervals = resting_intervals(orders, fills, end_ms)
+        tainted |= consistency.suspects(lost, intervals)
+    orders, left_out = _without(orders, tainted, labels["orders"])
+    if not (orders["action"] == "PLACE").any():
+        first = min(aside, key=lambda entry: entry.file != labels["orders"])
+        raise InputError(
+            f"no usable order row ({first})",
+            where=labels["orders"],
+            remedy="write the file again",
+        )
+    orders, fills = orders.reset_index(drop=True), fills.reset_index(drop=True)
+    seams = consistency.seams(orders, fills, state, resting_intervals(orders, fills, end_ms))
+    appended += tuple(
+        f"{labels['state']}: after {time} ms no row tells of the orders that rested before"
+        for time in seams
+    ) + tuple(
+        f"{labels['state']}: at {time} ms inventory and cash start again without a fill"
+        for time in consistency.restarts(fills, state)[:1]
+    )
+    return RunLog(
+        orders,
+        fills,
+        state,
+        end_ms,
+        name,
+        tuple(aside),
+        warnings + left_out + _unknown_actions(orders, labels["orders"]),
+        appended,
+        shifted,
+        n_repaired,
+        {labels[kind]: raw[kind].sha256 for kind in KINDS if raw[kind].sha256},
+        blind_ms=checked["state"].blind_ms,
+    )
+
+
+def _none(kind: str, checked: Checked) -> str:
+    cause = checked.first_cause
+    return f"no usable {kind} row" + (f" ({cause})" if cause else "; header only")
+
+
+def _check_symbols(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> None:
+    """Raise InputError where the files' own symbol columns name different symbols."""
+    first: tuple[str, str] | None = None
+    for kind in KINDS:
+        table = checked[kind].table
+        for symbol in table.get("symbol", pd.Series(dtype="str")).unique():
+            if symbol and first and symbol != first[1]:
+                raise InputError(
+                    f"holds {symbol[:40]}, but {first[0]} holds {first[1][:40]}",
+                    where=labels[kind],
+                    column="symbol",
+                    remedy="take the three files of one symbol",
+                )
+            if symbol:
+                first = first or (labels[kind], str(symbol))
+
+
+def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None:
+    if orders.empty:
+        raise InputError(
+            _none("order", checked),
+            where=label,
+            remedy="nothing was quoted, so there is nothing to calibrate",
+        )
+    if not (orders["action"] == "PLACE").any():
+        names = ", ".join(str(name)[:20] for name in orders["action"].unique()[:6])
+        cause = checked.first_cause
+        raise InputError(
+            f"no usable PLACE row ({cause})" if cause else f"no PLACE row (actions found: {names})",
+            where=label,
+            column="action",
+            remedy="an order needs the row that placed it",
+        )
+
+
+def _check_placements(checked: Checked, label: str) -> None:
+    """Raise InputError for one id that names two orders."""
+    orders = checked.table
+    place = orders["action"] == "PLACE"
+    if "status" in orders:
+        place &= orders["status"] != "REJECTED"
+    if not orders.loc[place, "order_id"].duplicated().any():
+        return
+    distinct = orders.loc[place].drop_duplicates()
+    again = distinct.index[distinct["order_id"].duplicated()]
+    if len(again):
+        raise InputError(
+            f"order {orders.loc[again[0], 'order_id'][:60]} is placed twice with different terms",
+            where=label,
+            row=int(checked.line[again[0]]),
+            remedy="an id names one order: was a second run appended to the file?",
+        )
+
+
+def _without(
+    orders: pd.DataFrame, tainted: set[str], label: str
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The orders without the PLACE rows of those that can't be trusted: an order any of whose
+    rows is malformed must not count half."""
+    out = (orders["action"] == "PLACE") & orders["order_id"].isin(tainted)
+    if not out.any():
+        return orders, ()
+    names = orders.loc[out, "order_id"].unique()
+    text = f"{label}: {len(names)} orders are left out whole for malformed rows of theirs"
+    return orders.loc[~out], (f"{text} (the first: {names[0][:60]})",)
+
+
+def _repaired(
+    orders: pd.DataFrame, fills: pd.DataFrame, tainted: set[str], labels: Mapping[Kind, str]
+) -> tuple[pd.DataFrame, int, tuple[str, ...]]:
+    """The fills with those that only FILL or CLOSE_FILLED rows in orders tell of."""
+    more = consistency.missing_fills(orders, fills)
+    more = more[~more["order_id"].isin(tainted)]
+    if more.empty:
+        return fills, 0, ()
+    names = more["order_id"].unique()
+    text = (
+        f"{labels['fills']}: the fills of {len(names)} orders are missing; taken from their FILL "
+        f"or CLOSE_FILLED rows in {labels['orders']} (the first: {names[0][:60]})"
+    )
+    if fills.empty:
+        fills = more.astype({"recv_ms": "int64"}).reset_index(drop=True)
+    else:
+        fills = pd.concat([fills, more.astype(fills.dtypes)], ignore_index=True)
+    return fills, len(names), (text,)
+
+
+def _shifted(
+    orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, labels: Mapping[Kind, str]
+) -> tuple[str, ...]:
+    """Files whose clock is certainly not that of the others."""
+    out = []
+    late = consistency.fill_shift_ms(orders, fills)
+    if late:
+        out.append(
+            f"{labels['fills']}: first fills come {late:+.0f} ms after the FILL rows of "
+            f"{labels['orders']}"
+        )
+    late = consistency.state_shift_ms(orders, state)
+    if late:
+        out.append(
+            f"{labels['orders']}: placed in the ms of the rows of {labels['state']} only once "
+            f"{-late:+.0f} ms are added"
+        )
+    return tuple(out)
+
+
+def _unknown_actions(orders: pd.DataFrame, label: str) -> tuple[str, ...]:
+    names = Counter(orders.loc[~orders["action"].isin((*ACTIONS, "SKIP")), "action"])
+    if not names:
+        return ()
+    some = ", ".join(f"{count} {str(name)[:20]}" for name, count in names.most_common(5))
+    return (f"{label}: rows of unknown actions are ignored ({some})",)
+
+
+def _appended(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> tuple[str, ...]:
+    """Files that hold several runs, one behind the other."""
+    pieces = {
+        kind: appended_pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64))
+        for kind in KINDS
+    }
+    return tuple(
+        f"{labels[kind]}: time starts again {n - 1} times" for kind, n in pieces.items() if n > 1
+    )
+
+
+def _in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    backwards = int(np.count_nonzero(np.diff(state["recv_ms"].to_numpy()) < 0))
+    if not backwards:
+        return state, ()
+    ordered = state.sort_values("recv_ms", kind="stable", ignore_index=True)
+    return ordered, (f"{label}: time goes backwards at {backwards} rows; sorted by recv_ms",)

@@ -1,0 +1,125 @@
+"""The order of a report: what a reader needs first comes out of the notebook's order.
+
+The notebook goes from data to verdict; a report starts with the verdict. The notebook's headline
+gives way to the report's own first screen, and the fit's figure moves up there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from pydantic import ValidationError
+
+from mm.record import MIME, Outcome
+
+#: Cells by their id in the template.
+HEADLINE, FIT_FIGURE, VERDICT = "bootstrap", "fit-figure", "Verdict"
+_HEADING = re.compile(r"^#{1,2} ", re.MULTILINE)
+_MARKS = re.compile(r"[`*$\\]|^#+\s*")
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure of an executed notebook. ``png``: base64 without line breaks; sizes in CSS px."""
+
+    png: str
+    alt: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with all cells up to the next one of its level."""
+
+    title: str
+    cells: list[Any]
+
+    @property
+    def anchor(self) -> str:
+        """The heading's id."""
+        return slug(self.title)
+
+
+def slug(title: str) -> str:
+    """An id from a heading's text."""
+    return "-".join(re.findall(r"\w+", title.lower())) or "section"
+
+
+def outcome_in(document: Any) -> Outcome | None:
+    """The outcome in an executed notebook; None if it has none, or one of another make."""
+    for cell in reversed(document.cells):
+        for output in cell.get("outputs", []):
+            if MIME in output.get("data", {}):
+                try:
+                    return Outcome.model_validate(output["data"][MIME])
+                except ValidationError:
+                    return None
+    return None
+
+
+def image_of(document: Any, cell_id: str) -> Image | None:
+    """The figure that a cell shows, None if there is none."""
+    for cell in document.cells:
+        if cell.get("id") != cell_id:
+            continue
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                size = output.get("metadata", {}).get("image/png", {})
+                png = "".join(data["image/png"].split())
+                alt = str(data.get("text/plain", "figure"))
+                return Image(png, alt, int(size.get("width", 720)), int(size.get("height", 460)))
+    return None
+
+
+def read_image(notebook: Path, cell_id: str) -> Image | None:
+    """The figure that a cell of a notebook file shows, None if there is none or no notebook."""
+    try:
+        document = nbformat.from_dict(json.loads(notebook.read_text(encoding="utf-8")))
+        return image_of(document, cell_id)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return None
+
+
+def sections(document: Any) -> list[Section]:
+    """The notebook's sections in a report's order: the verdict first, the rest as it stands."""
+    found = [Section("", [])]
+    for cell in document.cells:
+        if cell.get("id") in (HEADLINE, FIT_FIGURE):
+            continue
+        for piece in _split(cell):
+            if piece.cell_type == "markdown" and _HEADING.match(piece.source):
+                found.append(Section(_title(piece.source), []))
+            found[-1].cells.append(piece)
+    kept = [s for s in found if s.cells and (s.title or _shows(s.cells))]
+    return sorted(kept, key=lambda s: s.title != VERDICT)  # stable: all others keep their order
+
+
+def _split(cell: Any) -> Iterable[Any]:
+    """A markdown cell at its headings: its first lines may still belong to the section before."""
+    if cell.cell_type != "markdown":
+        return [cell]
+    starts = [m.start() for m in _HEADING.finditer(cell.source)]
+    cuts = sorted({0, *starts, len(cell.source)})
+    pieces = [cell.source[a:b].strip() for a, b in pairwise(cuts)]
+    return [
+        type(cell)({**cell, "source": text, "id": f"{cell.get('id', 'cell')}-{n}"})
+        for n, text in enumerate(pieces)
+        if text
+    ]
+
+
+def _title(source: str) -> str:
+    return _MARKS.sub("", source.splitlines()[0]).strip()
+
+
+def _shows(cells: Iterable[Any]) -> bool:
+    return any(cell.cell_type == "markdown" or cell.get("outputs") for cell in cells)

@@ -1,0 +1,166 @@
+"""Records side by side: λ at a distance that all can be asked for, and what changed since."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from mm.record import Record
+
+#: What needs a person comes first. ``missing``: expected, and not there.
+ORDER = ("failed", "refused", "missing", "warn", "ok")
+#: A change of λ is news from here on: more than chance gives, and of a size that matters.
+NEWS_SE, NEWS_RATIO = 3.0, 0.25
+_NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Rate:
+    """λ at one distance in 1/s, with the standard error of its logarithm and a 95 % interval.
+    ``quoted``: quotes rested there; else it is extrapolated."""
+
+    value: float
+    se_log: float | None
+    ends: tuple[float, float] | None
+    quoted: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """λ now over λ before, at the distance where it is known best now. ``z``: the change of log λ
+    in standard errors of the change; None where a fit has none. ``same``: the very same data."""
+
+    ratio: float
+    z: float | None
+    same: bool
+
+    @property
+    def news(self) -> bool:
+        """Whether somebody should hear of it."""
+        sized = abs(math.log(self.ratio)) > math.log1p(NEWS_RATIO)
+        return sized and (self.z is None or abs(self.z) > NEWS_SE)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One symbol's line. ``status`` adds ``missing`` to a record's own; ``older``: it was not part
+    of this run."""
+
+    symbol: str
+    record: Record
+    status: str
+    older: bool
+    before: Record | None
+    change: Change | None
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ok, in one line."""
+        if self.status == "missing":
+            return "expected in this run, but its files are not there"
+        return " ".join(self.record.reason.split())
+
+    @property
+    def turned(self) -> bool:
+        """Whether its status is another than in the run before."""
+        return self.before is None or self.before.status != self.status
+
+
+def lines(
+    records: Mapping[str, Record],
+    previous: Mapping[str, Record] | None,
+    this_run: Collection[str] | None = None,
+    missing: Collection[str] = (),
+) -> list[Line]:
+    """A line a symbol, those that need a person first.
+
+    ``this_run``: symbols of this run, None for all. ``missing``: symbols that should have been in
+    it; they need no record.
+    """
+    ran = set(records) if this_run is None else set(this_run)
+    found = []
+    for symbol in sorted({*records, *missing}):
+        gone = symbol in missing and symbol not in ran
+        record = records.get(symbol) or Record(status="failed")
+        older = symbol not in ran and symbol in records
+        before = (previous or {}).get(symbol)
+        change = None if before is None or older else change_of(record, before)
+        status = "missing" if gone else record.status
+        found.append(Line(symbol, record, status, older, before, change))
+    return sorted(found, key=lambda x: (ORDER.index(x.status), -_size(x), x.symbol))
+
+
+def _size(line: Line) -> float:
+    return abs(line.change.z or 0.0) if line.change and line.change.news else 0.0
+
+
+def counts(found: Iterable[Line]) -> dict[str, int]:
+    """How many lines have each status, the gravest first, without zeros."""
+    every = [line.status for line in found]
+    return {status: every.count(status) for status in ORDER if status in every}
+
+
+def headline(found: Iterable[Line]) -> str:
+    """``failed 1 | refused 2 | warn 3 | ok 47``."""
+    return " | ".join(f"{s} {n}" for s, n in counts(found).items()) or "no symbols"
+
+
+def common_distance(records: Iterable[Record]) -> float | None:
+    """The distance in ticks at which symbols are compared; None if none has an estimate.
+
+    Half of the symbols know λ best nearer to mid and half farther: the median of those distances,
+    rounded to what people say.
+    """
+    stars = [r.lambda_at.delta_star for r in records if r.lambda_at is not None]
+    if not stars:
+        return None
+    middle = median(stars)
+    step = 0.5 if middle < 10 else 1.0 if middle < 50 else 5.0
+    return max(step, round(middle / step) * step)
+
+
+def rate(record: Record, delta: float) -> Rate | None:
+    """λ at a distance from a record's A and k; None if it has none."""
+    if record.A is None or record.k is None or not record.A > 0:
+        return None
+    log_value = math.log(record.A) - record.k * delta
+    if not -600.0 < log_value < 600.0:
+        return None
+    value = math.exp(log_value)
+    quoted = [row.delta for row in record.lambda_quoted if row.quoted]
+    inside = bool(quoted) and min(quoted) - 0.5 <= delta <= max(quoted) + 0.5
+    if record.cov_logA_k is None or record.ci95 is None:
+        return Rate(value, None, None, inside)
+    (v_a, cov), (_, v_k) = record.cov_logA_k
+    se = math.sqrt(max(v_a - 2.0 * delta * cov + delta**2 * v_k, 0.0))
+    # The interval's own quantile, t or normal, is the one k was given with.
+    width = 0.5 * (record.ci95.k[1] - record.ci95.k[0])
+    quantile = width / math.sqrt(v_k) if v_k > 0 else _NORMAL_95
+    reach = min(quantile * se, 600.0)
+    ends = (value * math.exp(-reach), value * math.exp(reach)) if log_value + reach < 600 else None
+    return Rate(value, se, ends, inside)
+
+
+def change_of(record: Record, before: Record) -> Change | None:
+    """What became of λ since the run before; None unless both have an estimate.
+
+    Distances are compared in price: a symbol whose tick size was set anew has not changed by it.
+    """
+    if record.A is None or record.k is None or before.A is None or before.k is None:
+        return None
+    star = record.lambda_at.delta_star if record.lambda_at else 1.0
+    scale = (record.tick_size or 1.0) / (before.tick_size or record.tick_size or 1.0)
+    now, then = rate(record, star), rate(before, star * scale)
+    if now is None or then is None:
+        return None
+    difference = math.log(now.value) - math.log(then.value)
+    if abs(difference) > 600.0:
+        return None
+    same = bool(record.inputs_sha256) and record.inputs_sha256 == before.inputs_sha256
+    z = None
+    if now.se_log is not None and then.se_log is not None:
+        both = math.hypot(now.se_log, then.se_log)
+        z = difference / both if both > 0 else None
+    return Change(math.exp(difference), z, same)

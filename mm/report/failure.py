@@ -1,0 +1,125 @@
+"""The page of a symbol that failed: what happened, where, the last lines, what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from mm.record import Record
+from mm.report import words
+from mm.report.frame import page
+from mm.report.provenance import provenance
+
+_LAST_LINES = 25
+_LONGEST_LINE = 400
+# Colours, cursor moves and window titles: everything that an escape character starts.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_REMEDIES = {
+    "input": (
+        "Mend the file or the setting that the line above names; the rest of it says how.",
+        "Run the symbol again: its old result, if there was one, has no parameters any more.",
+    ),
+    "exception": (
+        "Open the notebook beside this page, go to the cell named below, and run it by hand.",
+        "If the input is as the README says, this is a fault of the program: report it with the "
+        "lines and the hashes below.",
+    ),
+    "dead_kernel": (
+        "The process was killed, most often for want of memory: run fewer symbols at a time "
+        "(--jobs 1), or a shorter log.",
+        "If it dies again at the same cell, report it with the hashes below.",
+    ),
+    "deadline": (
+        "Give it more time (--deadline), fewer symbols at a time (--jobs), or a shorter log.",
+    ),
+    "internal": (
+        "The program around the notebook failed, not the calibration: run the symbol again with "
+        "--debug and report what it says.",
+    ),
+}
+_KINDS = {
+    "input": "The input or a setting can't be used.",
+    "exception": "The notebook raised an exception.",
+    "dead_kernel": "The process that ran the notebook died.",
+    "deadline": "It took longer than it may.",
+    "internal": "The program around the notebook failed.",
+}
+
+
+def render_failure(symbol: str, record: Record, notebook_path: Path | None) -> str:
+    """The failure page of a symbol as HTML text; ``notebook_path``: as far as it got, if it did."""
+    document = _read(notebook_path)
+    kind = record.error_kind or ("exception" if document is not None else "internal")
+    what = record.error or _error_line(document) or "It ended without a result and without a word."
+    todo = "".join(f"<li>{words.text(t)}</li>" for t in _REMEDIES.get(kind, _REMEDIES["internal"]))
+    parts = [
+        f'<div class="verdict failed"><p><strong>failed</strong> '
+        f"<span>{_KINDS.get(kind, _KINDS['internal'])}</span></p>"
+        f"<p>{words.text(words.sentence(readable(what)))}</p></div>",
+        f"<h2>What to do</h2><ul>{todo}</ul>",
+        "<p>There are no parameters: what a failed run leaves must not be used.</p>",
+        f"<h2>Where</h2><p>{_where(document, record)}</p>",
+    ]
+    lines = last_lines(document)
+    if lines:
+        parts.append(
+            f'<h2>The last lines</h2><pre class="wrap" tabindex="0">{words.text(lines)}</pre>'
+        )
+    parts.append(f'<h2 id="provenance">Provenance</h2>{provenance(record)}')
+    body = f'<div class="body">{"".join(parts)}</div>'
+    return page(f"{symbol} fill calibration", "failed", body)
+
+
+def readable(text: str) -> str:
+    """Text without terminal colours and other characters that print nothing."""
+    plain = _ANSI.sub("", text).expandtabs(4)
+    return "".join(c for c in plain if c == "\n" or c.isprintable())
+
+
+def last_lines(document: Any) -> str:
+    """The end of the traceback, or of what the last cell printed to stderr."""
+    found: list[str] = []
+    for cell in document.cells if document is not None else ():
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                found = list(output.get("traceback") or [f"{output.ename}: {output.evalue}"])
+    lines = [line.rstrip() for line in readable("\n".join(found)).splitlines()]
+    kept = [line[:_LONGEST_LINE] for line in lines if line.strip("- ")]
+    return "\n".join(kept[-_LAST_LINES:])
+
+
+def _read(path: Path | None) -> Any:
+    """A notebook, None if there is none or a killed run left half of it."""
+    try:
+        return nbformat.read(path, as_version=4) if path is not None and path.is_file() else None
+    # nbformat raises what JSON, its schemas and its converters raise.
+    except Exception:
+        return None
+
+
+def _error_line(document: Any) -> str:
+    lines = last_lines(document).splitlines()
+    return lines[-1] if lines else ""
+
+
+def _where(document: Any, record: Record) -> str:
+    """Which cell it was, under which heading."""
+    if document is None:
+        return "Before the notebook started, so there is no cell to look at."
+    heading, count = "", 0
+    for cell in document.cells:
+        if cell.cell_type == "markdown":
+            titles = [line.lstrip("# ") for line in cell.source.splitlines() if line[:1] == "#"]
+            heading = titles[-1] if titles else heading
+            continue
+        count = cell.get("execution_count") or count
+        failed = any(o.output_type == "error" for o in cell.get("outputs", []))
+        if failed or (record.error_cell is not None and count == record.error_cell):
+            source = "\n".join(cell.source.splitlines()[:6])
+            section = f", under “{words.text(heading)}”" if heading else ""
+            number = f"Cell {count}" if count else "A cell"
+            return f'{number}{section}:</p>\n<pre tabindex="0">{words.text(source)}</pre>\n<p>'
+    return f"After cell {count}." if count else "Before the first cell."
