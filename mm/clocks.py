@@ -78,7 +78,8 @@ def _open_orders(run: Run, placed_ms: Ints, orders: RestingIntervals, max_gap_ms
     if "open_orders" not in run.state:
         return nothing
     theirs = run.state["open_orders"].to_numpy(dtype=np.float64)
-    if np.isnan(theirs).any() or theirs.min() == theirs.max():
+    known = np.isfinite(theirs)
+    if known.mean() < 0.5 or np.ptp(theirs[known]) == 0:
         return nothing
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
     begun = np.searchsorted(np.sort(placed_ms), time, side="right")
@@ -87,13 +88,15 @@ def _open_orders(run: Run, placed_ms: Ints, orders: RestingIntervals, max_gap_ms
     heard = run.orders.groupby("order_id")["recv_ms"].max().reindex(orders.order_id)
     sure_until = np.minimum(heard.to_numpy(dtype=np.int64), orders.end_ms)
     surely = begun - np.searchsorted(np.sort(np.maximum(sure_until, placed_ms)), time, side="right")
-    weight = np.minimum(np.append(np.diff(time), 0), max_gap_ms)
+    weight = np.minimum(np.append(np.diff(time), 0), max_gap_ms)[known]
+    ours, theirs, surely = ours[known], theirs[known], surely[known]
     long, short = nothing[:2], nothing[:2]
     if (theirs < surely).mean() <= _BELOW and surely.any():
         # From when they are active: whether an order counts as open before that, backtesters
         # may see differently.
         active = np.searchsorted(np.sort(orders.start_ms), time, side="right")
         active = active - np.searchsorted(np.sort(orders.end_ms), time, side="right")
+        active = active[known]
         long = np.array([(weight * np.maximum(active - theirs, 0)).sum(), (weight * active).sum()])
     if (ours == theirs).mean() >= _AGREES:
         short = np.array([(weight * np.maximum(theirs - ours, 0)).sum(), (weight * theirs).sum()])

@@ -141,9 +141,12 @@ def main(
             code = _list(request)
         else:
             from mm.pipeline.pages import Mail
+            from mm.report.mail import parse_address
 
             if mail_to and not mail_from:
                 raise click.UsageError("--mail-to needs --mail-from")
+            for address in filter(None, (mail_from, *mail_to)):
+                parse_address(address)  # a usage error now, not a lost mail after the run
             mail = Mail(mail_from, mail_to)
             code = _run(request, kernel, deadline, retries, force, retry_failed, mail)
     except CalibrationError as error:

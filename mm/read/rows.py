@@ -23,6 +23,13 @@ from mm.read.rules import (
 )
 from mm.read.units import check_unit_of_time
 
+#: Python takes them for numbers, or compares them with some.
+_NO_NUMBERS = (bool, np.bool_, complex, np.complexfloating)
+#: No price and no quantity is larger, in any currency.
+_LARGEST = 1e15
+#: Up to so many cells without a number in an else empty column are bad rows.
+_FEW = 3
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -155,9 +162,7 @@ def _number(column: pd.Series[Any], name: str, findings: Findings, label: str) -
         values = pd.to_numeric(texts, errors="coerce").astype("float64")
         blank = column.isna() | (column.astype("str").str.strip() == "")
         wrong = (values.isna() & ~blank).to_numpy()
-        if name in EVIDENCE:
-            return values
-        if wrong.any() and wrong.sum() == (~blank).sum():
+        if name not in EVIDENCE and wrong.sum() > _FEW and wrong.sum() == (~blank).sum():
             raise InputError(
                 f"holds no number at all (for example {str(column[wrong].iloc[0])[:40]!r})",
                 where=label,
@@ -167,9 +172,14 @@ def _number(column: pd.Series[Any], name: str, findings: Findings, label: str) -
                 if name in TIMES
                 else "write plain numbers with a decimal point",
             )
-        findings.add(wrong, name, "no number", column)
-    if name not in EVIDENCE:
-        findings.add(np.isinf(values.to_numpy()), name, "infinite")
+        if name not in EVIDENCE:
+            findings.add(wrong, name, "no number", column)
+    found = values.to_numpy()
+    if name in EVIDENCE:
+        return values.where(np.abs(found) < _LARGEST)
+    findings.add(np.isinf(found), name, "infinite")
+    if name not in TIMES:
+        findings.add(np.abs(found) > _LARGEST, name, "larger than any price or quantity", column)
     return values
 
 
