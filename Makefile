@@ -48,4 +48,4 @@ lock:
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
-	find out -mindepth 1 ! -name README.md -delete
+	find out -mindepth 1 ! -path out/README.md -delete

@@ -56,7 +56,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
             false[kind] |= new
     orders, fills = orders.loc[~false["orders"]], fills.loc[~false["fills"]]
 
-    n_repaired = 0
+    n_logged, n_repaired = len(fills), 0
     if not shifted:
         fills, n_repaired, repaired = _repaired(orders, fills, tainted, labels)
         warnings += repaired
@@ -95,6 +95,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         n_repaired,
         {labels[kind]: raw[kind].sha256 for kind in KINDS if raw[kind].sha256},
         blind_ms=checked["state"].blind_ms,
+        n_repaired_rows=len(fills) - n_logged,
     )
 
 

@@ -82,7 +82,7 @@ def fit_original(
 def _points(
     run: Run, tick_size: float, min_delta_ticks: float, max_delta_ticks: float
 ) -> pd.DataFrame:
-    orders, fills, state = run.orders, run.fills, run.state
+    orders, fills, state = run.orders, run.logged_fills, run.state
     placed = orders[orders["action"] == "PLACE"]
     if "status" in placed:
         placed = placed[placed["status"] != "REJECTED"]

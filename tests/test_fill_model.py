@@ -182,4 +182,5 @@ def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: Simulat
 
 
 def replace_fills(log: SimulatedLog) -> SimulatedLog:
-    return replace(log, fills=log.fills.iloc[:0])
+    told = log.orders["action"].isin(["FILL", "CLOSE_FILLED"])
+    return replace(log, orders=log.orders[~told], fills=log.fills.iloc[:0])

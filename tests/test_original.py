@@ -163,7 +163,6 @@ def _twice(log: SimulatedLog) -> pd.DataFrame:
 
 
 ODD: dict[str, Change] = {
-    "no status column": lambda log: {"orders": log.orders.drop(columns="status")},
     "no cancel times": lambda log: {"orders": log.orders.assign(cancel_effective_ms=np.nan)},
     "no expiry times": lambda log: {"orders": log.orders.drop(columns="expire_recv_ms")},
     "active times empty": lambda log: {"orders": log.orders.assign(active_recv_ms=np.nan)},
@@ -184,7 +183,6 @@ ODD: dict[str, Change] = {
     "no active times": lambda log: {"orders": log.orders.drop(columns="active_recv_ms")},
     "fills without qty": lambda log: {"fills": log.fills.drop(columns="qty")},
     "orders before the first mid": lambda log: {"state": log.state.iloc[300:]},
-    "no placement": lambda log: {"orders": log.orders[log.orders["action"] != "PLACE"]},
 }
 
 
