@@ -6,47 +6,26 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from queue import SimpleQueue
 from types import FrameType
-from typing import Literal, Protocol
+from typing import Protocol
 
-from mm.pipeline.kernels import WarmKernelError, open_kernels
-from mm.pipeline.pages import Mail, write_pages
+from mm.pipeline.executor import Executor, Options, open_executor
+from mm.pipeline.kernels import WarmKernelError
+from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
-from mm.pipeline.publish import recover
-from mm.pipeline.resume import code_digest, fingerprint, finished
-from mm.pipeline.state import out_lock, write_record
-from mm.pipeline.summary import read_books, remove_stale_params, write_books
-from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
+from mm.pipeline.results import Results, open_results
+from mm.pipeline.resume import code_digest, fingerprint
+from mm.pipeline.summary import read_books, write_books
+from mm.pipeline.symbol import SymbolRun
 from mm.record import Record
 from mm.report.send import MailError
 
 #: Exit codes: what a scheduler needs to tell apart.
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
-#: Loaded before forking, so that a kernel starts with everything the template imports.
-PRELOAD = (
-    "numpy",
-    "pandas",
-    "matplotlib.pyplot",
-    "mm.notebook",
-    "mm.plots",
-    "mm.show",
-    "mm.pipeline.warmup:draw",
-)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run: kernels, deadline per symbol in seconds, retries, what may be skipped."""
-
-    kernel: Literal["warm", "stock"] = "warm"
-    deadline_s: float = 600.0
-    retries: int = 1
-    force: bool = False
-    retry_failed: bool = False
-    mail: Mail = field(default_factory=Mail)
+__all__ = ["Executor", "Options", "Watcher", "exit_code", "run_batch"]
 
 
 class Watcher(Protocol):
@@ -68,35 +47,36 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 130 if it was
     interrupted, else 0. Raises CalibrationError if another run holds the folder.
     """
-    with out_lock(plan.out_dir):
-        recover(plan.out_dir)
-        previous = read_books(plan.out_dir)
-        runs, interrupted = _run_all(plan, options, watcher)
-        write_books(plan.out_dir, {run.symbol: run.record for run in runs})
+    with open_results(plan.out_dir) as results:
+        previous = read_books(results.folder)
+        runs, interrupted = _run_all(plan, options, results, watcher)
+        write_books(results.folder, {run.symbol: run.record for run in runs})
         if interrupted:
             return EXIT_INTERRUPTED
         try:
             this_run = [run.symbol for run in runs]
-            write_pages(plan.out_dir, previous, this_run, plan.missing, options.mail)
+            write_pages(results.folder, previous, this_run, plan.missing, options.mail)
         except MailError as error:
             watcher.trouble(f"the mail was not sent: {error}; it is in calibration.eml")
             return EXIT_FAILED
     return exit_code(run.record for run in runs)
 
 
-def _run_all(plan: Plan, options: Options, watcher: Watcher) -> tuple[list[SymbolRun], bool]:
+def _run_all(
+    plan: Plan, options: Options, results: Results, watcher: Watcher
+) -> tuple[list[SymbolRun], bool]:
     """Skip what still holds and run the rest. Returns the runs, and whether it was interrupted."""
     code = code_digest()
     runs = [SymbolRun(symbol, _no_name(line)) for symbol, line in plan.rejected.items()]
     for run in runs:
         watcher.done(run)
     todo: list[tuple[Job, str]] = []
-    failed_before = {s for s, r in read_books(plan.out_dir).items() if r.status == "failed"}
+    failed_before = {s for s, r in read_books(results.folder).items() if r.status == "failed"}
     for job in plan.jobs:
         if options.retry_failed and job.symbol not in failed_before:
             continue
         mark = fingerprint(job, code)
-        old = None if options.force else finished(job, plan.out_dir, mark)
+        old = None if options.force else results.finished(job, mark)
         if old is None:
             todo.append((job, mark))
         else:
@@ -104,49 +84,44 @@ def _run_all(plan: Plan, options: Options, watcher: Watcher) -> tuple[list[Symbo
             watcher.done(runs[-1])
     if not todo:
         return runs, False
-    stop = threading.Event()
     try:
-        with _terminate_as_interrupt(), open_kernels(options.kernel, PRELOAD) as kernels:
-            runner = SymbolRunner(kernels, plan.out_dir, options.deadline_s, options.retries, stop)
-            return _in_threads(runner, todo, runs, plan.workers, watcher)
+        with (
+            _terminate_as_interrupt(),
+            open_executor(plan, options, results, watcher.started) as executor,
+        ):
+            return _run_on(executor, results, todo, runs, watcher)
     except KeyboardInterrupt:
-        stop.set()
         return runs, True
     except WarmKernelError as error:
         return [*runs, *(_failed(job, f"no kernel: {error}") for job, _ in todo)], False
 
 
-def _in_threads(
-    runner: SymbolRunner,
+def _run_on(
+    executor: Executor,
+    results: Results,
     todo: list[tuple[Job, str]],
     runs: list[SymbolRun],
-    workers: int,
     watcher: Watcher,
 ) -> tuple[list[SymbolRun], bool]:
-    def one(job: Job, mark: str) -> SymbolRun:
-        if runner.stop.is_set():
-            raise Stopped
-        watcher.started(job.symbol)
-        return runner.run(job, mark)
-
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="symbol")
-    waiting: dict[Future[SymbolRun], Job] = {pool.submit(one, *item): item[0] for item in todo}
+    ended: SimpleQueue[Future[SymbolRun]] = SimpleQueue()
+    waiting: dict[Future[SymbolRun], Job] = {}
     interrupted = False
     try:
+        for job, mark in todo:
+            future = executor.submit(job, mark)
+            waiting[future] = job
+            future.add_done_callback(ended.put)
         while waiting:
-            ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ready:
-                runs.append(_result(future, waiting.pop(future)))
-                if runs[-1].record.error_kind == "internal":
-                    remove_stale_params(runner.out_dir, runs[-1].symbol)
-                    write_record(runner.out_dir, runs[-1].symbol, runs[-1].record)
-                watcher.done(runs[-1])
+            future = ended.get()
+            runs.append(_result(future, waiting.pop(future)))
+            if runs[-1].record.error_kind == "internal":
+                results.failed(runs[-1].symbol, runs[-1].record)
+            watcher.done(runs[-1])
     except KeyboardInterrupt:
         interrupted = True
-        runner.stop.set()
-        runner.kill_all()
+        executor.interrupt()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        executor.close()
     if interrupted:
         # What was published before the interrupt reached it is in the books too.
         for future, job in waiting.items():

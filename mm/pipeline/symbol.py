@@ -6,17 +6,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from mm.config import REPO_ROOT
 from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
 from mm.pipeline.plan import Job
-from mm.pipeline.publish import publish, settle
-from mm.pipeline.state import write_record
+from mm.pipeline.publish import settle
 from mm.record import (
     MIME,
     Outcome,
@@ -34,6 +33,7 @@ _OURS = ("InputError", "SettingsError", "CalibrationError")
 ErrorKind = Literal["input", "exception", "dead_kernel", "deadline", "interrupted", "internal"]
 #: Worth another try: the machine was at fault, not the input or the fit.
 INFRASTRUCTURE: tuple[ErrorKind, ...] = ("dead_kernel", "deadline")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,15 @@ class Stopped(Exception):
 class SymbolRunner:
     """Runs symbols in kernels of one kind, each with a deadline, retries for infrastructure only.
 
-    ``stop``: once set, kernels are killed and nothing more is published.
+    ``stop``: once set, kernels are killed and nothing more is published. ``named_root``: the
+    repository as executed notebooks name it; empty where they will lie below it.
     """
 
     kernels: Kernels
-    out_dir: Path
     deadline_s: float
     retries: int
     stop: threading.Event
+    named_root: Path | str = ""
 
     def __post_init__(self) -> None:
         self._live: set[Execution] = set()
@@ -82,25 +83,25 @@ class SymbolRunner:
         for execution in live:
             execution.kill()
 
-    def run(self, job: Job, fingerprint: str) -> SymbolRun:
-        """Calibrate one symbol into ``out_dir/<SYMBOL>``; whatever fails is in the record.
+    def run(
+        self, job: Job, fingerprint: str, parent: Path, finish: Callable[[Path, Record], _Result]
+    ) -> _Result:
+        """Calibrate one symbol in a folder of its own below ``parent``; whatever fails is in the
+        record.
 
-        The folder is replaced as a whole: the old result stands until the new one is complete.
-        Raises Stopped if the run was interrupted meanwhile.
+        ``finish`` gets the folder, complete and synced, and the record, and takes away what it
+        wants; what is left goes. Raises Stopped if the run was interrupted meanwhile.
         """
         began = time.monotonic()
         for attempt in range(self.retries + 1):
-            stage = Path(tempfile.mkdtemp(prefix=f".staging-{job.symbol}-", dir=self.out_dir))
+            stage = Path(tempfile.mkdtemp(prefix=f".staging-{job.symbol}-", dir=parent))
             try:
                 record = self._staged(job, stage, began, fingerprint, attempt + 1)
                 if self.stop.is_set():
                     raise Stopped
                 if record.error_kind in INFRASTRUCTURE and attempt < self.retries:
                     continue
-                publish(stage, self.out_dir / job.symbol)
-                # Only now: a record tells of outputs that are there.
-                write_record(self.out_dir, job.symbol, record)
-                return SymbolRun(job.symbol, record)
+                return finish(stage, record)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         raise AssertionError("the last attempt returns")
@@ -166,7 +167,7 @@ class SymbolRunner:
             papermill.execute_notebook(
                 str(TEMPLATE),
                 str(notebook),
-                parameters=_parameters(job, self.out_dir),
+                parameters=_parameters(job, self.named_root),
                 log_output=False,
                 **papermill_options(execution),
             )
@@ -238,7 +239,7 @@ def _taken(notebook: Path) -> Outcome | Failure:
     return outcome
 
 
-def _parameters(job: Job, out_dir: Path) -> Mapping[str, Any]:
+def _parameters(job: Job, named_root: Path | str) -> Mapping[str, Any]:
     """Plain values of every setting that is not at its default, and of those that place it.
 
     CONFIG is empty: everything is resolved, so an executed copy says all that it was run with.
@@ -246,8 +247,8 @@ def _parameters(job: Job, out_dir: Path) -> Mapping[str, Any]:
     settings = job.resolved.settings
     values = {**settings.changed(), "SYMBOL": settings.SYMBOL}
     values |= {"BACKTEST_DIR": settings.BACKTEST_DIR, "CONFIG": ""}
-    if not out_dir.resolve().is_relative_to(REPO_ROOT):
-        values["REPO_ROOT"] = str(REPO_ROOT)
+    if named_root:
+        values["REPO_ROOT"] = str(named_root)
     return values
 
 

@@ -1,0 +1,50 @@
+"""Where results are kept: a folder of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mm.pipeline.plan import Job
+from mm.pipeline.publish import publish, recover
+from mm.pipeline.resume import finished
+from mm.pipeline.state import out_lock, write_record
+from mm.pipeline.summary import remove_stale_params
+from mm.record import Record
+
+
+class Results:
+    """The folder that a run's results go to; see ``open_results``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def finished(self, job: Job, mark: str) -> Record | None:
+        """The record of a result that still holds, None if the symbol must run."""
+        return finished(job, self.folder, mark)
+
+    def publish(self, stage: Path, symbol: str, record: Record) -> None:
+        """Put a symbol's staged files in the place of its old ones, then its record.
+
+        Safe to call from several threads, for different symbols.
+        """
+        publish(stage, self.folder / symbol)
+        # Only now: a record tells of outputs that are there.
+        write_record(self.folder, symbol, record)
+
+    def failed(self, symbol: str, record: Record) -> None:
+        """Take note of a symbol that left nothing to publish."""
+        remove_stale_params(self.folder, symbol)
+        write_record(self.folder, symbol, record)
+
+
+@contextlib.contextmanager
+def open_results(out_dir: Path) -> Iterator[Results]:
+    """Make the results folder, hold it, and clear away what a killed run left there.
+
+    Raises CalibrationError if it can't be written, or another run holds it.
+    """
+    with out_lock(out_dir):
+        recover(out_dir)
+        yield Results(out_dir)
