@@ -56,7 +56,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
             false[kind] |= new
     orders, fills = orders.loc[~false["orders"]], fills.loc[~false["fills"]]
 
-    n_logged, n_repaired = len(fills), 0
+    n_repaired = 0
     if not shifted:
         fills, n_repaired, repaired = _repaired(orders, fills, tainted, labels)
         warnings += repaired
@@ -95,8 +95,43 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         n_repaired,
         {labels[kind]: raw[kind].sha256 for kind in KINDS if raw[kind].sha256},
         blind_ms=checked["state"].blind_ms,
-        n_repaired_rows=len(fills) - n_logged,
+        written=_as_written(raw, {"orders": orders, "fills": fills, "state": state}, n_repaired),
     )
+
+
+#: What the original notebook reads of each file, and the words by which it chooses rows.
+_READ: Mapping[Kind, tuple[str, ...]] = {
+    "orders": (
+        *("recv_ms", "order_id", "action", "status", "price"),
+        *("active_recv_ms", "cancel_effective_ms"),
+    ),
+    "fills": ("recv_ms", "order_id", "qty"),
+    "state": ("recv_ms", "mid"),
+}
+_WORDS = ("order_id", "action", "status")
+
+
+def _as_written(
+    raw: Mapping[Kind, RawTable], tables: Mapping[Kind, pd.DataFrame], n_repaired: int
+) -> dict[str, pd.DataFrame]:
+    """The tables that checking changed, as they stood: the original's numbers are of those. The
+    others need no second copy."""
+    out: dict[str, pd.DataFrame] = {}
+    for kind, table in tables.items():
+        names = [name for name in _READ[kind] if name in raw[kind].table]
+        before = raw[kind].table[names]
+        same = len(before) == len(table) and not (kind == "fills" and n_repaired)
+        if same and kind == "state":
+            same = bool(before["recv_ms"].is_monotonic_increasing)
+        if not (same and all(_same_words(before, table, name) for name in _WORDS)):
+            out[kind] = before
+    return out
+
+
+def _same_words(one: pd.DataFrame, other: pd.DataFrame, name: str) -> bool:
+    if name not in one or name not in other:
+        return name not in one and name not in other
+    return np.array_equal(one[name].to_numpy(dtype=object), other[name].to_numpy(dtype=object))
 
 
 def _none(kind: str, checked: Checked) -> str:

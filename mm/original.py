@@ -79,10 +79,24 @@ def fit_original(
     return OriginalFit(math.exp(level), -float(slope), len(used), points)
 
 
+def _as_written(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The tables as the notebook reads them: no row left out or repaired, cells that are no time
+    empty, words as they were written."""
+    times = ("recv_ms", "active_recv_ms", "cancel_effective_ms")
+    tables = []
+    for kind, checked in (("orders", run.orders), ("fills", run.fills), ("state", run.state)):
+        table = run.written.get(kind, checked)
+        names = [name for name in times if name in table]
+        coerced = {name: pd.to_numeric(table[name], errors="coerce") for name in names}
+        tables.append(table.assign(**coerced))
+    orders, fills, state = tables
+    return orders, fills, state
+
+
 def _points(
     run: Run, tick_size: float, min_delta_ticks: float, max_delta_ticks: float
 ) -> pd.DataFrame:
-    orders, fills, state = run.orders, run.logged_fills, run.state
+    orders, fills, state = _as_written(run)
     placed = orders[orders["action"] == "PLACE"]
     if "status" in placed:
         placed = placed[placed["status"] != "REJECTED"]

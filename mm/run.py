@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +21,7 @@ class Run:
     in time order; of rows that share a ms all are kept, in file order. ``end_ms``: time of the
     last row in any of the three. Times are ms since the epoch. ``blind_ms``: times from which
     the mid is unknown until the next state row, because a malformed row stood there.
-    ``n_repaired_rows``: rows at the end of ``fills`` that only the orders file told of.
+    ``written``: by kind, a table as it stands in its file, where checking changed it.
     """
 
     orders: pd.DataFrame
@@ -28,12 +29,7 @@ class Run:
     state: pd.DataFrame
     end_ms: int
     blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64), kw_only=True)
-    n_repaired_rows: int = field(default=0, kw_only=True)
-
-    @property
-    def logged_fills(self) -> pd.DataFrame:
-        """The rows that stand in the fills file."""
-        return self.fills.iloc[: len(self.fills) - self.n_repaired_rows]
+    written: Mapping[str, pd.DataFrame] = field(default_factory=dict, kw_only=True)
 
     @property
     def start_ms(self) -> int:

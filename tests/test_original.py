@@ -162,6 +162,18 @@ def _twice(log: SimulatedLog) -> pd.DataFrame:
     return pd.concat([log.orders, place], ignore_index=True)
 
 
+def _with_text(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    cells = table[name].astype(object)
+    cells[cells.notna().idxmax()] = "soon"
+    return table.assign(**{name: cells})
+
+
+def _swapped(log: SimulatedLog) -> pd.DataFrame:
+    side = log.orders["side"].copy()
+    side[log.orders["action"].eq("CANCEL_REQ").idxmax()] = "?"
+    return log.orders.assign(side=side)
+
+
 ODD: dict[str, Change] = {
     "no cancel times": lambda log: {"orders": log.orders.assign(cancel_effective_ms=np.nan)},
     "no expiry times": lambda log: {"orders": log.orders.drop(columns="expire_recv_ms")},
@@ -179,6 +191,30 @@ ODD: dict[str, Change] = {
             price=np.where(log.orders["side"] == "BUY", 59_000.0, 61_000.0)
         ),
         "state": log.state.assign(mid=60_000.0),
+    },
+    "no status column": lambda log: {"orders": log.orders.drop(columns="status")},
+    "status in small letters": lambda log: {
+        "orders": log.orders.assign(status=log.orders["status"].str.lower())
+    },
+    "actions in small letters": lambda log: {
+        "orders": log.orders.assign(
+            action=log.orders["action"].where(
+                log.orders.index % 3 > 0, log.orders["action"].str.lower()
+            )
+        )
+    },
+    "a price that is text": lambda log: {"orders": _with_text(log.orders, "price")},
+    "a mid that is text": lambda log: {"state": _with_text(log.state, "mid")},
+    "a time of a fill that is text": lambda log: {"fills": _with_text(log.fills, "recv_ms")},
+    "a time of an order that is text": lambda log: {
+        "orders": _with_text(log.orders, "cancel_effective_ms")
+    },
+    "a mid is missing": lambda log: {
+        "state": log.state.assign(mid=log.state["mid"].where(log.state.index != 40))
+    },
+    "an order that changes sides": lambda log: {"orders": _swapped(log)},
+    "the fills of an order are missing": lambda log: {
+        "fills": log.fills[log.fills["order_id"] != log.fills["order_id"].iloc[3]]
     },
     "no active times": lambda log: {"orders": log.orders.drop(columns="active_recv_ms")},
     "fills without qty": lambda log: {"fills": log.fills.drop(columns="qty")},
