@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.arrays import Floats
+from mm.covariance import Interval
 from mm.distance import Selection
 from mm.errors import EstimateError
 from mm.estimate import Estimate
 from mm.exposure import Cells, Exposure
 from mm.fill_model import PoissonFillModel, RoundTrip, round_trip, seeded_draws
-from mm.fit import Fit, Interval
+from mm.fit import Fit
 from mm.headline import Headline, headline
 from mm.intensity import EmpiricalIntensity
 from mm.intervals import EVENT

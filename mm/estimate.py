@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mm.covariance import Uncertainty
 from mm.distance import Selection
 from mm.errors import EstimateError, OriginalError
 from mm.exposure import Exposure
@@ -158,16 +159,13 @@ def _as_fit(
     """The original's fit in the shape of the others; it has no valid interval."""
     if original is None:
         return EstimateError("no_mle", f"log_linear: {error}")
-    unknown = ((np.nan, np.nan), (np.nan, np.nan))
+    uncertainty = Uncertainty.none()
     return Fit(
         method="log_linear",
         A=original.A,
         k=original.k,
-        cov=unknown,
-        wald=unknown,
-        se_type="none",
-        n_blocks=0,
-        quantile=np.nan,
+        uncertainty=uncertainty,
+        wald=uncertainty.cov,
         delta_star=np.nan,
         n_events=n_events,
         exposure_s=exposure_s,

@@ -12,22 +12,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
-from mm.arrays import Floats, Ints
+from mm.arrays import Floats
+from mm.covariance import (
+    LEVEL,
+    Covariance,
+    Interval,
+    SeType,
+    Uncertainty,
+    as_tuple,
+    information_inverse,
+    robust_by_block,
+)
 from mm.errors import EstimateError
 from mm.exposure import Cells
 from mm.trials import TrialCells
 
-Interval = tuple[float, float]
 Method = Literal["poisson_mle", "trial_mle", "log_linear"]
-#: ``none``: the original's fit, which has no valid interval.
-SeType = Literal["block", "wald", "none"]
-Covariance = tuple[tuple[float, float], tuple[float, float]]
 
-#: Fewer blocks than this can't carry a robust covariance; the interval is then Wald's.
-MIN_BLOCKS = 5
-LEVEL = 0.95
 #: log A beyond this is the sign of an extrapolation without meaning.
 _LOG_LARGEST = 300.0
 
@@ -36,35 +38,46 @@ _LOG_LARGEST = 300.0
 class Fit:
     """A fitted intensity lambda(delta) = A exp(-k delta).
 
-    ``A``: events per second and resting order at delta = 0. ``k``: 1/tick. ``cov``: reported
-    covariance of (log A, k), by ``se_type``; ``wald``: inverse information. ``quantile``: of the
-    reported 95 % interval. ``delta_star``: distance at which lambda is best determined.
-    ``n_events``, ``exposure_s``, ``loglik``, ``n_blocks``: as the fit saw them.
+    ``A``: events per second and resting order at delta = 0. ``k``: 1/tick. ``uncertainty``: the
+    reported one, of (log A, k); ``wald``: inverse information. ``delta_star``: distance at which
+    lambda is best determined. ``n_events``, ``exposure_s``, ``loglik``: as the fit saw them.
     """
 
     method: Method
     A: float
     k: float
-    cov: Covariance
+    uncertainty: Uncertainty
     wald: Covariance
-    se_type: SeType
-    n_blocks: int
-    quantile: float
     delta_star: float
     n_events: int
     exposure_s: float
     loglik: float
 
     @property
+    def cov(self) -> Covariance:
+        """Reported covariance of (log A, k)."""
+        return self.uncertainty.cov
+
+    @property
+    def se_type(self) -> SeType:
+        """What the reported covariance is robust to."""
+        return self.uncertainty.se_type
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of time behind it."""
+        return self.uncertainty.n_blocks
+
+    @property
     def ci_A(self) -> Interval:
-        """95 % interval of A, 1/s (symmetric in log A)."""
+        """95 % interval of A, 1/s."""
         return self.interval(0.0)
 
     @property
     def ci_k(self) -> Interval:
         """95 % interval of k, 1/tick."""
-        half = self.quantile * math.sqrt(self.cov[1][1])
-        return self.k - half, self.k + half
+        low, high = self.uncertainty.offsets((0.0, 1.0))
+        return self.k + low, self.k + high
 
     @property
     def aic(self) -> float:
@@ -81,14 +94,13 @@ class Fit:
 
     def se_log_intensity(self, delta: float) -> float:
         """Standard error of log lambda(delta): a - k delta has variance Vaa - 2 d Vak + d^2 Vkk."""
-        (aa, ak), (_, kk) = self.cov
-        return math.sqrt(max(aa - 2.0 * delta * ak + delta * delta * kk, 0.0))
+        return math.sqrt(self.uncertainty.variance((1.0, -delta)))
 
     def interval(self, delta: float) -> Interval:
         """95 % interval of lambda at a distance in ticks, 1/s."""
-        factor = math.exp(self.quantile * self.se_log_intensity(delta))
+        low, high = self.uncertainty.offsets((1.0, -delta))
         level = self.intensity(delta)
-        return level / factor, level * factor
+        return level * math.exp(low), level * math.exp(high)
 
     def _repr_html_(self) -> str:
         rows = [
@@ -138,16 +150,12 @@ def fit_poisson(cells: Cells) -> Fit:
     mu = exposure * np.exp(np.minimum(a - k * delta, 700.0))
     wald, delta_star = information_inverse(mu, delta)
     score = np.column_stack([events - mu, -(events - mu) * delta])
-    cov, se_type, n_blocks, quantile = robust_covariance(wald, score, cells.block)
     return Fit(
         method="poisson_mle",
         A=math.exp(a),
         k=k,
-        cov=cov,
-        wald=_as_tuple(wald),
-        se_type=se_type,
-        n_blocks=n_blocks,
-        quantile=quantile,
+        uncertainty=robust_by_block(wald, score, cells.block),
+        wald=as_tuple(wald),
         delta_star=delta_star,
         n_events=int(n),
         exposure_s=float(cells.exposure_ms.sum()) / 1000.0,
@@ -254,16 +262,12 @@ def fit_trials(cells: TrialCells, dt_s: float) -> Fit:
             break
     score, weight = _trial_score(design @ theta, trials, events, dt_s)
     wald, delta_star = information_inverse(weight, delta)
-    cov, se_type, n_blocks, quantile = robust_covariance(wald, score[:, None] * design, cells.block)
     return Fit(
         method="trial_mle",
         A=float(np.exp(theta[0])),
         k=float(theta[1]),
-        cov=cov,
-        wald=_as_tuple(wald),
-        se_type=se_type,
-        n_blocks=n_blocks,
-        quantile=quantile,
+        uncertainty=robust_by_block(wald, score[:, None] * design, cells.block),
+        wald=as_tuple(wald),
         delta_star=delta_star,
         n_events=int(events.sum()),
         exposure_s=float(trials.sum()) * dt_s,
@@ -280,55 +284,9 @@ def _trial_score(
     return events * hit - (trials - events) * hazard, trials * hazard * hit
 
 
-def information_inverse(weight: Floats, delta: Floats) -> tuple[Floats, float]:
-    """Inverse Fisher information of (log A, k) and delta* = S1/S0.
-
-    Var a = S2/D, Var k = S0/D, Cov(a, k) = S1/D, with moments taken about delta* so that a
-    narrow range of distances costs no digits.
-    """
-    s0 = float(weight.sum())
-    star = float((weight * delta).sum()) / s0
-    spread = float((weight * (delta - star) ** 2).sum())  # = D / S0
-    var_k = 1.0 / spread
-    return np.array([[1.0 / s0 + star * star * var_k, star * var_k], [star * var_k, var_k]]), star
-
-
-def robust_covariance(
-    wald: Floats, score: Floats, block: Ints
-) -> tuple[Covariance, SeType, int, float]:
-    """Covariance robust to anything that holds within a block: V (sum u_b u_b') V B/(B-1).
-
-    The cluster-robust sandwich of Liang & Zeger (1986), with the quantile of t(B-1); a plain
-    normal one covers too little at the 6 to 11 blocks of a short run.
-
-    Parameters
-    ----------
-    wald : inverse information V, shape (2, 2).
-    score : contribution of each cell to the score, shape (n, 2).
-    block : number of each cell's block, shape (n,).
-
-    Returns the covariance, its kind, the number of blocks B and the quantile. With fewer than
-    MIN_BLOCKS blocks: Wald's and the normal quantile.
-    """
-    _, of = np.unique(block, return_inverse=True)
-    n_blocks = int(of.max()) + 1
-    upper = 0.5 + LEVEL / 2.0
-    if n_blocks < MIN_BLOCKS:
-        return _as_tuple(wald), "wald", n_blocks, float(special.ndtri(upper))
-    sums = np.zeros((n_blocks, 2))
-    np.add.at(sums, of, score)
-    cov = wald @ (sums.T @ sums) @ wald * (n_blocks / (n_blocks - 1))
-    return _as_tuple(cov), "block", n_blocks, float(special.stdtrit(n_blocks - 1, upper))
-
-
 def upper_limit(exposure_s: float) -> float:
     """One-sided 95 % upper limit of a rate after no event in ``exposure_s``: 2.996/T, 1/s.
 
     exp(-lambda T) = 0.05.
     """
     return -math.log(1.0 - LEVEL) / exposure_s if exposure_s > 0 else math.inf
-
-
-def _as_tuple(matrix: Floats) -> Covariance:
-    (aa, ak), (ka, kk) = matrix.tolist()
-    return (aa, ak), (ka, kk)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.fit import Fit, Interval
+from mm.covariance import Interval
+from mm.fit import Fit
 from mm.intensity import EmpiricalIntensity
 
 #: A bucket counts as quoted if it holds this share of the exposure.

@@ -16,9 +16,10 @@ import numpy.typing as npt
 from scipy import special
 
 from mm.arrays import Floats, sums_by
+from mm.covariance import LEVEL, Interval
 from mm.errors import EstimateError
 from mm.exposure import Cells
-from mm.fit import LEVEL, Fit, Interval, decay_rate
+from mm.fit import Fit, decay_rate
 
 _CHI2 = float(special.chdtri(1, 1.0 - LEVEL))
 _Z = float(special.ndtri(0.5 + LEVEL / 2.0))

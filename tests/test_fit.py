@@ -16,14 +16,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import mm
+from mm.covariance import MIN_BLOCKS, information_inverse
 from mm.errors import EstimateError
 from mm.exposure import Cells
 from mm.fit import (
-    MIN_BLOCKS,
     fit_poisson,
     fit_trials,
-    information_inverse,
-    robust_covariance,
     upper_limit,
 )
 from mm.intensity import poisson_interval
@@ -279,7 +277,7 @@ def test_the_inverse_information_is_the_one_of_the_design() -> None:
 
 
 def fit_wald(fit: Any) -> Any:
-    return replace(fit, cov=fit.wald)
+    return replace(fit, uncertainty=replace(fit.uncertainty, cov=fit.wald))
 
 
 def test_a_narrow_range_of_distances_costs_no_digits() -> None:
@@ -299,30 +297,23 @@ def test_the_quantile_is_students_t_and_below_five_blocks_the_interval_is_walds(
     if n_blocks < 5:
         assert fit.se_type == "wald"
         assert fit.cov == fit.wald
-        assert fit.quantile == pytest.approx(scipy.stats.norm.ppf(0.975), rel=1e-12)
+        assert fit.uncertainty.quantile == pytest.approx(scipy.stats.norm.ppf(0.975), rel=1e-12)
     else:
         assert fit.se_type == "block"
         assert fit.cov != fit.wald
-        assert fit.quantile == pytest.approx(scipy.stats.t.ppf(0.975, n_blocks - 1), rel=1e-10)
-
-
-def test_the_block_covariance_by_hand() -> None:
-    # five blocks with the scores (1, 0), (-1, 0), (0, 2), (0, -1) + (0, -1) and (0, 0)
-    score = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -1.0], [0.0, -1.0], [0.0, 0.0]])
-    cov, kind, n, _ = robust_covariance(np.eye(2), score, np.array([3, 4, 6, 9, 9, 11]))
-    assert (kind, n) == ("block", 5)
-    # sum u u' = diag(2, 8), times 5/4
-    assert cov == ((2.5, 0.0), (0.0, 10.0))
+        assert fit.uncertainty.quantile == pytest.approx(
+            scipy.stats.t.ppf(0.975, n_blocks - 1), rel=1e-10
+        )
 
 
 def test_the_intervals_are_symmetric_in_log_A_and_in_k() -> None:
     fit = fit_poisson(random_cells(0))
-    half_a = fit.quantile * math.sqrt(fit.cov[0][0])
-    half_k = fit.quantile * math.sqrt(fit.cov[1][1])
+    half_a = fit.uncertainty.quantile * math.sqrt(fit.cov[0][0])
+    half_k = fit.uncertainty.quantile * math.sqrt(fit.cov[1][1])
     assert fit.ci_A == pytest.approx((fit.A * math.exp(-half_a), fit.A * math.exp(half_a)))
     assert fit.ci_k == pytest.approx((fit.k - half_k, fit.k + half_k))
     (aa, ak), (_, kk) = fit.cov
-    half = fit.quantile * math.sqrt(aa - 2 * 2.5 * ak + 2.5**2 * kk)
+    half = fit.uncertainty.quantile * math.sqrt(aa - 2 * 2.5 * ak + 2.5**2 * kk)
     level = fit.A * math.exp(-fit.k * 2.5)
     assert fit.interval(2.5) == pytest.approx((level * math.exp(-half), level * math.exp(half)))
 
@@ -467,7 +458,7 @@ def test_the_block_covariance_of_trials_is_the_sandwich_of_statsmodels_scores() 
     meat = sum(np.outer(u, u) for u in (score[data.block == b].sum(axis=0) for b in range(10)))
     bread = glm.cov_params()
     np.testing.assert_allclose(fit.cov, bread @ meat @ bread * 10 / 9, rtol=1e-6)
-    assert fit.quantile == pytest.approx(scipy.stats.t.ppf(0.975, 9), rel=1e-10)
+    assert fit.uncertainty.quantile == pytest.approx(scipy.stats.t.ppf(0.975, 9), rel=1e-10)
 
 
 def test_the_log_likelihood_of_trials_is_the_bernoulli_one() -> None:

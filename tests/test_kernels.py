@@ -169,7 +169,8 @@ def test_many_threads_at_a_time(kernels: Kernels, tmp_path: Path) -> None:
 def test_nothing_listens_on_tcp(kernels: Kernels) -> None:
     code = (
         "import psutil, json, os\n"
-        "print(json.dumps([[c.status for c in psutil.Process(p).net_connections('inet')]\n"
+        "print(json.dumps([[c.laddr.port for c in psutil.Process(p).net_connections('inet')\n"
+        "                  if c.status == psutil.CONN_LISTEN]\n"
         f"                 for p in (os.getpid(), os.getppid(), {os.getpid()})]))"
     )
     assert printed(execute(kernels.execution(), code)) == [[], [], []]
