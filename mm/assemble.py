@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from mm import consistency
-from mm.arrays import Mask
+from mm.arrays import Ints, Mask
 from mm.clocks import appended_pieces
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
 from mm.intervals import resting_intervals
 from mm.log import RunLog, SetAside
+from mm.order_ids import is_one_of, share_ids
 from mm.read import Checked, RawTable, check_table
 from mm.read.rules import ACTIONS
 
@@ -27,7 +28,8 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
     """
     checked = {kind: check_table(raw[kind], kind, labels[kind]) for kind in KINDS}
     _check_symbols(checked, labels)
-    orders, fills, state = (checked[kind].table for kind in KINDS)
+    orders, fills = share_ids(checked["orders"].table, checked["fills"].table)
+    state = checked["state"].table
     if state.empty:
         raise InputError(
             _none("state", checked["state"]),
@@ -35,7 +37,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
             remedy="the mid path is needed: run the backtest with state logging",
         )
     _need_placements(orders, checked["orders"], labels["orders"])
-    _check_placements(checked["orders"], labels["orders"])
+    _check_placements(orders, checked["orders"].line, labels["orders"])
     appended = _appended(checked, labels)
     state, warnings = _in_time_order(state, labels["state"])
 
@@ -54,11 +56,13 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
             aside.append(SetAside(labels[kind], count, checked[kind].of, what, row))
             tainted.update(checked[kind].table.loc[new, "order_id"])
             false[kind] |= new
-    orders, fills = orders.loc[~false["orders"]], fills.loc[~false["fills"]]
+    if false["orders"].any() or false["fills"].any():
+        orders, fills = orders.loc[~false["orders"]], fills.loc[~false["fills"]]
 
     n_repaired = 0
     if not shifted:
         fills, n_repaired, repaired = _repaired(orders, fills, tainted, labels)
+        orders, fills = share_ids(orders, fills)
         warnings += repaired
     lost = pd.concat([checked["orders"].lost, checked["fills"].lost], ignore_index=True)
     end_ms = max(int(table["recv_ms"].max()) for table in (orders, fills, state) if len(table))
@@ -66,7 +70,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         intervals = resting_intervals(orders, fills, end_ms)
         tainted |= consistency.suspects(lost, intervals)
     orders, left_out = _without(orders, tainted, labels["orders"])
-    if not (orders["action"] == "PLACE").any():
+    if not is_one_of(orders["action"], "PLACE").any():
         first = min(aside, key=lambda entry: entry.file != labels["orders"])
         raise InputError(
             f"no usable order row ({first})",
@@ -74,7 +78,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
             remedy="write the file again",
         )
     orders, fills = orders.reset_index(drop=True), fills.reset_index(drop=True)
-    seams = consistency.seams(orders, fills, state, resting_intervals(orders, fills, end_ms))
+    seams = consistency.seams(orders, fills, state, end_ms)
     appended += tuple(
         f"{labels['state']}: after {time} ms no row tells of the orders that rested before"
         for time in seams
@@ -83,8 +87,8 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         for time in consistency.restarts(fills, state)[:1]
     )
     return RunLog(
-        orders,
-        fills,
+        orders.astype({"order_id": "str"}),
+        fills.astype({"order_id": "str"}),
         state,
         end_ms,
         name,
@@ -163,7 +167,7 @@ def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None
             where=label,
             remedy="nothing was quoted, so there is nothing to calibrate",
         )
-    if not (orders["action"] == "PLACE").any():
+    if not is_one_of(orders["action"], "PLACE").any():
         names = ", ".join(str(name)[:20] for name in orders["action"].unique()[:6])
         cause = checked.first_cause
         raise InputError(
@@ -174,13 +178,12 @@ def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None
         )
 
 
-def _check_placements(checked: Checked, label: str) -> None:
+def _check_placements(orders: pd.DataFrame, line: Ints, label: str) -> None:
     """Raise InputError for one id that names two orders."""
-    orders = checked.table
-    place = orders["action"] == "PLACE"
+    place = is_one_of(orders["action"], "PLACE")
     if "status" in orders:
-        place &= orders["status"] != "REJECTED"
-    if not orders.loc[place, "order_id"].duplicated().any():
+        place &= ~is_one_of(orders["status"], "REJECTED")
+    if not orders["order_id"].cat.codes[place].duplicated().any():
         return
     distinct = orders.loc[place].drop_duplicates()
     again = distinct.index[distinct["order_id"].duplicated()]
@@ -188,7 +191,7 @@ def _check_placements(checked: Checked, label: str) -> None:
         raise InputError(
             f"order {orders.loc[again[0], 'order_id'][:60]} is placed twice with different terms",
             where=label,
-            row=int(checked.line[again[0]]),
+            row=int(line[again[0]]),
             remedy="an id names one order: was a second run appended to the file?",
         )
 
@@ -198,7 +201,9 @@ def _without(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The orders without the PLACE rows of those that can't be trusted: an order any of whose
     rows is malformed must not count half."""
-    out = (orders["action"] == "PLACE") & orders["order_id"].isin(tainted)
+    if not tainted:
+        return orders, ()
+    out = is_one_of(orders["action"], "PLACE") & orders["order_id"].isin(tainted).to_numpy()
     if not out.any():
         return orders, ()
     names = orders.loc[out, "order_id"].unique()
@@ -247,7 +252,7 @@ def _shifted(
 
 
 def _unknown_actions(orders: pd.DataFrame, label: str) -> tuple[str, ...]:
-    names = Counter(orders.loc[~orders["action"].isin((*ACTIONS, "SKIP")), "action"])
+    names = Counter(orders.loc[~is_one_of(orders["action"], *ACTIONS, "SKIP"), "action"])
     if not names:
         return ()
     some = ", ".join(f"{count} {str(name)[:20]}" for name, count in names.most_common(5))

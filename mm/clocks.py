@@ -10,6 +10,7 @@ import numpy as np
 from mm.arrays import Floats, Ints
 from mm.exposure import Exposure
 from mm.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
+from mm.order_ids import accepted_rows, first_of_each, is_one_of, latest, order_codes, place_of
 from mm.run import Run
 
 
@@ -43,9 +44,11 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
     outside = wrong = placed = known = misplaced = first_fills = 0
     balance = np.zeros(4)
     for run, orders in zip(runs, exposure.intervals, strict=True):
-        rows = run.orders[run.orders["action"] == "PLACE"].drop_duplicates("order_id")
-        rows = rows.set_index("order_id").reindex(orders.order_id)
-        time = rows["recv_ms"].to_numpy(dtype=np.int64)
+        codes, fill_codes, n = order_codes(run.orders, run.fills)
+        own = codes[accepted_rows(run.orders, codes, n)]
+        places = np.flatnonzero(is_one_of(run.orders["action"], "PLACE"))
+        first = first_of_each(places, codes, n)
+        time = run.orders["recv_ms"].to_numpy()[first][place_of(first, codes, n)[own]]
         state_ms = run.state["recv_ms"].to_numpy(dtype=np.int64)
         last = np.searchsorted(state_ms, time, side="right") - 1
         there = (last >= 0) & (time - state_ms[np.maximum(last, 0)] <= max_state_gap_ms)
@@ -56,10 +59,13 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         wrong += int(np.count_nonzero(there & (orders.side * (mid - orders.price) < 0)))
         first_fills += int(np.count_nonzero(orders.fate != NO_FILL))
         misplaced += int(np.isin(orders.fate, (BEFORE_ACTIVE, AFTER_END)).sum())
-        balance += _open_orders(run, time, orders, max_state_gap_ms)
-        strangers = set(run.fills["order_id"]) - set(run.orders["order_id"])
-        first_fills += len(strangers)
-        misplaced += len(strangers)
+        heard = latest(codes, run.orders["recv_ms"].to_numpy(), n)[own]
+        balance += _open_orders(run, time, heard, orders, max_state_gap_ms)
+        stranger = np.zeros(n, dtype=np.bool_)
+        stranger[fill_codes] = True
+        stranger[codes] = False
+        first_fills += int(stranger.sum())
+        misplaced += int(stranger.sum())
     return ClockCheck(
         placed_outside=outside / placed if placed else np.nan,
         misplaced_fills=misplaced / first_fills if first_fills else np.nan,
@@ -71,7 +77,9 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
     )
 
 
-def _open_orders(run: Run, placed_ms: Ints, orders: RestingIntervals, max_gap_ms: int) -> Floats:
+def _open_orders(
+    run: Run, placed_ms: Ints, heard_ms: Ints, orders: RestingIntervals, max_gap_ms: int
+) -> Floats:
     """Order-ms (ours beyond the state rows', ours, theirs beyond ours, theirs) of one run; zeros
     where the state rows hold no count of open orders."""
     nothing = np.zeros(4)
@@ -82,25 +90,27 @@ def _open_orders(run: Run, placed_ms: Ints, orders: RestingIntervals, max_gap_ms
     if known.mean() < 0.5 or np.ptp(theirs[known]) == 0:
         return nothing
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
-    begun = np.searchsorted(np.sort(placed_ms), time, side="right")
-    gone = np.searchsorted(np.sort(np.maximum(orders.end_ms, placed_ms)), time, side="right")
-    ours = (begun - gone).astype(np.float64)
-    heard = run.orders.groupby("order_id")["recv_ms"].max().reindex(orders.order_id)
-    sure_until = np.minimum(heard.to_numpy(dtype=np.int64), orders.end_ms)
-    surely = begun - np.searchsorted(np.sort(np.maximum(sure_until, placed_ms)), time, side="right")
+    begun = _until(placed_ms, time)
+    ours = (begun - _until(np.maximum(orders.end_ms, placed_ms), time)).astype(np.float64)
+    sure_until = np.minimum(heard_ms, orders.end_ms)
+    surely = begun - _until(np.maximum(sure_until, placed_ms), time)
     weight = np.minimum(np.append(np.diff(time), 0), max_gap_ms)[known]
     ours, theirs, surely = ours[known], theirs[known], surely[known]
     long, short = nothing[:2], nothing[:2]
     if (theirs < surely).mean() <= _BELOW and surely.any():
         # From when they are active: whether an order counts as open before that, backtesters
         # may see differently.
-        active = np.searchsorted(np.sort(orders.start_ms), time, side="right")
-        active = active - np.searchsorted(np.sort(orders.end_ms), time, side="right")
-        active = active[known]
+        active = (_until(orders.start_ms, time) - _until(orders.end_ms, time))[known]
         long = np.array([(weight * np.maximum(active - theirs, 0)).sum(), (weight * active).sum()])
     if (ours == theirs).mean() >= _AGREES:
         short = np.array([(weight * np.maximum(theirs - ours, 0)).sum(), (weight * theirs).sum()])
     return np.concatenate([long, short]).astype(np.float64)
+
+
+def _until(events_ms: Ints, time_ms: Ints) -> Ints:
+    """Number of events up to each of some times, which are in order."""
+    at = np.searchsorted(time_ms, events_ms, side="left")
+    return np.cumsum(np.bincount(at, minlength=len(time_ms) + 1)[: len(time_ms)])
 
 
 def appended_pieces(time_ms: Ints) -> int:

@@ -7,13 +7,22 @@ row of the same order, or the market; the order is then left out whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Mask
-from mm.intervals import OPEN, RestingIntervals
+from mm.arrays import Ints, Mask
+from mm.intervals import OPEN, RestingIntervals, resting_intervals
+from mm.order_ids import (
+    Codes,
+    accepted_rows,
+    earliest,
+    is_one_of,
+    latest,
+    order_codes,
+    place_of,
+)
 from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS, CLOCK_TOLERANCE_MS
 
@@ -31,88 +40,99 @@ _SEAM_MS, _RUN_MS = 5_000, 30_000
 _FILLS = ("FILL", "CLOSE_FILLED")
 
 
-def placements(orders: pd.DataFrame) -> pd.DataFrame:
-    """The accepted PLACE rows, one an order, indexed by order_id."""
-    rows = orders[orders["action"] == "PLACE"]
-    if "status" in rows:
-        rows = rows[rows["status"] != "REJECTED"]
-    return rows.drop_duplicates("order_id").set_index("order_id")
-
-
 def contradictions(
     orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame
 ) -> Iterator[Contradiction]:
     """Rows that can't be true, as (file, which rows, what). ``state`` is in time order."""
-    placed = placements(orders)
-    if placed.empty:
+    codes, fill_codes, n = order_codes(orders, fills)
+    rows = accepted_rows(orders, codes, n)
+    if not len(rows):
         return
+    placed, place = orders.iloc[rows], place_of(rows, codes, n)
     yield "orders", *_far_from_market(orders, state)
-    yield from _order_rows(orders, placed)
-    yield "orders", *_without_end(orders, fills, state)
-    yield from _fill_rows(fills, placed)
+    yield from _order_rows(orders, placed, place[codes])
+    yield "orders", *_without_end(orders, state, codes, fill_codes, n)
+    yield from _fill_rows(fills, placed, place[fill_codes])
 
 
 def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, str]:
-    place = (orders["action"] == "PLACE").to_numpy()
-    time = state["recv_ms"].to_numpy()
-    last = np.searchsorted(time, orders["recv_ms"].to_numpy(), side="right") - 1
-    mid = state["mid"].to_numpy()[np.maximum(last, 0)]
-    price = np.where(place, orders["price"].to_numpy(), mid)
-    far = (price > _MARKET * mid) | (price * _MARKET < mid)
-    first = int(np.flatnonzero(far)[0]) if far.any() else 0
+    far = np.zeros(len(orders), dtype=np.bool_)
+    place = np.flatnonzero(is_one_of(orders["action"], "PLACE"))
+    time, mids = state["recv_ms"].to_numpy(), state["mid"].to_numpy()
+    last = np.searchsorted(time, orders["recv_ms"].to_numpy()[place], side="right") - 1
+    mid, price = mids[np.maximum(last, 0)], orders["price"].to_numpy()[place]
+    far[place] = (price > _MARKET * mid) | (price * _MARKET < mid)
+    if not far.any():
+        return far, ""
+    first = int(np.flatnonzero(far[place])[0])
     what = f"column price: {price[first]:g} is nowhere near the mid ({mid[first]:g}): of another "
     return far, f"{what}symbol?"
 
 
-def _order_rows(orders: pd.DataFrame, placed: pd.DataFrame) -> Iterator[Contradiction]:
-    """Later rows of an order against its PLACE row."""
-    at = placed.index.get_indexer(pd.Index(orders["order_id"]))
-    known = (at >= 0) & (orders["action"] != "PLACE").to_numpy()
-    used = known & orders["action"].isin(ACTIONS).to_numpy()
+def _order_rows(orders: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[Contradiction]:
+    """Later rows of an order against its PLACE row; ``at``: its place among the placements."""
+    action = orders["action"]
+    known = (at >= 0) & ~is_one_of(action, "PLACE")
+    rows = np.flatnonzero(known)
+    at = at[rows]
+
+    def of(wrong: Mask) -> Mask:
+        out = np.zeros(len(orders), dtype=np.bool_)
+        out[rows] = wrong
+        return out
+
+    used = is_one_of(action, *ACTIONS)[rows]
     begun = placed["recv_ms"].to_numpy(dtype=np.float64)[at] - CLOCK_TOLERANCE_MS
-    recv = orders["recv_ms"].to_numpy()
-    yield "orders", used & (recv < begun), "column recv_ms: before its order was placed"
+    recv = orders["recv_ms"].to_numpy()[rows]
+    yield "orders", of(used & (recv < begun)), "column recv_ms: before its order was placed"
     for name in ("cancel_effective_ms", "expire_recv_ms"):
         if name in orders:
-            early = orders[name].to_numpy() < begun
-            yield "orders", known & early, f"column {name}: before its order was placed"
-    side = orders["side"].to_numpy(dtype=object)
-    other = (side != "") & (side != placed["side"].to_numpy(dtype=object)[at])
-    yield "orders", used & other, "column side: not the one the order was placed with"
-    price, limit = orders["price"].to_numpy(), placed["price"].to_numpy()[at]
+            early = orders[name].to_numpy()[rows] < begun
+            yield "orders", of(early), f"column {name}: before its order was placed"
+    other = _other_side(orders["side"], placed["side"], rows, at)
+    yield "orders", of(used & other), "column side: not the one the order was placed with"
+    price, limit = orders["price"].to_numpy()[rows], placed["price"].to_numpy()[at]
     off = np.abs(price / limit - 1.0)
-    tolerance = np.where(orders["action"].isin(_FILLS), _FILL_PRICE, 1e-9)
+    tolerance = np.where(is_one_of(action, *_FILLS)[rows], _FILL_PRICE, 1e-9)
     moved = (price > 0) & (off > tolerance)
-    yield "orders", known & moved, "column price: not the one the order was placed with"
+    yield "orders", of(moved), "column price: not the one the order was placed with"
+
+
+def _other_side(side: pd.Series[Any], placed: pd.Series[Any], rows: Ints, at: Ints) -> Mask:
+    """Where a side is given that is not that of the order."""
+    buy, empty = is_one_of(side, "BUY")[rows], is_one_of(side, "")[rows]
+    sell = is_one_of(side, "SELL")[rows]
+    bought, sold = is_one_of(placed, "BUY")[at], is_one_of(placed, "SELL")[at]
+    return np.asarray(~empty & ~((buy & bought) | (sell & sold)), dtype=np.bool_)
 
 
 def _without_end(
-    orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame
+    orders: pd.DataFrame, state: pd.DataFrame, codes: Codes, fill_codes: Codes, n: int
 ) -> tuple[Mask, str]:
     """Rows that say an order has ended of orders that nothing ends: a row of it is lost."""
     action = orders["action"]
-    ends = action.isin(("CANCEL_ACK", "EXPIRE", *_FILLS)).to_numpy(copy=True)
+    ends = is_one_of(action, "CANCEL_ACK", "EXPIRE", *_FILLS)
     for name in ("cancel_effective_ms", "expire_recv_ms"):
         if name in orders:
             ends |= orders[name].notna().to_numpy()
-    ended = set(orders.loc[ends, "order_id"]) | set(fills["order_id"])
+    ended = np.zeros(n, dtype=np.bool_)
+    ended[codes[ends]] = True
+    ended[fill_codes] = True
     end_ms = max(int(orders["recv_ms"].max()), int(state["recv_ms"].max()))
-    old = (orders["recv_ms"] < end_ms - _CANCEL_MS).to_numpy()
-    says = (action == "CANCEL_REQ").to_numpy() & old
+    old = orders["recv_ms"].to_numpy() < end_ms - _CANCEL_MS
+    says = is_one_of(action, "CANCEL_REQ") & old
     if "status" in orders:
-        says |= orders["status"].isin(_ENDED).to_numpy()
-    says &= action.isin(ACTIONS).to_numpy()
-    says[says] = ~orders.loc[says, "order_id"].isin(ended).to_numpy()
+        says |= is_one_of(orders["status"], *_ENDED)
+    says &= is_one_of(action, *ACTIONS)
+    says &= ~ended[codes]
     return says, "says that the order ended, but no row says when"
 
 
-def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame) -> Iterator[Contradiction]:
+def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[Contradiction]:
     """Fill rows against the order they fill."""
-    at = placed.index.get_indexer(pd.Index(fills["order_id"]))
     known = at >= 0
     if "side" in fills:
-        side = fills["side"].to_numpy(dtype=object)
-        other = (side != "") & (side != placed["side"].to_numpy(dtype=object)[at])
+        other = _other_side(fills["side"], placed["side"], np.arange(len(fills)), at)
         yield "fills", known & other, "column side: not that of its order"
     if "price" in fills:
         off = np.abs(fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0)
@@ -153,9 +173,11 @@ def suspects(lost: pd.DataFrame, intervals: RestingIntervals) -> set[str]:
 def fill_shift_ms(orders: pd.DataFrame, fills: pd.DataFrame) -> float:
     """How much later the fills file has first fills than the FILL rows have, ms; 0 unless that is
     certain: more than the tolerance in the middle, or the same to the ms for nearly all."""
-    told = orders[orders["action"] == "FILL"].groupby("order_id")["recv_ms"].min()
-    first = fills.groupby("order_id")["recv_ms"].min()
-    late = (first - told).dropna().to_numpy(dtype=np.float64)
+    codes, fill_codes, n = order_codes(orders, fills)
+    rows = is_one_of(orders["action"], "FILL")
+    told = earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n)
+    late = earliest(fill_codes, fills["recv_ms"].to_numpy(), n) - told
+    late = late[~np.isnan(late)]
     if len(late) < 3:
         return 0.0
     middle = float(np.median(late))
@@ -169,12 +191,13 @@ def missing_fills(orders: pd.DataFrame, fills: pd.DataFrame) -> pd.DataFrame:
     An order's FILL rows (its CLOSE_FILLED row where it has none) that lie before its first row
     in the fills file, by more than the clocks' tolerance. Quantities come from remaining_qty.
     """
-    placed = placements(orders)
-    rows = orders[orders["action"].isin(_FILLS) & orders["order_id"].isin(placed.index)]
-    first = fills.groupby("order_id")["recv_ms"].min()
-    known = rows["order_id"].map(first).to_numpy(dtype=np.float64)
-    early = np.isnan(known) | (rows["recv_ms"].to_numpy() < known - CLOCK_TOLERANCE_MS)
-    rows = rows[early]
+    codes, fill_codes, n = order_codes(orders, fills)
+    placed = place_of(accepted_rows(orders, codes, n), codes, n)
+    at = np.flatnonzero(is_one_of(orders["action"], *_FILLS))
+    at = at[placed[codes[at]] >= 0]
+    known = earliest(fill_codes, fills["recv_ms"].to_numpy(), n)[codes[at]]
+    early = np.isnan(known) | (orders["recv_ms"].to_numpy()[at] < known - CLOCK_TOLERANCE_MS)
+    rows = orders.iloc[at[early]].astype({"order_id": "str"})
     has_fill = rows["order_id"].isin(rows.loc[rows["action"] == "FILL", "order_id"])
     rows = rows[(rows["action"] == "FILL") | ~has_fill].sort_values("recv_ms", kind="stable")
     if "remaining_qty" in rows and "qty" in rows:
@@ -195,8 +218,11 @@ def state_shift_ms(orders: pd.DataFrame, state: pd.DataFrame) -> float:
     A backtester acts on ticks: it places orders in the ms of a state row. Where hardly one order
     was placed in such a ms, but nearly all are once a constant is added, that is the shift.
     """
-    time = np.unique(placements(orders)["recv_ms"].to_numpy(dtype=np.int64))
-    rows = np.unique(state["recv_ms"].to_numpy(dtype=np.int64))
+    codes, _, n = order_codes(orders, orders)
+    placed = accepted_rows(orders, codes, n)
+    time = np.unique(orders["recv_ms"].to_numpy(dtype=np.int64)[placed])
+    rows = state["recv_ms"].to_numpy(dtype=np.int64)
+    rows = rows[np.append(True, np.diff(rows) > 0)[: len(rows)]]
     if len(time) < 20 or len(rows) < 20 or _share(time, rows) > 0.5:
         return 0.0
     probes = time[np.linspace(0, len(time) - 1, 9).astype(int)]
@@ -220,26 +246,29 @@ def _share(time: Ints, rows: Ints) -> float:
     return float(_among(time, rows).mean())
 
 
-def seams(
-    orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, intervals: RestingIntervals
-) -> list[int]:
+def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms: int) -> list[int]:
     """Times at which a second run begins behind the first, ms.
 
     The sign: state rows stop and go on later, orders rest at that moment, and no row ever tells
     of one of them again. In one run they would be cancelled or filled at some time.
     """
     time = state["recv_ms"].to_numpy(dtype=np.int64)
-    last = pd.concat([orders[["order_id", "recv_ms"]], fills[["order_id", "recv_ms"]]])
-    heard = last.groupby("order_id")["recv_ms"].max().reindex(intervals.order_id)
-    heard_ms: Floats = heard.to_numpy(dtype=np.float64)
+    gaps = np.flatnonzero(np.diff(time) > _SEAM_MS)
+    long = (time[gaps] - time[0] >= _RUN_MS) & (time[-1] - time[gaps + 1] >= _RUN_MS)
+    gaps = gaps[long]
+    if not len(gaps):
+        return []
+    intervals = resting_intervals(orders, fills, end_ms)
+    codes, fill_codes, n = order_codes(orders, fills)
+    both = np.concatenate([codes, fill_codes])
+    times = np.concatenate([orders["recv_ms"].to_numpy(), fills["recv_ms"].to_numpy()])
+    heard = latest(both, times, n)[codes[accepted_rows(orders, codes, n)]]
+    begun, end, last = intervals.start_ms, intervals.end_ms, heard
     found = []
-    for gap in np.flatnonzero(np.diff(time) > _SEAM_MS):
+    for gap in gaps:
         stop, go_on = int(time[gap]), int(time[gap + 1])
-        if stop - time[0] < _RUN_MS or time[-1] - go_on < _RUN_MS:
-            continue
-        before = intervals.start_ms <= stop
-        resting = before & (intervals.end_ms >= go_on)
-        if resting.any() and not (heard_ms[before] >= go_on).any():
+        before = begun <= stop
+        if (before & (end >= go_on)).any() and not (last[before] >= go_on).any():
             found.append(go_on)
     return found
 
@@ -249,8 +278,10 @@ def restarts(fills: pd.DataFrame, state: pd.DataFrame) -> list[int]:
     a second run begins there, ms."""
     if "cash" not in state or "inventory" not in state:
         return []
-    cash, inventory = state["cash"].to_numpy(), state["inventory"].to_numpy()
-    initial = (cash == cash[0]) & (inventory == inventory[0])
+    initial = np.ones(len(state), dtype=np.bool_)
+    for name in ("cash", "inventory"):
+        values = state[name].to_numpy()
+        initial &= values == values[0]
     back = np.flatnonzero(initial[1:] & ~initial[:-1]) + 1
     time, fill = state["recv_ms"].to_numpy(), np.sort(fills["recv_ms"].to_numpy())
     before = np.searchsorted(fill, time[back - 1], side="left")

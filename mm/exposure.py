@@ -6,44 +6,28 @@ the distance it was really at. Sums are integer milliseconds; nothing is binned.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mm.arrays import Floats, Ints, Sides
+from mm.cells import Cells, CellSums, Sums, make_cells, sum_by_cell, to_parts
 from mm.distance import Selection, signed_ticks
 from mm.intervals import END_NAMES, EVENT, FATES, RestingIntervals, resting_intervals
 from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.reconcile import Reconciliation
 from mm.run import Run
+from mm.segments import Segments, joined, segments_of
 
-
-@dataclass(frozen=True)
-class Segments:
-    """Stretches of time in which one order rested at one distance. Arrays of shape (n,).
-
-    ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global number of the time
-    block. ``start_ms``, ``duration_ms``: int64. ``delta``: signed distance in ticks, positive
-    while the quote is on its own side of mid. ``n_rows``: state rows inside.
-    """
-
-    run: Ints
-    order: Ints
-    side: Sides
-    block: Ints
-    start_ms: Ints
-    duration_ms: Ints
-    delta: Floats
-    n_rows: Ints
+__all__ = ["Cells", "Events", "Exposure", "Segments", "measure_exposure"]
 
 
 @dataclass(frozen=True)
 class Events:
-    """First fills of orders, at the distance they had then; fields as in :class:`Segments`.
+    """First fills of orders, at the distance they had then; fields as in ``Segments``.
 
     ``qty``: quantity of the order's rows in its first fill's ms, base currency.
     """
@@ -58,86 +42,50 @@ class Events:
 
 
 @dataclass(frozen=True)
-class Cells:
-    """Exposure and events by (block, side, distance): sufficient for every continuous-time fit.
+class Exposure:
+    """The accounting of all runs: where every order-ms and every fill went.
 
-    Arrays of shape (n,): ``block``, ``side``, ``delta`` (ticks), ``exposure_ms`` (int64),
-    ``events`` (int64), ``qty`` (base currency).
+    ``sums``: order-ms and state rows by (block, side, signed distance), where mid is known.
+    ``unknown_ms``: order-ms by status of the mid path, where it is not.
     """
 
-    block: Ints
-    side: Sides
-    delta: Floats
-    exposure_ms: Ints
-    events: Ints
-    qty: Floats
-
-    @property
-    def exposure_s(self) -> Floats:
-        """Exposure in seconds."""
-        return self.exposure_ms / 1000.0
-
-    @property
-    def n_events(self) -> int:
-        """Number of events."""
-        return int(self.events.sum())
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """The accounting of all runs: segments, events and where everything else went."""
-
-    segments: Segments
     events: Events
     intervals: tuple[RestingIntervals, ...]
     paths: tuple[MidPath, ...]
     tick_size: float
+    sums: Sums
+    unknown_ms: Mapping[int, int]
+
+    def chunks(self) -> Iterator[Segments]:
+        """All segments, order by order, CHUNK_SEGMENTS at a time."""
+        return segments_of(self.intervals, self.paths, self.tick_size)
+
+    @property
+    def segments(self) -> Segments:
+        """All segments at once: for short logs."""
+        return Segments(**joined(list(self.chunks())))
 
     def cells(self, selection: Selection) -> Cells:
         """Sums by (block, side, distance) over the segments and events in range."""
-        seg = selection.contains(self.segments.delta)
-        ev = selection.contains(self.events.delta)
-        s, e = self.segments, self.events
-        zero = np.zeros
-        frame = pd.DataFrame(
-            {
-                "block": np.concatenate([s.block[seg], e.block[ev]]),
-                "side": np.concatenate([s.side[seg], e.side[ev]]),
-                "delta": selection.measure(np.concatenate([s.delta[seg], e.delta[ev]])),
-                "ms": np.concatenate([s.duration_ms[seg], zero(ev.sum(), dtype=np.int64)]),
-                "n": np.concatenate([zero(seg.sum(), dtype=np.int64), np.ones(ev.sum(), np.int64)]),
-                "qty": np.concatenate([zero(seg.sum()), e.qty[ev]]),
-            }
-        )
-        sums = frame.groupby(["block", "side", "delta"], sort=True, as_index=False).sum()
-        return Cells(
-            block=sums["block"].to_numpy(dtype=np.int64),
-            side=sums["side"].to_numpy(dtype=np.int8),
-            delta=sums["delta"].to_numpy(dtype=np.float64),
-            exposure_ms=sums["ms"].to_numpy(dtype=np.int64),
-            events=sums["n"].to_numpy(dtype=np.int64),
-            qty=sums["qty"].to_numpy(dtype=np.float64),
-        )
+        e = self.events
+        return make_cells(self.sums, e.block, e.side, e.delta, e.qty, selection)
 
     def mean_state_gap_ms(self, selection: Selection) -> float:
         """Exposure over the number of (order, state row) pairs inside it; NaN without any."""
-        seg = selection.contains(self.segments.delta)
-        pairs = int(self.segments.n_rows[seg].sum())
-        return float(self.segments.duration_ms[seg].sum()) / pairs if pairs else float("nan")
+        ms, pairs = self.sums.values[selection.contains(self.sums.delta)].sum(axis=0).tolist()
+        return float(ms) / pairs if pairs else float("nan")
 
     def reconciliation(self, selection: Selection) -> Reconciliation:
         """Every order-ms and every fill row under one name. Raises ArithmeticError if the sums
         differ from what came in, which would be an error of ours."""
-        seg = selection.contains(self.segments.delta)
+        cell = selection.contains(self.sums.delta)
         ev = selection.contains(self.events.delta)
-        ms = self.segments.duration_ms
-        known = ~np.isnan(self.segments.delta)
-        status = _status_of(self.segments, self.paths)
+        ms = self.sums.values[:, 0]
         order_ms = {
-            "used": int(ms[seg].sum()),
-            "outside MIN_DELTA_TICKS..MAX_DELTA_TICKS": int(ms[known & ~seg].sum()),
-            "before the first state row": int(ms[status == BEFORE_FIRST].sum()),
-            "outage (mid older than MAX_STATE_GAP_MS)": int(ms[status == OUTAGE].sum()),
+            "used": int(ms[cell].sum()),
+            "outside MIN_DELTA_TICKS..MAX_DELTA_TICKS": int(ms[~cell].sum()),
+            "before the first state row": self.unknown_ms[BEFORE_FIRST],
+            "outage (mid older than MAX_STATE_GAP_MS)": self.unknown_ms[OUTAGE],
         }
         rows: dict[str, int] = {"event": int(ev.sum())}
         at = ~np.isnan(self.events.delta)
@@ -189,7 +137,7 @@ def measure_exposure(
 
     Raises InputError for contradicting PLACE rows.
     """
-    intervals, paths, segments, events = [], [], [], []
+    intervals, paths, events = [], [], []
     first_block = 0
     for number, run in enumerate(runs):
         path = mid_path(
@@ -201,43 +149,35 @@ def measure_exposure(
         )
         path = blinded(path, run.blind_ms)
         orders = resting_intervals(run.orders, run.fills, run.end_ms)
-        segments.append(_segments(number, first_block, orders, path, tick_size))
         events.append(_events(number, first_block, orders, path, tick_size))
         intervals.append(orders)
         paths.append(path)
         first_block += int(path.block[-1]) + 1
+    sums, unknown_ms = _sums(segments_of(intervals, paths, tick_size))
     return Exposure(
-        Segments(**joined(segments)),
-        Events(**joined(events)),
-        tuple(intervals),
-        tuple(paths),
-        tick_size,
+        Events(**joined(events)), tuple(intervals), tuple(paths), tick_size, sums, unknown_ms
     )
 
 
-def _segments(
-    run: int, first_block: int, orders: RestingIntervals, path: MidPath, tick_size: float
-) -> Segments:
-    """Cut the resting intervals at every change of the mid path."""
-    first = np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1
-    behind = np.searchsorted(path.start_ms, orders.end_ms, side="left")
-    pieces = np.where(orders.end_ms > orders.start_ms, behind - first, 0)
-    order = np.repeat(np.arange(len(pieces)), pieces)
-    nth = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    stretch = first[order] + nth
-    start = np.maximum(orders.start_ms[order], path.start_ms[stretch])
-    stop = np.minimum(orders.end_ms[order], path.stop_ms[stretch])
-    side, price = orders.side[order], orders.price[order]
-    return Segments(
-        run=np.full(len(order), run, dtype=np.int64),
-        order=order,
-        side=side,
-        block=path.block[stretch] + first_block,
-        start_ms=start,
-        duration_ms=stop - start,
-        delta=signed_ticks(side, price, path.mid[stretch], tick_size),
-        n_rows=path.rows_between(start, stop),
-    )
+def _sums(chunks: Iterable[Segments]) -> tuple[Sums, dict[int, int]]:
+    """Order-ms and state rows by cell, and order-ms by status where mid is unknown."""
+    cells, unknown = CellSums(), {BEFORE_FIRST: 0, OUTAGE: 0}
+    nothing = np.zeros(0, dtype=np.int64)
+    cells.add(sum_by_cell(nothing, nothing.astype(np.int8), nothing, (nothing, nothing)))
+    for s in chunks:
+        known = s.status == KNOWN
+        if known.all():
+            known = slice(None)
+        else:
+            for status in unknown:
+                unknown[status] += int(s.duration_ms[s.status == status].sum())
+        parts = to_parts(s.delta[known])
+        cells.add(
+            sum_by_cell(
+                s.block[known], s.side[known], parts, (s.duration_ms[known], s.n_rows[known])
+            )
+        )
+    return cells.total(), unknown
 
 
 def _events(
@@ -259,24 +199,9 @@ def _events(
     )
 
 
-def _status_of(segments: Segments, paths: Iterable[MidPath]) -> npt.NDArray[np.int8]:
-    out = np.full(len(segments.run), KNOWN, dtype=np.int8)
-    for number, path in enumerate(paths):
-        mine = segments.run == number
-        at = np.searchsorted(path.start_ms, segments.start_ms[mine], side="right") - 1
-        out[mine] = path.status[at]
-    return out
-
-
 def _event_status(events: Events, paths: Iterable[MidPath]) -> npt.NDArray[np.int8]:
     out = np.full(len(events.run), KNOWN, dtype=np.int8)
     for number, path in enumerate(paths):
         mine = events.run == number
         out[mine] = path.status[path.just_before(events.time_ms[mine])]
     return out
-
-
-def joined(parts: Sequence[Any]) -> dict[str, Any]:
-    """Concatenate the arrays of several runs, field by field."""
-    names = [field.name for field in fields(parts[0])]
-    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}

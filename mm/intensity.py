@@ -15,6 +15,8 @@ from mm.arrays import Floats, Ints, sums_by
 from mm.distance import Selection, buckets
 from mm.exposure import Exposure
 
+#: Orders of one run are numbered below this.
+_MOST_ORDERS = 1 << 40
 #: Buckets with less than this share of the exposure and no event are not listed.
 _WORTH_SHOWING = 0.002
 
@@ -127,16 +129,23 @@ def poisson_interval(events: Ints, level: float = 0.95) -> tuple[Floats, Floats]
 
 
 def _orders_by_bucket(exposure: Exposure, labels: Ints, selection: Selection) -> Ints:
-    s = exposure.segments
-    seg = selection.contains(s.delta)
-    delta = selection.measure(s.delta[seg])
-    # One number an (order, bucket) pair: sorting rows of three columns takes ten times as long.
-    bucket = np.searchsorted(labels, buckets(delta))
-    width = int(s.order.max(initial=0)) + 1
-    pairs = np.unique((s.run[seg] * width + s.order[seg]) * len(labels) + bucket)
-    found, counts = np.unique(pairs % len(labels), return_counts=True)
     out = np.zeros(len(labels), dtype=np.int64)
-    out[found] = counts
+    last, before = -1, np.zeros(0, dtype=np.int64)
+    for s in exposure.chunks():
+        seg = selection.contains(s.delta)
+        if not seg.any():
+            continue
+        # One number a bucket: sorting rows of three columns takes ten times as long.
+        bucket = np.searchsorted(labels, buckets(selection.measure(s.delta[seg])))
+        order = s.run[seg] * _MOST_ORDERS + s.order[seg]
+        pairs = np.unique(order * len(labels) + bucket)
+        # An order may go on in the next chunk: what was counted of it counts once.
+        new = pairs[~np.isin(pairs, before)] if len(before) else pairs
+        out += np.bincount(new % len(labels), minlength=len(labels))
+        end = int(s.run[-1]) * _MOST_ORDERS + int(s.order[-1])
+        mine = pairs[pairs // len(labels) == end]
+        before = np.union1d(before, mine) if end == last else mine
+        last = end
     return out
 
 

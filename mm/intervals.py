@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.arrays import Floats, Ints
+from mm import order_ids
+from mm.arrays import Floats, Ints, Mask
 from mm.errors import InputError
+from mm.order_ids import Codes, is_one_of, order_codes
 
 #: What ended an order, and what became of a filled one; ``OPEN`` is the end of the run.
 FILLED, CANCELLED, EXPIRED, OPEN = 0, 1, 2, 3
@@ -42,7 +44,7 @@ class RestingIntervals:
     fill's ms, ``filled_qty`` of all rows (base currency, NaN where the log has none).
     """
 
-    order_id: npt.NDArray[Any]
+    order_id: pd.api.extensions.ExtensionArray
     side: npt.NDArray[np.int8]
     price: Floats
     qty: Floats
@@ -72,22 +74,28 @@ def resting_intervals(
 
     Raises InputError for one id with two different PLACE rows.
     """
-    placed, n_rejected, warnings = _placements(orders)
-    index = pd.Index(placed["order_id"])
-    n = len(index)
+    codes, fill_codes, n_ids = order_codes(orders, fills)
+    rows, n_rejected, warnings = _placements(orders, codes, n_ids)
+    placed = orders.iloc[rows]
+    n, place = len(rows), order_ids.place_of(rows, codes, n_ids)
+    own = codes[rows]
 
     # Times that can end an order: the earliest wins, the first named at a tie.
     start = _filled(_column(placed, "active_recv_ms"), placed["recv_ms"].to_numpy())
     cancel = _filled(
-        _earliest(orders, "cancel_effective_ms", index), _row_time(orders, "CANCEL_ACK", index)
+        _earliest(orders, "cancel_effective_ms", codes, n_ids)[own],
+        _row_time(orders, "CANCEL_ACK", codes, n_ids)[own],
     )
-    expiry = _filled(_earliest(orders, "expire_recv_ms", index), _row_time(orders, "EXPIRE", index))
+    expiry = _filled(
+        _earliest(orders, "expire_recv_ms", codes, n_ids)[own],
+        _row_time(orders, "EXPIRE", codes, n_ids)[own],
+    )
     ends = np.vstack([cancel, expiry, np.full(n, float(end_of_run_ms))])
     ends[np.isnan(ends)] = np.inf
     other_end = ends.min(axis=0)
     ended_by = (ends.argmin(axis=0) + 1).astype(np.int8)
 
-    place_of = index.get_indexer(fills["order_id"])
+    place_of = place[fill_codes]
     first = np.full(n, np.inf)
     known = place_of >= 0
     fill_ms = fills["recv_ms"].to_numpy()
@@ -107,8 +115,8 @@ def resting_intervals(
     in_first_ms = known & (fill_ms == np.append(first, np.inf)[place_of])
     qty = _column(fills, "qty")
     return RestingIntervals(
-        order_id=index.to_numpy(),
-        side=np.where(placed["side"] == "BUY", 1, -1).astype(np.int8),
+        order_id=placed["order_id"].array,
+        side=np.where(is_one_of(placed["side"], "BUY"), 1, -1).astype(np.int8),
         price=placed["price"].to_numpy(dtype=np.float64),
         qty=_column(placed, "qty"),
         start_ms=start.astype(np.int64),
@@ -120,21 +128,23 @@ def resting_intervals(
         filled_qty=_total(qty, place_of, known, n),
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
-        fill_rows=_fill_rows(orders, fills, place_of, in_first_ms, fate),
+        fill_rows=_fill_rows(orders, codes, fill_codes, place_of, in_first_ms, fate),
         ignored_actions=_ignored(orders),
         warnings=warnings,
     )
 
 
-def _placements(orders: pd.DataFrame) -> tuple[pd.DataFrame, int, tuple[str, ...]]:
-    """Accepted PLACE rows, one an id; the number of rejected ones; warnings."""
-    placed = orders[orders["action"] == "PLACE"]
-    rejected = _rejected(placed)
-    placed = placed[~rejected]
-    repeated = placed["order_id"].duplicated()
+def _placements(
+    orders: pd.DataFrame, codes: Codes, n_ids: int
+) -> tuple[Ints, int, tuple[str, ...]]:
+    """Positions of the accepted PLACE rows, one an id; the number of rejected ones; warnings."""
+    placed = is_one_of(orders["action"], "PLACE")
+    rejected = placed & _rejected(orders)
+    accepted = np.flatnonzero(placed & ~rejected)
+    rows = order_ids.first_of_each(accepted, codes, n_ids)
     warnings: tuple[str, ...] = ()
-    if repeated.any():
-        differing = placed.drop_duplicates()["order_id"]
+    if len(rows) < len(accepted):
+        differing = orders.iloc[accepted].drop_duplicates()["order_id"]
         clash = differing[differing.duplicated()]
         if len(clash):
             raise InputError(
@@ -142,32 +152,34 @@ def _placements(orders: pd.DataFrame) -> tuple[pd.DataFrame, int, tuple[str, ...
                 where="orders",
                 remedy="an id names one order: was a second run appended to the file?",
             )
-        warnings = (f"{int(repeated.sum())} PLACE rows stand twice; each order counts once",)
-        placed = placed[~repeated]
-    return placed, int(rejected.sum()), warnings
+        repeated = len(accepted) - len(rows)
+        warnings = (f"{repeated} PLACE rows stand twice; each order counts once",)
+    return rows, int(np.count_nonzero(rejected)), warnings
 
 
-def _rejected(placed: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    if "status" not in placed:
-        return np.zeros(len(placed), dtype=bool)
-    return (placed["status"] == "REJECTED").to_numpy()
+def _rejected(orders: pd.DataFrame) -> Mask:
+    if "status" not in orders:
+        return np.zeros(len(orders), dtype=np.bool_)
+    return is_one_of(orders["status"], "REJECTED")
 
 
 def _fill_rows(
     orders: pd.DataFrame,
-    fills: pd.DataFrame,
-    place_of: npt.NDArray[np.intp],
+    codes: Codes,
+    fill_codes: Codes,
+    place_of: Ints,
     in_first_ms: npt.NDArray[np.bool_],
     fate: npt.NDArray[np.int8],
 ) -> dict[str, int]:
-    """Every fill row under one name; the values add up to ``len(fills)``.
+    """Every fill row under one name; the values add up to the rows of the fills file.
 
     Rows of orders whose first fill is an event are split by the caller's selection.
     """
     known = place_of >= 0
-    placed = orders["action"] == "PLACE"
-    rejected = orders.loc[placed, "order_id"][_rejected(orders[placed])]
-    of_rejected = ~known & fills["order_id"].isin(rejected).to_numpy()
+    of_rejected = ~known
+    if of_rejected.any():
+        rejected = is_one_of(orders["action"], "PLACE") & _rejected(orders)
+        of_rejected &= np.isin(fill_codes, codes[rejected])
     fate_of_row = np.append(fate, NO_FILL)[place_of]
     _, seen_first = np.unique(place_of[in_first_ms], return_index=True)
     n_first = np.count_nonzero(fate_of_row[in_first_ms][seen_first] == EVENT)
@@ -185,8 +197,11 @@ def _fill_rows(
 
 def _ignored(orders: pd.DataFrame) -> dict[str, int]:
     used = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
-    others = orders.loc[~orders["action"].isin(used), "action"]
-    return {str(name): int(count) for name, count in others.value_counts().items()}
+    others = ~is_one_of(orders["action"], *used)
+    if not others.any():
+        return {}
+    counts = orders.loc[others, "action"].astype("str").value_counts()
+    return {str(name): int(count) for name, count in counts.items()}
 
 
 def _column(table: pd.DataFrame, name: str) -> Floats:
@@ -200,26 +215,21 @@ def _filled(values: Floats, default: npt.NDArray[Any]) -> Floats:
     return np.where(np.isnan(values), default, values)
 
 
-def _earliest(orders: pd.DataFrame, name: str, index: pd.Index[Any]) -> Floats:
-    """Smallest value of a time column over each order's rows, NaN where it has none."""
-    out = np.full(len(index), np.inf)
-    if name in orders:
-        values = orders[name].to_numpy(dtype=np.float64)
-        there = ~np.isnan(values)
-        at = index.get_indexer(orders["order_id"].to_numpy()[there])
-        np.minimum.at(out, at[at >= 0], values[there][at >= 0])
-    out[np.isinf(out)] = np.nan
-    return out
+def _earliest(orders: pd.DataFrame, name: str, codes: Codes, n_ids: int) -> Floats:
+    """Smallest value of a time column over each id's rows, NaN where it has none."""
+    if name not in orders:
+        return np.full(n_ids, np.nan)
+    values = orders[name].to_numpy(dtype=np.float64)
+    there = ~np.isnan(values)
+    return order_ids.earliest(codes[there], values[there], n_ids)
 
 
-def _row_time(orders: pd.DataFrame, action: str, index: pd.Index[Any]) -> Floats:
-    """Time of each order's first row with this action, NaN where it has none."""
-    rows = orders[orders["action"] == action]
-    return _earliest(rows.assign(_ms=rows["recv_ms"].astype("float64")), "_ms", index)
+def _row_time(orders: pd.DataFrame, action: str, codes: Codes, n_ids: int) -> Floats:
+    """Time of each id's first row with this action, NaN where it has none."""
+    rows = is_one_of(orders["action"], action)
+    return order_ids.earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n_ids)
 
 
-def _total(
-    qty: Floats, place_of: npt.NDArray[np.intp], rows: npt.NDArray[np.bool_], n: int
-) -> Floats:
+def _total(qty: Floats, place_of: Ints, rows: npt.NDArray[np.bool_], n: int) -> Floats:
     """Sum of qty by order over the chosen fill rows."""
     return np.bincount(place_of[rows], weights=qty[rows], minlength=n).astype(np.float64)

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from mm.arrays import Floats, Ints, Mask, Sides
+from mm.cells import Cells, make_cells, sum_by_cell, to_parts
 from mm.distance import Selection
-from mm.exposure import Cells, Exposure
+from mm.exposure import Exposure
 from mm.fit import Fit, fit_poisson, fit_trials
 from mm.trials import TrialCells, rows_at_risk
 
@@ -121,25 +121,8 @@ class Risk:
 
     def cells(self) -> Cells:
         """Sums by (block, side, distance)."""
-        n, m = len(self.delta), len(self.event_delta)
-        frame = pd.DataFrame(
-            {
-                "block": np.concatenate([self.block, self.event_block]),
-                "side": np.concatenate([self.side, self.event_side]),
-                "delta": np.concatenate([self.delta, self.event_delta]),
-                "ms": np.concatenate([self.amount_ms, np.zeros(m, np.int64)]),
-                "n": np.concatenate([np.zeros(n, np.int64), np.ones(m, np.int64)]),
-            }
-        )
-        sums = frame.groupby(["block", "side", "delta"], sort=True, as_index=False).sum()
-        return Cells(
-            block=sums["block"].to_numpy(dtype=np.int64),
-            side=sums["side"].to_numpy(dtype=np.int8),
-            delta=sums["delta"].to_numpy(dtype=np.float64),
-            exposure_ms=sums["ms"].to_numpy(dtype=np.int64),
-            events=sums["n"].to_numpy(dtype=np.int64),
-            qty=np.zeros(len(sums)),
-        )
+        at_risk = sum_by_cell(self.block, self.side, to_parts(self.delta), (self.amount_ms,))
+        return make_cells(at_risk, self.event_block, self.event_side, self.event_delta, None, None)
 
     def fit(self) -> Fit:
         """Maximum likelihood by what the log is. Raises EstimateError where there is none."""

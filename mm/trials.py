@@ -15,9 +15,10 @@ import pandas as pd
 
 from mm.arrays import Floats, Ints, Sides
 from mm.distance import Selection, signed_ticks
-from mm.exposure import Exposure, joined
+from mm.exposure import Exposure
 from mm.intervals import EVENT, RestingIntervals
 from mm.midpath import MidPath
+from mm.segments import joined
 
 
 @dataclass(frozen=True)

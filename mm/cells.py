@@ -1,0 +1,188 @@
+"""Sums by (block, side, distance): all that the fits need of a log, however long it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from mm.arrays import Floats, Ints, Sides
+from mm.distance import PARTS_PER_TICK, Selection
+
+#: Keys that may be counted in a table of all combinations, per item: else they are sorted.
+_DENSE = 4
+#: Sums of chunks are put together once they hold so many cells.
+_MERGE_AT = 2_000_000
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Exposure and events by (block, side, distance): sufficient for every continuous-time fit.
+
+    Arrays of shape (n,): ``block``, ``side``, ``delta`` (ticks), ``exposure_ms`` (int64),
+    ``events`` (int64), ``qty`` (base currency).
+    """
+
+    block: Ints
+    side: Sides
+    delta: Floats
+    exposure_ms: Ints
+    events: Ints
+    qty: Floats
+
+    @property
+    def exposure_s(self) -> Floats:
+        """Exposure in seconds."""
+        return self.exposure_ms / 1000.0
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return int(self.events.sum())
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Whole-number sums by (block, side, distance), sorted by these. Arrays of shape (n,).
+
+    ``parts``: distance in millionths of a tick. ``values``: shape (n, columns), int64.
+    """
+
+    block: Ints
+    side: Sides
+    parts: Ints
+    values: Ints
+
+    @property
+    def delta(self) -> Floats:
+        """Distance in ticks."""
+        return self.parts / PARTS_PER_TICK
+
+
+def sum_by_cell(block: Ints, side: Sides, parts: Ints, values: tuple[Ints, ...]) -> Sums:
+    """Sum whole numbers by (block, side, distance); exact while sums stay below 2**53.
+
+    Parameters
+    ----------
+    block, side, parts : the cell of each item, shape (m,); parts are millionths of a tick.
+    values : columns to be summed, shape (m,) each.
+    """
+    if not len(block):
+        nothing = np.zeros(0, dtype=np.int64)
+        return Sums(
+            nothing,
+            nothing.astype(np.int8),
+            nothing,
+            np.zeros((0, len(values)), dtype=np.int64),
+        )
+    of_parts, distinct = pd.factorize(parts)
+    order = np.argsort(distinct)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    distinct = distinct[order]
+    first, n_parts = int(block.min()), len(distinct)
+    key = ((block - first) * 2 + (side > 0)) * n_parts + rank[of_parts]
+    size = (int(block.max()) - first + 1) * 2 * n_parts
+    if size <= _DENSE * len(key) + 10_000:
+        cells = np.flatnonzero(np.bincount(key, minlength=size))
+        columns = [np.bincount(key, weights=v, minlength=size)[cells] for v in values]
+    else:
+        cells, of = np.unique(key, return_inverse=True)
+        columns = [np.bincount(of, weights=v, minlength=len(cells)) for v in values]
+    rest, part = np.divmod(cells, n_parts)
+    return Sums(
+        block=rest // 2 + first,
+        side=np.where(rest % 2 == 1, 1, -1).astype(np.int8),
+        parts=distinct[part],
+        values=np.column_stack(columns).astype(np.int64),
+    )
+
+
+@dataclass
+class CellSums:
+    """Sums that come in chunk by chunk; memory goes with the number of cells."""
+
+    _chunks: list[Sums] = field(default_factory=list)
+
+    def add(self, chunk: Sums) -> None:
+        """One chunk's sums."""
+        self._chunks.append(chunk)
+        if len(self._chunks) > 2 and sum(len(c.block) for c in self._chunks[1:]) > _MERGE_AT:
+            self._chunks = [_merged(self._chunks)]
+
+    def total(self) -> Sums:
+        """The sums over all chunks."""
+        return _merged(self._chunks)
+
+
+def _merged(chunks: list[Sums]) -> Sums:
+    if len(chunks) == 1:
+        return chunks[0]
+    values = np.concatenate([c.values for c in chunks])
+    return sum_by_cell(
+        np.concatenate([c.block for c in chunks]),
+        np.concatenate([c.side for c in chunks]),
+        np.concatenate([c.parts for c in chunks]),
+        tuple(values.T),
+    )
+
+
+def to_parts(delta: Floats) -> Ints:
+    """Distances in ticks, which are multiples of 1e-6, as millionths of a tick."""
+    return np.rint(delta * PARTS_PER_TICK).astype(np.int64)
+
+
+def make_cells(
+    at_risk: Sums,
+    block: Ints,
+    side: Sides,
+    delta: Floats,
+    qty: Floats | None,
+    selection: Selection | None,
+) -> Cells:
+    """Cells from sums of exposure (their first column) and events, both in range.
+
+    Parameters
+    ----------
+    at_risk : exposure by cell; signed distances if a selection is given.
+    block, side, delta, qty : of each event, shape (m,); no qty counts as zero.
+    selection : chooses and measures signed distances; None takes all as they are.
+    """
+    risk_delta, ms = at_risk.delta, at_risk.values[:, 0]
+    risk_block, risk_side = at_risk.block, at_risk.side
+    qty = np.zeros(len(block)) if qty is None else qty
+    if selection is not None:
+        cell, event = selection.contains(risk_delta), selection.contains(delta)
+        risk_block, risk_side, ms = risk_block[cell], risk_side[cell], ms[cell]
+        risk_delta = selection.measure(risk_delta[cell])
+        block, side, qty = block[event], side[event], qty[event]
+        delta = selection.measure(delta[event])
+    m, n = len(ms), len(block)
+    sums = sum_by_cell(
+        np.concatenate([risk_block, block]),
+        np.concatenate([risk_side, side]),
+        np.concatenate([to_parts(risk_delta), to_parts(delta)]),
+        (
+            np.concatenate([ms, np.zeros(n, dtype=np.int64)]),
+            np.concatenate([np.zeros(m, dtype=np.int64), np.ones(n, dtype=np.int64)]),
+        ),
+    )
+    return Cells(
+        block=sums.block,
+        side=sums.side,
+        delta=sums.delta,
+        exposure_ms=sums.values[:, 0].copy(),
+        events=sums.values[:, 1].copy(),
+        qty=_quantities(sums, block, side, delta, qty),
+    )
+
+
+def _quantities(sums: Sums, block: Ints, side: Sides, delta: Floats, qty: Floats) -> Floats:
+    """Quantity of each cell's events. Events without a quantity make no sum less known."""
+    out = np.zeros(len(sums.block))
+    cells = np.flatnonzero(sums.values[:, 1])
+    frame = pd.DataFrame({"block": block, "side": side, "parts": to_parts(delta), "qty": qty})
+    total = frame.groupby(["block", "side", "parts"], sort=True)["qty"].sum()
+    out[cells] = total.to_numpy(dtype=np.float64)
+    return out

@@ -1,0 +1,95 @@
+"""Order ids as small whole numbers: rows are matched by counting, not by comparing text.
+
+A log holds each id many times. Once both tables keep their ids as a categorical over one list,
+"the first fill of every order" is one pass over whole numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mm.arrays import Floats, Ints, Mask
+
+Codes = npt.NDArray[np.integer]
+
+
+def share_ids(orders: pd.DataFrame, fills: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with ``order_id`` as a categorical over one list of ids, order of appearance."""
+    if _shared(orders["order_id"], fills["order_id"]):
+        return orders, fills
+    ids = [table["order_id"].astype("str") for table in (orders, fills)]
+    codes, names = pd.factorize(pd.concat(ids, ignore_index=True))
+    kind = pd.CategoricalDtype(names)
+    cut = len(orders)
+    return (
+        orders.assign(order_id=pd.Categorical.from_codes(codes[:cut], dtype=kind)),
+        fills.assign(order_id=pd.Categorical.from_codes(codes[cut:], dtype=kind)),
+    )
+
+
+def order_codes(orders: pd.DataFrame, fills: pd.DataFrame) -> tuple[Codes, Codes, int]:
+    """Number of each row's order in both tables, 0 <= number < n, and n."""
+    if not _shared(orders["order_id"], fills["order_id"]):
+        orders, fills = share_ids(orders, fills)
+    of_orders, of_fills = orders["order_id"].cat, fills["order_id"].cat
+    return of_orders.codes.to_numpy(), of_fills.codes.to_numpy(), len(of_orders.categories)
+
+
+def _shared(one: pd.Series, other: pd.Series) -> bool:
+    return (
+        isinstance(one.dtype, pd.CategoricalDtype)
+        and isinstance(other.dtype, pd.CategoricalDtype)
+        and one.dtype.categories is other.dtype.categories
+    )
+
+
+def accepted_rows(orders: pd.DataFrame, codes: Codes, n: int) -> Ints:
+    """Positions of the accepted PLACE rows, the first one of each order, in file order."""
+    placed = is_one_of(orders["action"], "PLACE")
+    if "status" in orders:
+        placed &= ~is_one_of(orders["status"], "REJECTED")
+    return first_of_each(np.flatnonzero(placed), codes, n)
+
+
+def first_of_each(rows: Ints, codes: Codes, n: int) -> Ints:
+    """Those rows (increasing positions) that are the first of their order."""
+    first = np.full(n, -1, dtype=np.int64)
+    of = codes[rows]
+    first[of[::-1]] = rows[::-1]
+    kept: Ints = rows[first[of] == rows]
+    return kept
+
+
+def place_of(rows: Ints, codes: Codes, n: int) -> Ints:
+    """By order: its place among the given rows, one an order; -1 for the others. Shape (n + 1,),
+    so that -1, no order, stays -1."""
+    place = np.full(n + 1, -1, dtype=np.int64)
+    place[codes[rows]] = np.arange(len(rows))
+    return place
+
+
+def earliest(codes: Codes, time: npt.NDArray[np.generic], n: int) -> Floats:
+    """Smallest time of each order, NaN for those without any; NaN times do not count."""
+    out = np.full(n, np.inf)
+    np.fmin.at(out, codes, time)
+    out[np.isinf(out)] = np.nan
+    return out
+
+
+def latest(codes: Codes, time: Ints, n: int) -> Ints:
+    """Largest time of each order, the smallest int64 for those without any."""
+    out = np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
+    np.maximum.at(out, codes, time)
+    return out
+
+
+def is_one_of(column: pd.Series, *words: str) -> Mask:
+    """Which cells are one of these words; for a categorical its few words are looked at."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        table = np.append(column.cat.categories.isin(words), False)
+        return np.asarray(table[column.cat.codes.to_numpy()], dtype=np.bool_)
+    if len(words) == 1:
+        return (column == words[0]).to_numpy(dtype=np.bool_, copy=True)
+    return column.isin(words).to_numpy(dtype=np.bool_, copy=True)

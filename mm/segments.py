@@ -1,0 +1,112 @@
+"""Segments: resting intervals cut at every change of the mid path, made in bounded chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mm.arrays import Floats, Ints, Sides
+from mm.distance import signed_ticks
+from mm.intervals import RestingIntervals
+from mm.midpath import MidPath
+
+#: Segments that are held at a time: this, not the length of the log, bounds the memory.
+CHUNK_SEGMENTS = 500_000
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Stretches of time in which one order rested at one distance. Arrays of shape (n,).
+
+    ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global number of the time
+    block. ``start_ms``, ``duration_ms``: int64. ``delta``: signed distance in ticks, positive
+    while the quote is on its own side of mid, NaN where mid is unknown. ``n_rows``: state rows
+    inside. ``status``: of the mid path there.
+    """
+
+    run: Ints
+    order: Ints
+    side: Sides
+    block: Ints
+    start_ms: Ints
+    duration_ms: Ints
+    delta: Floats
+    n_rows: Ints
+    status: npt.NDArray[np.int8]
+
+
+def segments_of(
+    intervals: Sequence[RestingIntervals],
+    paths: Sequence[MidPath],
+    tick_size: float,
+    chunk: int | None = None,
+) -> Iterator[Segments]:
+    """The segments of all runs, order by order, at most ``chunk`` (CHUNK_SEGMENTS) at a time.
+
+    An order with more of them goes on in the next chunk; a run without any is one empty chunk.
+    Blocks count on from run to run.
+    """
+    size, first_block = chunk or CHUNK_SEGMENTS, 0
+    for run, (orders, path) in enumerate(zip(intervals, paths, strict=True)):
+        yield from _of_run(run, first_block, orders, path, tick_size, size)
+        first_block += int(path.block[-1]) + 1
+
+
+def _of_run(
+    run: int,
+    first_block: int,
+    orders: RestingIntervals,
+    path: MidPath,
+    tick_size: float,
+    size: int,
+) -> Iterator[Segments]:
+    first = np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1
+    behind = np.searchsorted(path.start_ms, orders.end_ms, side="left")
+    pieces = np.where(orders.end_ms > orders.start_ms, behind - first, 0)
+    ends = np.cumsum(pieces)
+    total = int(ends[-1]) if len(ends) else 0
+    stop_ms = path.stop_ms
+    # The state row at or behind each border: what lies between two borders is their difference.
+    row_of_start = np.searchsorted(path.row_ms, path.start_ms, side="left")
+    row_of_stop = np.append(row_of_start[1:], len(path.row_ms))
+    for low in range(0, max(total, 1), size):
+        high = min(low + size, total)
+        some = slice(
+            int(np.searchsorted(ends, low, side="right")),
+            int(np.searchsorted(ends, high, side="left")) + 1,
+        )
+        begin = ends[some] - pieces[some]
+        n = np.minimum(ends[some], high) - np.maximum(begin, low)
+
+        def of_order(values: npt.NDArray[Any], some: slice = some, n: Ints = n) -> npt.NDArray[Any]:
+            return np.repeat(values[some], n)
+
+        stretch = np.arange(low, high) + np.repeat(first[some] - begin, n)
+        side, price = of_order(orders.side), of_order(orders.price)
+        start = np.maximum(of_order(orders.start_ms), path.start_ms[stretch])
+        stop = np.minimum(of_order(orders.end_ms), stop_ms[stretch])
+        from_row = np.searchsorted(path.row_ms, orders.start_ms[some], side="left")
+        to_row = np.searchsorted(path.row_ms, orders.end_ms[some], side="left")
+        n_rows = np.minimum(np.repeat(to_row, n), row_of_stop[stretch])
+        n_rows -= np.maximum(np.repeat(from_row, n), row_of_start[stretch])
+        yield Segments(
+            run=np.full(high - low, run, dtype=np.int64),
+            order=np.repeat(np.arange(some.start, some.start + len(n)), n),
+            side=side,
+            block=path.block[stretch] + first_block,
+            start_ms=start,
+            duration_ms=stop - start,
+            delta=signed_ticks(side, price, path.mid[stretch], tick_size),
+            n_rows=n_rows,
+            status=path.status[stretch],
+        )
+
+
+def joined(parts: Sequence[Any]) -> dict[str, Any]:
+    """Concatenate the arrays of several runs or chunks, field by field."""
+    names = [field.name for field in fields(parts[0])]
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
