@@ -86,9 +86,10 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         f"{labels['state']}: at {time} ms inventory and cash start again without a fill"
         for time in consistency.restarts(fills, state)[:1]
     )
+    orders, fills = orders.astype({"order_id": "str"}), fills.astype({"order_id": "str"})
     return RunLog(
-        orders.astype({"order_id": "str"}),
-        fills.astype({"order_id": "str"}),
+        orders,
+        fills,
         state,
         end_ms,
         name,
@@ -135,6 +136,8 @@ def _as_written(
 def _same_words(one: pd.DataFrame, other: pd.DataFrame, name: str) -> bool:
     if name not in one or name not in other:
         return name not in one and name not in other
+    if one[name].dtype == other[name].dtype and one[name].equals(other[name]):
+        return True
     return np.array_equal(one[name].to_numpy(dtype=object), other[name].to_numpy(dtype=object))
 
 

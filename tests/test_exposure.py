@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mm.distance import Selection
 from mm.errors import InputError
 from mm.exposure import Exposure, measure_exposure
+from mm.intensity import empirical_intensity
 from mm.load import log_from_frames
 from mm.reconcile import Reconciliation
 from mm.simulate import Scenario, simulate
@@ -759,3 +760,20 @@ def test_the_length_of_the_blocks_moves_no_total(frames: slow.Frames, block_ms: 
 
     other = slow.Rules(max_gap_ms=6, block_ms=block_ms, max_ticks=4.0)
     pd.testing.assert_frame_equal(totals(other), totals(LAW))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 10_000])
+def test_the_size_of_the_chunks_changes_nothing(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = simulate(Scenario(A=1.0, k=0.4, duration_s=120.0, ttl_ms=20_000), seed=3)
+    selection = Selection("absolute", 0.0, 50.0)
+    frames = [(log.orders, log.fills, log.state)]
+    whole = measure(frames, slow.Rules())
+    monkeypatch.setattr("mm.segments.CHUNK_SEGMENTS", size)
+    chunked = measure(frames, slow.Rules())
+    for name in ("block", "side", "delta", "exposure_ms", "events", "qty"):
+        one, other = (getattr(e.cells(selection), name) for e in (whole, chunked))
+        np.testing.assert_array_equal(one, other, err_msg=name)
+    assert chunked.mean_state_gap_ms(selection) == whole.mean_state_gap_ms(selection)
+    assert chunked.reconciliation(selection) == whole.reconciliation(selection)
+    one, other = (empirical_intensity(e, selection).n_orders for e in (whole, chunked))
+    np.testing.assert_array_equal(one, other)
