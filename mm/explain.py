@@ -15,12 +15,11 @@ from pathlib import Path
 
 from mm import calibration
 from mm.config import find_config, resolve
+from mm.digits import duration, figures, pm, utc
 from mm.discover import find_symbols
 from mm.errors import CalibrationError, SettingsError
 from mm.fill_model import RoundTrip, round_trip
-from mm.headline import figures
 from mm.params import read_fill_model
-from mm.show import duration, pm, utc
 from mm.trials import rows_at_risk
 
 

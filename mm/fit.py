@@ -24,6 +24,7 @@ from mm.covariance import (
     information_inverse,
     robust_by_block,
 )
+from mm.digits import rounded, span
 from mm.errors import EstimateError
 from mm.exposure import Cells
 from mm.trials import TrialCells
@@ -114,7 +115,7 @@ class Fit:
             ),
         ]
         body = "".join(
-            f"<tr><th>{name}</th><td>{value:.4g}</td><td>{low:.4g} … {high:.4g}</td>"
+            f"<tr><th>{name}</th><td>{rounded(value, low, high)}</td><td>{span(low, high)}</td>"
             f"<td>{unit}</td></tr>"
             for name, value, (low, high), unit in rows
         )

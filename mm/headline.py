@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.covariance import Interval
+from mm.digits import percent, rounded, span
 from mm.fit import Fit
 from mm.intensity import EmpiricalIntensity
 
@@ -54,7 +55,8 @@ class Headline:
             )
             mark = "" if row.quoted else " (extrapolated)"
             body += (
-                f"<tr><td>{row.delta:g}{mark}</td><td>{figures(row.per_hour)}"
+                f"<tr><td>{row.delta:g}{mark}</td>"
+                f"<td>{rounded(row.per_hour, 3600.0 * low, 3600.0 * high)}"
                 f"{_range(3600.0 * low, 3600.0 * high)}</td>{chances}</tr>"
             )
         times = "".join(f"<th>P(fill in {t:g} s)</th>" for t in HORIZONS_S)
@@ -81,25 +83,10 @@ def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
     return Headline(tuple(rows))
 
 
-def figures(value: float) -> str:
-    """Three significant figures, without an exponent for numbers that people say."""
-    if not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.2e}"
-
-
-def percent(p: float) -> str:
-    """A probability as percent."""
-    return f"{100 * p:.1f} %" if p < 0.1 else f"{100 * p:.0f} %"
-
-
 def _range(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f" <small>({figures(low)} – {figures(high)})</small>"
+    return f" <small>({span(low, high)})</small>"
 
 
 def _percent_range(low: float, high: float) -> str:

@@ -92,7 +92,7 @@ class EmpiricalIntensity:
         ]
         worth = (self.events > 0) | (self.exposure_s >= _WORTH_SHOWING * self.exposure_s.sum())
         shown = self.points[worth].set_axis(names, axis=1)
-        table = shown.to_html(index=False, border=0, na_rep="–", float_format="{:.4g}".format)
+        table = shown.to_html(index=False, border=0, na_rep="–", float_format="{:.3g}".format)
         rest = int((~worth).sum())
         if not rest:
             return str(table)

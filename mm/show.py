@@ -6,11 +6,10 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mm.diagnose import Diagnostics
-from mm.headline import figures, percent
+from mm.digits import duration, figures, percent, pm, utc
 from mm.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -43,30 +42,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = "".join(f"<th>{name}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def pm(value: float, low: float, high: float) -> str:
-    """An estimate with its half width, digits as the interval allows: 0.890 ± 0.112."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return figures(value)
-    half = 0.5 * (high - low)
-    digits = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 3
-    if digits > 8:
-        return f"{value:.3g} ± {half:.2g}"
-    return f"{value:,.{digits}f} ± {half:,.{digits}f}"
-
-
-def duration(seconds: float) -> str:
-    """A time span in the unit people would use."""
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}" if unit == 1 else f"{seconds / unit:.1f} {name}"
-    return f"{seconds / 86_400:.1f} days"
-
-
-def utc(ms: int) -> str:
-    """Milliseconds since the epoch as UTC."""
-    return datetime.fromtimestamp(ms / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def p_value(p: float) -> str:

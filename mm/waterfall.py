@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.arrays import Floats, sums_by
+from mm.digits import figures
 from mm.distance import Selection
 from mm.errors import EstimateError
 from mm.exposure import Exposure, measure_exposure
@@ -59,7 +60,7 @@ class Waterfall:
         rows = "".join(
             f"<tr><td style='text-align:left'>{html.escape(s.what)}</td>"
             + (
-                f"<td>{s.A:.4g}</td><td>{s.k:.4g}</td><td>{s.fills:,.0f}</td>"
+                f"<td>{figures(s.A)}</td><td>{figures(s.k)}</td><td>{s.fills:,.0f}</td>"
                 if math.isfinite(s.A)
                 else f"<td colspan='3' style='text-align:left'>{html.escape(s.error)}</td>"
             )

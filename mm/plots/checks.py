@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from mm.diagnose import Diagnostics
+from mm.digits import figures
+from mm.fill_model import RoundTrip
 from mm.fit import Fit
 from mm.intensity import poisson_interval
 from mm.plots.picture import (
@@ -23,6 +26,7 @@ from mm.plots.picture import (
     nothing,
     style,
 )
+from mm.show import p_value
 
 _NOTHING = "There is no estimate to draw."
 
@@ -34,16 +38,18 @@ def round_trip(found: Diagnostics | None) -> Picture:
     figure = new_figure(320)
     trip, old = found.trip, found.trip_original
     shown = (trip.observed > 0) | (trip.predicted >= 0.5)
+    shown &= trip.bucket <= _reach(trip)
     at = trip.bucket[shown]
     low, high = poisson_interval(trip.observed[shown])
     seen = trip.observed[shown]
     with style():
         axes = figure.add_subplot()
-        axes.bar(at + 0.32, trip.predicted[shown], 0.32, color=BLUE, label="these parameters")
+        ours = f"these parameters: {trip.total_predicted:,.0f}"
+        axes.bar(at + 0.32, trip.predicted[shown], 0.32, color=BLUE, label=ours)
         top = max(float(high.max(initial=1.0)), float(trip.predicted.max(initial=1.0)))
         if old is not None:
             height = np.minimum(old.predicted[shown], 1.6 * top)
-            label = f"original notebook ({old.total_predicted:,.0f} in all)"
+            label = f"original notebook: {old.total_predicted:,.0f}"
             axes.bar(at + 0.68, height, 0.32, color=ORANGE, label=label)
         axes.errorbar(
             at + 0.5,
@@ -53,11 +59,13 @@ def round_trip(found: Diagnostics | None) -> Picture:
             color=INK,
             ecolor=GREY,
             capsize=2.5,
-            label=f"observed ({trip.total_observed:,} in all)",
+            label=f"observed: {trip.total_observed:,}",
         )
         axes.set_ylim(0, 1.65 * top)
-        axes.set_title("Round trip: first fills on the log's own quotes, by the consumer's rule")
-        axes.set_xlabel("distance from mid δ (whole-tick bucket)")
+        axes.set_title("Round trip: first fills by distance")
+        beyond = int(trip.observed[trip.bucket > _reach(trip)].sum())
+        more = f"; {beyond} fills lie beyond" if beyond else ""
+        axes.set_xlabel(f"distance from mid δ (ticks{more})")
         axes.set_ylabel("first fills")
         axes.legend(loc="upper right")
     alt = (
@@ -66,6 +74,15 @@ def round_trip(found: Diagnostics | None) -> Picture:
     )
     alt += f", the original notebook's predict {old.total_predicted:,.0f}." if old else "."
     return finish(figure, alt)
+
+
+def _reach(trip: RoundTrip) -> int:
+    """The last bucket that is drawn: some fills far out would leave no room for all others."""
+    fills = trip.observed + trip.predicted
+    order = np.argsort(trip.bucket)
+    held = np.cumsum(fills[order]) >= 0.9 * fills.sum()
+    inner, outer = int(trip.bucket[order][held][0]), int(trip.bucket.max())
+    return outer if outer <= 3 * inner + 10 else 2 * inner + 5
 
 
 def pulls(found: Diagnostics | None) -> Picture:
@@ -80,14 +97,16 @@ def pulls(found: Diagnostics | None) -> Picture:
         at = np.arange(len(far))
         axes.bar(at, pearson.pulls, 0.7, color=[RED if f else BLUE for f in far])
         ends = zip(pearson.low, pearson.high, strict=True)
-        axes.set_xticks(at, [f"{low:g}–{high:g}" for low, high in ends])
+        names = [f"{low:g}–{high:g}" for low, high in ends]
+        crowded = len(names) > 6
+        axes.set_xticks(at, names, fontsize=9 if crowded else None, rotation=30 * (len(names) > 9))
         axes.axhspan(-2, 2, color=GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8)
         limit = max(3.0, 1.15 * float(np.abs(pearson.pulls).max(initial=0.0)))
         axes.set_ylim(-limit, limit)
-        axes.set_title(f"Pulls by distance (Pearson X² = {pearson.x2:.1f} on {pearson.dof})")
+        axes.set_title("Pulls: (observed − expected) / √expected")
         axes.set_xlabel("distance from mid δ (ticks)")
-        axes.set_ylabel("(observed − expected)\n/ √expected")
+        axes.set_ylabel("pull (σ)")
     alt = (
         f"Pulls by distance in {len(pearson.pulls)} buckets, {int(far.sum())} of them beyond two "
         f"standard deviations; Pearson chi-squared {pearson.x2:.1f} on {pearson.dof} degrees."
@@ -124,9 +143,9 @@ def quantiles(found: Diagnostics | None) -> Picture:
         axes.plot(expected[keep], gaps[keep], "o", color=BLUE, markersize=3, label="gaps")
         axes.set_xlim(0, 1.03 * float(expected.max()))
         axes.set_ylim(0, 1.05 * reach)
-        axes.set_title("Rescaled time: gaps between fills against independent ones")
-        axes.set_xlabel("expected gap (mean gaps)")
-        axes.set_ylabel("observed gap (mean gaps)")
+        axes.set_title("Gaps between fills, on the rescaled clock")
+        axes.set_xlabel("if fills were independent (mean gaps)")
+        axes.set_ylabel("observed (mean gaps)")
         axes.legend(loc="upper left")
     time = found.time
     alt = (
@@ -156,16 +175,19 @@ def over_time(found: Diagnostics | None) -> Picture:
             axes.axhline(whole, color=BLUE, linewidth=1.4, label="whole log")
             for w, fit in fitted:
                 _slice(axes, name, fit, (w.start_ms - start) / 6e4, (w.stop_ms - start) / 6e4)
-        top.set_title(f"A and k over time (one A and k: p = {found.over_time.p:.2g})")
+        top.set_title("A and k over time")
         top.set_ylabel("A (1/s)")
         top.set_ylim(bottom=0)
         top.tick_params(labelbottom=False)
         top.legend(loc="upper right", ncols=2)
         beneath.set_ylabel("k (1/tick)")
         beneath.set_xlabel("time since the first quote (min)")
+        beneath.set_xlim(0, (windows[-1].stop_ms - start) / 6e4)
     values = [f.A for _, f in fitted]
     alt = f"A and k in {len(fitted)} slices of the log with 95 % intervals"
-    alt += f"; A runs from {min(values):.3g} to {max(values):.3g} per second." if values else "."
+    if values:
+        alt += f"; A runs from {figures(min(values))} to {figures(max(values))} per second"
+    alt += f"; that A and k are the same throughout has p {p_value(found.over_time.p)}."
     return finish(figure, alt)
 
 
@@ -184,45 +206,55 @@ def _slice(axes: Axes, name: str, fit: Fit, begin: float, end: float) -> None:
 
 def waterfall(found: Diagnostics | None) -> Picture:
     """From the original's numbers to these, one correction at a time, in predicted fills."""
-    if found is None or found.waterfall is None:
+    if found is None:
+        return nothing(_NOTHING)
+    if found.waterfall is None:
         return nothing("No waterfall: the original notebook can't read pooled runs.")
     steps, observed = found.waterfall.steps, found.waterfall.observed
-    figure = new_figure(330)
+    lines = [textwrap.wrap(step.what.replace(" = ", "\u00a0=\u00a0"), 25) for step in steps]
+    height = 118 + 15 * sum(map(len, lines)) + 14 * len(steps)
+    figure = new_figure(height)
     fills = np.array([s.fills for s in steps])
     known = np.isfinite(fills)
     with style():
-        axes = figure.add_axes((0.47, 0.14, 0.5, 0.76))
-        at = np.arange(len(steps))[::-1]
+        figure.subplots_adjust(left=0.42, right=0.97, top=1 - 62 / height)
+        axes = figure.add_subplot()
+        # Each bar as much room as its words take.
+        room = np.array([15.0 * len(words) + 14.0 for words in lines])
+        at = room.sum() - np.cumsum(room) + room / 2
         colours = [ORANGE, *([GREY] * (len(steps) - 2)), BLUE]
         reach = max(2.2 * observed, 1.15 * float(fills[-1]), 1.0)
         axes.barh(
             at[known],
             np.minimum(fills[known], reach),
-            0.62,
+            18.0,
             color=[c for c, ok in zip(colours, known, strict=True) if ok],
         )
-        for y, value in zip(at, fills, strict=True):
+        axes.axvline(observed, color=GREEN, linewidth=2.2, label=f"observed: {observed:,}")
+        for y, value, colour in zip(at, fills, colours, strict=True):
             text = f"{value:,.0f}" if math.isfinite(value) else "no fit"
             if value > reach:
                 text += " (off the scale)"
             inside = bool(value > 0.72 * reach)
             x = min(value, reach) if math.isfinite(value) else 0.0
             axes.text(
-                x - 0.012 * reach if inside else x + 0.012 * reach,
+                x - 0.015 * reach if inside else x + 0.015 * reach,
                 y,
                 text,
-                va="center",
+                va="center_baseline",
                 ha="right" if inside else "left",
-                color="white" if inside else INK,
-                fontsize=9,
+                color="white" if inside and colour != ORANGE else INK,
+                fontsize=10.5,
+                bbox=None if inside else {"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )
-        axes.axvline(observed, color=GREEN, linewidth=1.8, label=f"observed: {observed:,}")
         axes.set_xlim(0, reach)
-        axes.set_yticks(at, [s.what for s in steps])
+        axes.set_ylim(0, room.sum())
+        axes.set_yticks(at, ["\n".join(words) for words in lines])
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("first fills predicted on the log's own quotes")
-        axes.legend(loc="lower right")
+        axes.set_xlabel("first fills predicted on this log")
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
         figure.text(
-            0.012, 0.945, "From the original's parameters to these", fontsize=11, fontweight="bold"
-        )
+            0.012, 1 - 24 / height, "From the original's parameters to these",
+            fontsize=12, fontweight="bold",
+        )  # fmt: skip
     return finish(figure, found.waterfall.sentence)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 from mm.arrays import Floats, Mask
+from mm.digits import figures
 from mm.estimate import Estimate
 from mm.fit import Fit
 from mm.intensity import EmpiricalIntensity
@@ -15,6 +17,7 @@ from mm.plots.picture import (
     INK,
     ORANGE,
     SKY,
+    WIDTH_PX,
     Picture,
     finish,
     new_figure,
@@ -23,16 +26,23 @@ from mm.plots.picture import (
 
 #: Buckets with less than this share of the exposure are not drawn unless they hold an event.
 _FAINT_SHARE = 0.001
+#: Legend entries by their first word, in the order they are read.
+_LEGEND = ("observed", "no", "fit", "fit,", "original")
+#: Room for the numbers of a log scale, in widths of the figure.
+_LEFT = 94 / WIDTH_PX
+#: Where a title stands above a legend of one line, in heights of the axes.
+_ABOVE_LEGEND = 1.1
 
 
 def intensity(empirical: EmpiricalIntensity) -> Picture:
     """Empirical fill intensity by distance on a log scale, with exact Poisson intervals."""
-    figure = new_figure(340)
+    figure = new_figure(330)
     with style():
         axes = figure.add_subplot()
         _points(axes, empirical)
         _finish_rate_axis(axes)
-        axes.set_title("Empirical fill intensity by quote distance")
+        axes.set_title("Fill intensity by distance, as observed", y=_ABOVE_LEGEND)
+        figure.subplots_adjust(left=_LEFT, top=1 - 62 / 330)
         axes.set_xlabel("distance from mid δ (ticks)")
     seen = empirical.events > 0
     alt = "No fills to draw."
@@ -50,35 +60,33 @@ def intensity(empirical: EmpiricalIntensity) -> Picture:
 def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
     """The fit with its 95 % band through the observed intensities, exposure beneath."""
     figure = new_figure(460)
+    fitted, old = estimate.fit, estimate.original
     with style():
-        grid = figure.add_gridspec(2, 1, height_ratios=(3.2, 1.0), hspace=0.08)
+        figure.subplots_adjust(left=_LEFT, top=1 - 84 / 460)
+        grid = figure.add_gridspec(2, 1, height_ratios=(3.0, 1.0), hspace=0.08)
         top = figure.add_subplot(grid[0])
         beneath = figure.add_subplot(grid[1], sharex=top)
         shown = _points(top, empirical)
         reach = float(empirical.delta[shown].max(initial=1.0))
         line = np.linspace(0.0, reach, 200)
-        fitted = estimate.fit
         if fitted is not None:
             _fit_line(top, fitted, line)
-        if estimate.original is not None:
-            old = estimate.original
+        if old is not None:
             rate = old.A * np.exp(np.clip(-old.k * line, -50.0, 50.0))
-            top.plot(
-                line,
-                rate,
-                color=ORANGE,
-                linestyle="--",
-                linewidth=1.4,
-                label=f"original notebook: A = {old.A:.3g}, k = {old.k:.3g}",
-            )
+            top.plot(line, rate, "--", color=ORANGE, linewidth=1.6, label="original notebook")
         _finish_rate_axis(top)
-        top.set_title("Fill intensity λ(δ) = A·exp(−k·δ)")
+        title = "Fill intensity by distance: no fit"
+        if fitted is not None:
+            sign = "−" if fitted.k >= 0 else "+"
+            title = f"λ(δ) = {figures(fitted.A)}·exp({sign}{figures(abs(fitted.k))}·δ) per second"
+        top.set_title(title, y=_ABOVE_LEGEND + 0.09)
         top.tick_params(labelbottom=False)
         beneath.bar(empirical.bucket + 0.5, empirical.exposure_s, width=0.85, color=SKY)
         beneath.set_xlim(-0.3, reach + 1.0)
-        beneath.set_ylabel("exposure\n(s)")
+        beneath.set_ylabel("exposure (s)")
+        figure.align_ylabels()
         beneath.set_xlabel("distance from mid δ (ticks)")
-    return finish(figure, _fit_alt(fitted, empirical, shown))
+    return finish(figure, _fit_alt(estimate, empirical, shown))
 
 
 def _points(axes: Axes, empirical: EmpiricalIntensity) -> Mask:
@@ -88,17 +96,18 @@ def _points(axes: Axes, empirical: EmpiricalIntensity) -> Mask:
     low, high = empirical.interval
     rate = empirical.rate
     hit, none = shown & (empirical.events > 0), shown & (empirical.events == 0)
-    axes.errorbar(
-        empirical.delta[hit],
-        rate[hit],
-        yerr=[rate[hit] - low[hit], high[hit] - rate[hit]],
-        fmt="o",
-        color=INK,
-        ecolor=GREY,
-        elinewidth=1.2,
-        capsize=2.5,
-        label="observed, exact 95 %",
-    )
+    if hit.any():
+        axes.errorbar(
+            empirical.delta[hit],
+            rate[hit],
+            yerr=[rate[hit] - low[hit], high[hit] - rate[hit]],
+            fmt="o",
+            color=INK,
+            ecolor=GREY,
+            elinewidth=1.2,
+            capsize=2.5,
+            label="observed (95 %)",
+        )
     if none.any():
         axes.plot(
             empirical.delta[none],
@@ -106,40 +115,47 @@ def _points(axes: Axes, empirical: EmpiricalIntensity) -> Mask:
             "v",
             color=GREY,
             markerfacecolor="white",
-            label="no fill: 95 % upper limit",
+            label="no fill: at most (95 %)",
         )
     return shown
 
 
 def _fit_line(axes: Axes, fitted: Fit, line: Floats) -> None:
     rate = np.array([fitted.intensity(d) for d in line])
-    label = f"fit: A = {fitted.A:.3g} /s, k = {fitted.k:.3g} /tick"
-    axes.plot(line, rate, color=BLUE, label=label)
-    if fitted.se_type != "none":
+    has_band = fitted.se_type != "none"
+    axes.plot(line, rate, color=BLUE, label="fit, its 95 % band" if has_band else "fit")
+    if has_band:
         band = np.array([fitted.interval(d) for d in line])
-        axes.fill_between(
-            line, band[:, 0], band[:, 1], color=BLUE, alpha=0.18, linewidth=0, label="its 95 % band"
-        )
+        axes.fill_between(line, band[:, 0], band[:, 1], color=BLUE, alpha=0.18, linewidth=0)
 
 
 def _finish_rate_axis(axes: Axes) -> None:
+    """A log scale with plain numbers; the legend above the axes, where no data can be."""
     axes.set_yscale("log")
     axes.minorticks_off()
-    axes.set_ylabel("fill intensity λ\n(first fills per second and order)")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_ylabel("fills per second, λ")
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        order = sorted(range(len(labels)), key=lambda i: _LEGEND.index(labels[i].split()[0]))
+        axes.legend(
+            [handles[i] for i in order],
+            [labels[i] for i in order],
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            ncols=2,
+        )
 
 
-def _fit_alt(
-    fitted: Fit | None,
-    empirical: EmpiricalIntensity,
-    shown: Mask,
-) -> str:
-    span = empirical.delta[shown]
+def _fit_alt(estimate: Estimate, empirical: EmpiricalIntensity, shown: Mask) -> str:
+    span, fitted, old = empirical.delta[shown], estimate.fit, estimate.original
     where = f"{span.min():.1f} to {span.max():.1f} ticks" if span.size else "no distance"
+    seen = f"Observed fill intensity over {where} on a log scale, {estimate.n_events:,} first fills"
+    rested = f"beneath, {estimate.exposure_s:,.0f} s of exposure by distance"
     if fitted is None:
-        return f"Observed fill intensity over {where}, with exposure beneath; there is no fit."
-    return (
-        f"Observed fill intensity over {where} and the fitted line with A {fitted.A:.3g} per "
-        f"second and k {fitted.k:.3g} per tick, with its 95 % band; exposure in seconds beneath."
-    )
+        return f"{seen}; there is no fit; {rested}."
+    told = f"{seen}, and the fit with A {figures(fitted.A)} per second and k {figures(fitted.k)}"
+    told += " per tick" + (" with its 95 % band" if fitted.se_type != "none" else "")
+    if old is not None:
+        told += f"; dashed, the original notebook's A {figures(old.A)} and k {figures(old.k)}"
+    return f"{told}; {rested}."

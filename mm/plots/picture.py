@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-#: Width of a figure on screen in CSS pixels; the PNG has SHARPNESS times as many.
-WIDTH_PX = 720
+#: Width of a figure on screen in CSS pixels; the PNG has SHARPNESS times as many. A phone shows it
+#: at two thirds of that: letters are drawn large enough to be read there.
+WIDTH_PX = 520
 SHARPNESS = 2
 _COLOURS = 48
 _DPI = 100
@@ -31,21 +33,24 @@ STYLE: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.titlesize": 11,
+    "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
-    "axes.labelsize": 10,
+    "axes.labelsize": 11,
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "xtick.color": INK,
     "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+    "legend.fontsize": 10.5,
     "legend.frameon": False,
+    "legend.handlelength": 1.5,
+    "legend.borderaxespad": 0.2,
+    "legend.columnspacing": 1.2,
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
-    "font.size": 10,
+    "font.size": 11,
 }
 
 
@@ -90,7 +95,7 @@ def new_figure(height_px: int) -> Figure:
     """
     with style():
         figure = Figure(figsize=(WIDTH_PX / _DPI, height_px / _DPI), dpi=_DPI * SHARPNESS)
-    figure.subplots_adjust(86 / WIDTH_PX, 48 / height_px, 1 - 18 / WIDTH_PX, 1 - 30 / height_px)
+    figure.subplots_adjust(80 / WIDTH_PX, 54 / height_px, 1 - 12 / WIDTH_PX, 1 - 32 / height_px)
     return figure
 
 
@@ -98,7 +103,7 @@ def nothing(why: str) -> Picture:
     """A picture that says why there is none."""
     with style():
         figure = Figure(figsize=(WIDTH_PX / _DPI, 0.6), dpi=_DPI * SHARPNESS)
-    figure.text(0.02, 0.5, why, va="center", color=GREY)
+    figure.text(0.02, 0.5, textwrap.fill(why, 52), va="center", color=GREY, fontsize=11)
     return finish(figure, why)
 
 

@@ -1,7 +1,8 @@
 """The order of a report: what a reader needs first comes out of the notebook's order.
 
-The notebook goes from data to verdict; a report starts with the verdict. The notebook's headline
-gives way to the report's own first screen, and the fit's figure moves up there.
+The notebook goes from data to verdict; a report starts with the verdict, then gives the proof, then
+the way there. The notebook's headline gives way to the report's own first screen, and the fit's
+figure moves up there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from pydantic import ValidationError
 from mm.record import MIME, Outcome
 
 #: Cells by their id in the template.
-HEADLINE, FIT_FIGURE, VERDICT = "bootstrap", "fit-figure", "Verdict"
+HEADLINE, FIT_FIGURE = "bootstrap", "fit-figure"
+#: A sample of rows is for who works in the notebook.
+_NOTEBOOK_ONLY = (HEADLINE, "records")
+#: Sections that a reader wants before the way from data to fit, by the cell they begin in.
+_FIRST = ("about-verdict", "about-checks", "about-waterfall", "about-params")
+_FIGURE_ABOVE = "[The figure is at the top of this page.](#figure)"
+#: Less high than this, a picture only says why there is none.
+_LEAST_HEIGHT = 100
 _HEADING = re.compile(r"^#{1,2} ", re.MULTILINE)
 _MARKS = re.compile(r"[`*$\\]|^#+\s*")
 
@@ -37,10 +45,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with all cells up to the next one of its level."""
+    """A heading with all cells up to the next one of its level. ``origin``: the cell it is in."""
 
     title: str
     cells: list[Any]
+    origin: str = ""
 
     @property
     def anchor(self) -> str:
@@ -90,17 +99,39 @@ def read_image(notebook: Path, cell_id: str) -> Image | None:
 
 
 def sections(document: Any) -> list[Section]:
-    """The notebook's sections in a report's order: the verdict first, the rest as it stands."""
+    """The notebook's sections in a report's order: the verdict first, then the proof."""
     found = [Section("", [])]
-    for cell in document.cells:
-        if cell.get("id") in (HEADLINE, FIT_FIGURE):
-            continue
+    for cell in _worth_showing(document.cells):
         for piece in _split(cell):
             if piece.cell_type == "markdown" and _HEADING.match(piece.source):
-                found.append(Section(_title(piece.source), []))
+                found.append(Section(_title(piece.source), [], str(cell.get("id", ""))))
             found[-1].cells.append(piece)
     kept = [s for s in found if s.cells and (s.title or _shows(s.cells))]
-    return sorted(kept, key=lambda s: s.title != VERDICT)  # stable: all others keep their order
+    # Stable: all others keep their order.
+    return sorted(kept, key=lambda s: _FIRST.index(s.origin) if s.origin in _FIRST else len(_FIRST))
+
+
+def _worth_showing(cells: Iterable[Any]) -> Iterable[Any]:
+    """The cells that a report shows: no sample rows, no picture of nothing, and no word on how to
+    read that picture."""
+    empty = ""
+    for cell in cells:
+        name = str(cell.get("id", ""))
+        if name == FIT_FIGURE and cell.get("outputs"):
+            yield nbformat.v4.new_markdown_cell(_FIGURE_ABOVE, id=name)
+        elif name.endswith("-figure") and _is_empty(cell):
+            empty = name.removesuffix("-figure")
+        elif name not in _NOTEBOOK_ONLY and name != f"read-{empty}":
+            yield cell
+
+
+def _is_empty(cell: Any) -> bool:
+    sizes = [
+        output.get("metadata", {}).get("image/png", {}).get("height", _LEAST_HEIGHT)
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    return bool(sizes) and max(sizes) < _LEAST_HEIGHT
 
 
 def _split(cell: Any) -> Iterable[Any]:

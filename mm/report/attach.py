@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mm.headline import figures
+from mm.digits import figures
 from mm.pipeline.summary import safe_cell
 from mm.record import report_name
 from mm.report import compare

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mm.headline import figures
+from mm import digits
+from mm.digits import figures
 from mm.report import compare, words
 from mm.report.arrange import Image
 from mm.report.compare import Line
@@ -127,7 +128,7 @@ def _rate(rate: compare.Rate | None) -> str:
     if rate.ends is None:
         return figures(3600.0 * rate.value)
     low, high = (3600.0 * end for end in rate.ends)
-    return f"{words.rounded(3600.0 * rate.value, low, high)} ({words.span(low, high)})"
+    return f"{digits.rounded(3600.0 * rate.value, low, high)} ({digits.span(low, high)})"
 
 
 def _p(text: str, *, soft: bool = False) -> str:

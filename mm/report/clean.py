@@ -26,6 +26,8 @@ _DROPPED = frozenset({"script", "style", "iframe", "object", "template", "noscri
 _HEADING = re.compile(r"h[1-6]")
 _ALIGN = re.compile(r"text-align:\s*(left|right|center)")
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp);base64,")
+#: Columns that fit side by side on a phone if their cells wrap.
+_FEW = 4
 _WORDS = re.compile(r"[^\W\d]{3,}\W+[^\W\d]{2,}")
 
 
@@ -49,7 +51,7 @@ class _Cleaner(HTMLParser):
         self._open: list[str] = []
         self._dropping = self._tables = 0
         self._link_end = "</a>"
-        self._rows: list[list[_Cell]] = []
+        self._inside = [_Table(-1, {})]  # the last is the table we are in, the first none
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _DROPPED:
@@ -66,15 +68,17 @@ class _Cleaner(HTMLParser):
             self._start_cell(tag, given)
         else:
             if tag == "table":
-                self._rows = []
                 self._tables += 1
                 number = f", table {self._tables}" if self._tables > 1 else ""
                 name = html.escape(self._label + number)
                 frame = f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">'
                 self.parts.append(frame)
+                self._inside.append(_Table(len(self.parts), given))
+                self.parts.append("")  # the table's tag: its kind is known at its end
             elif tag == "tr":
-                self._rows.append([])
-            self.parts.append(f"<{self._name(tag)}{_attributes(given, tag)}>")
+                self._inside[-1].rows.append([])
+            if tag != "table":
+                self.parts.append(f"<{self._name(tag)}{_attributes(given, tag)}>")
         if tag not in _EMPTY:
             self._open.append(tag)
 
@@ -92,8 +96,9 @@ class _Cleaner(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._dropping:
             self.parts.append(html.escape(data, quote=False))
-            if self._rows and self._rows[-1]:
-                self._rows[-1][-1].text += data
+            rows = self._inside[-1].rows
+            if rows and rows[-1]:
+                rows[-1][-1].text += data
 
     def close(self) -> None:
         """Close what was left open."""
@@ -106,37 +111,54 @@ class _Cleaner(HTMLParser):
             self.parts.append(self._link_end)
         elif tag in ("td", "th"):
             self.parts.append("")  # the cell's end: which element it ends is known with the table
-            self._rows[-1][-1].end = len(self.parts) - 1
+            self._inside[-1].open_cell.end = len(self.parts) - 1
         elif tag == "table":
-            self._write_cells()
+            self._write_table(self._inside.pop())
             self.parts.append("</table></div>")
         else:
             self.parts.append(f"</{self._name(tag)}>")
 
     def _start_cell(self, tag: str, given: dict[str, str]) -> None:
-        if not self._rows:  # a cell that stands in no row
-            self._rows.append([])
+        rows = self._inside[-1].rows
+        if not rows:  # a cell that stands in no row
+            rows.append([])
         self.parts.append("")
         cell = _Cell(tag, given, "thead" in self._open, len(self.parts) - 1)
-        self._rows[-1].append(cell)
+        rows[-1].append(cell)
+        self._inside[-1].open_cell = cell
 
-    def _write_cells(self) -> None:
-        """Columns of words stand to the left with their heads; a head without a word is none."""
+    def _write_table(self, table: _Table) -> None:
+        """Columns of words stand to the left with their heads; a head without a word is none.
+
+        A table of few columns is ``few``: a phone wraps its cells. With several columns of words
+        it is ``stack``: a phone shows them below each other, each with its column's head.
+        """
         wordy: dict[int, int] = {}
-        for row in self._rows:
+        heads: dict[int, str] = {}
+        for row in table.rows:
             for column, cell in enumerate(row):
-                if not cell.in_head and cell.text.strip():
-                    wordy[column] = wordy.get(column, 0) + (1 if _WORDS.search(cell.text) else -1)
-        for row in self._rows:
+                words = " ".join(cell.text.split())
+                if cell.in_head:
+                    heads[column] = words
+                elif words:
+                    wordy[column] = wordy.get(column, 0) + (1 if _WORDS.search(words) else -1)
+        stacked = sum(column > 0 and count > 0 for column, count in wordy.items()) > 1
+        for row in table.rows:
             for column, cell in enumerate(row):
                 tag = "td" if cell.tag == "th" and not cell.text.strip() else cell.tag
                 if wordy.get(column, 0) > 0:
                     cell.given.setdefault("style", "text-align:left")
                 scope = f' scope="{"col" if cell.in_head else "row"}"' if tag == "th" else ""
-                self.parts[cell.start] = f"<{tag}{scope}{_attributes(cell.given, tag)}>"
+                named = stacked and tag == "td" and cell.text.strip() and heads.get(column)
+                label = f' data-label="{html.escape(str(named))}"' if named else ""
+                self.parts[cell.start] = f"<{tag}{scope}{label}{_attributes(cell.given, tag)}>"
                 if cell.end is not None:
                     self.parts[cell.end] = f"</{tag}>"
-        self._rows = []
+        given = table.given
+        widest = max((len(row) for row in table.rows), default=0)
+        kind = "stack" if stacked else "few" if widest <= _FEW else ""
+        given["class"] = f"{given.get('class', '')} {kind}".strip()
+        self.parts[table.at] = f"<table{_attributes(given, 'table')}>"
 
     def _name(self, tag: str) -> str:
         return f"h{self._heading}" if self._heading and _HEADING.fullmatch(tag) else tag
@@ -165,6 +187,15 @@ class _Cell:
         self.tag, self.given, self.in_head, self.start = tag, given, in_head, start
         self.end: int | None = None
         self.text = ""
+
+
+class _Table:
+    """A table that is being read: where its tag stands, its attributes, its rows."""
+
+    def __init__(self, at: int, given: dict[str, str]) -> None:
+        self.at, self.given = at, given
+        self.rows: list[list[_Cell]] = []
+        self.open_cell = _Cell("td", {}, in_head=False, start=-1)
 
 
 def _attributes(given: dict[str, str], tag: str = "") -> str:

@@ -65,9 +65,7 @@ def render_failure(symbol: str, record: Record, notebook_path: Path | None) -> s
     ]
     lines = last_lines(document)
     if lines:
-        parts.append(
-            f'<h2>The last lines</h2><pre class="wrap" tabindex="0">{words.text(lines)}</pre>'
-        )
+        parts.append(f'<h2>The last lines</h2><pre tabindex="0">{words.text(lines)}</pre>')
     parts.append(f'<h2 id="provenance">Provenance</h2>{provenance(record)}')
     body = f'<div class="body">{"".join(parts)}</div>'
     return page(f"{symbol} fill calibration", "failed", body)

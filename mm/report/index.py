@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from mm.headline import figures
+from mm import digits
+from mm.digits import figures
 from mm.record import Record, notebook_name, params_name, points_name, report_name
 from mm.report import compare, words
 from mm.report.compare import Line
@@ -144,8 +145,8 @@ def _rate(rate: compare.Rate | None) -> str:
     mark = "" if rate.quoted else " *"
     if ends is None:
         return figures(3600.0 * rate.value) + mark
-    value = words.rounded(3600.0 * rate.value, *ends)
-    return f"{value}{mark}<br><small>{words.span(*ends)}</small>"
+    value = digits.rounded(3600.0 * rate.value, *ends)
+    return f"{value}{mark}<br><small>{digits.span(*ends)}</small>"
 
 
 def _change(line: Line) -> str:

@@ -102,6 +102,7 @@ def render_report(notebook: Path, record: Record | None = None) -> str:
         "per_hour": top.fills_per_hour(known),
         "trip": top.predicted_and_observed(known),
         "figure": figure if known.exposure_s else None,
+        "caption": top.figure_caption(known),
         "contents": [*contents, ("provenance", "Provenance")],
         "provenance": provenance(known, outcome.params.versions if outcome.params else None),
         "made": f"Made {words.instant(known.finished_utc)}" if known.finished_utc else "",

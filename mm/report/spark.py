@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mm.headline import figures
+from mm.digits import figures
 from mm.record import Record
 
 Points = Sequence[tuple[float, float]]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from mm.headline import AtDistance, figures
+from mm import digits
+from mm.digits import duration, figures
+from mm.headline import AtDistance
 from mm.params import QuotedIntensity
 from mm.record import Record
 from mm.report import words
-from mm.show import duration
 
+#: A first screen has no room for more.
+_MOST_REASONS = 3
 _HORIZONS_S = (10.0, 60.0)
 _MEANING = {
     "ok": "the parameters may be used",
@@ -18,11 +21,14 @@ _MEANING = {
 
 
 def verdict(record: Record, link: str = "") -> str:
-    """The status in a box with its first reason; ``link`` leads to all of them."""
+    """The status in a box with its reasons, a line each; ``link`` leads to all of them."""
     reasons = [r.split(". ")[0] for r in record.reasons]
     if record.error:
         reasons.append(record.error)
-    lines = [words.text(words.sentence(r)) for r in reasons]
+    lines = [words.text(words.sentence(r)) for r in reasons[:_MOST_REASONS]]
+    if len(reasons) > _MOST_REASONS:
+        left = len(reasons) - _MOST_REASONS
+        lines.append(f"And {left} more: see Verdict.")
     lines = lines or ["No check found anything that matters."]
     more = f' <a href="{link}">What to do</a>' if link and reasons else ""
     listed = "".join(f"<p>{line}</p>" for line in lines)
@@ -62,6 +68,8 @@ def fills_per_hour(record: Record) -> str:
     told = "In 10 s: chance of a fill within that time."
     if not all(row.quoted for row in record.lambda_quoted):
         told += " * Extrapolated."
+    if record.status == "refused":
+        told = "What the refused fit says, to show what is wrong with it: not to be used. " + told
     return (
         "<h2>Fills per hour of a resting quote, by distance from mid</h2>"
         f"{table}<p><small>{told}</small></p>"
@@ -73,8 +81,8 @@ def _at(row: QuotedIntensity) -> tuple[str, ...]:
     ends = row.ci95
     return (
         f"{row.delta:g}" if row.quoted else f"{row.delta:g} *",
-        words.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
-        words.span(*ends) if ends else "–",
+        digits.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
+        digits.span(*ends) if ends else "–",
         *(words.chance(AtDistance.within(rate, t)) for t in _HORIZONS_S),
     )
 
@@ -85,8 +93,9 @@ def predicted_and_observed(record: Record) -> str:
     if trip is None:
         return ""
     rows = [("observed", f"{trip.observed:,}", "")]
+    ours = "the refused fit" if record.status == "refused" else "these parameters"
     for who, number in (
-        ("these parameters", trip.predicted),
+        (ours, trip.predicted),
         ("the original notebook's", trip.predicted_by_original),
         ("parameters in use today", trip.predicted_by_old_params),
     ):
@@ -100,3 +109,15 @@ def predicted_and_observed(record: Record) -> str:
         rows,
         "Fills predicted and observed",
     )
+
+
+def figure_caption(record: Record) -> str:
+    """What the figure of the first screen shows, with its numbers."""
+    seen = f"Points: fills per second at each distance, {record.n_fills or 0:,} in all, with exact"
+    told = f"{seen} 95 % intervals; triangles: nothing filled, at most so much."
+    if record.A is not None and record.k is not None:
+        told += f" Blue: the fit, A = {words.level(record)}, k = {words.decay(record)}."
+    if record.original is not None:
+        old = f"A = {figures(record.original.A)}, k = {figures(record.original.k)}"
+        told += f" Dashed: the original notebook's {old}."
+    return f"{told} Bars: how long quotes rested there."

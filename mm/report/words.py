@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from mm.headline import figures
+from mm.digits import duration, figures, pm, utc
 from mm.record import Record
-from mm.show import duration, pm, utc
 
 SOURCES = {
     "trade_driven": "recorded trades (they know no queue)",
@@ -19,15 +19,21 @@ SOURCES = {
 }
 
 
+_PLAIN_WORD = re.compile(r"[a-z]{2,}(?=[ ,;:]|$)")
+
+
 def text(value: object) -> str:
     """Anything as HTML text. Direction is isolated where a name may hold right-to-left letters."""
     return html.escape(str(value))
 
 
 def sentence(value: str) -> str:
-    """A finding's text as a sentence."""
+    """A finding's text as a sentence. A symbol (k, λ) or a file's name at its start stays as it is
+    written."""
     end = "" if value[-1:] in ".!?…" else "."
-    return f"{value[:1].upper()}{value[1:]}{end}"
+    if _PLAIN_WORD.match(value):
+        value = f"{value[:1].upper()}{value[1:]}"
+    return f"{value}{end}"
 
 
 def name(value: str) -> str:
@@ -50,24 +56,6 @@ def level(record: Record) -> str:
 def decay(record: Record) -> str:
     """k as ``0.450 ± 0.079``."""
     return estimate(record.k, record.ci95.k if record.ci95 else None)
-
-
-def span(low: float, high: float) -> str:
-    """An interval from low to high, both with the digits that its width allows."""
-    width = high - low
-    if not (math.isfinite(width) and width > 0):
-        return f"{figures(low)}–{figures(high)}"
-    digits = max(0, 1 - math.floor(math.log10(width)))
-    return f"{low:,.{digits}f}–{high:,.{digits}f}" if digits <= 8 else f"{low:.3g}–{high:.3g}"
-
-
-def rounded(value: float, low: float, high: float) -> str:
-    """A value with the digits that the width of its interval allows."""
-    width = high - low
-    if not (math.isfinite(width) and width > 0):
-        return figures(value)
-    digits = max(0, 1 - math.floor(math.log10(width)))
-    return f"{value:,.{digits}f}" if digits <= 8 else f"{value:.3g}"
 
 
 def times(ratio: float) -> str:
@@ -121,12 +109,10 @@ def age(record: Record) -> str:
     made = moment(record.finished_utc)
     if made is not None and record.window_ms is not None:
         seconds = made.timestamp() - record.window_ms[1] / 1000.0
-        days = seconds / 86_400.0
         if seconds < 0:
             covers.append("with rows later than this calibration")
         else:
-            old = f"{days:,.0f} days" if days >= 10 else duration(seconds)
-            covers.append(f"{old} old when calibrated")
+            covers.append(f"{duration(seconds)} old when calibrated")
     return ", ".join(covers) or "–"
 
 

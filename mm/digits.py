@@ -1,0 +1,81 @@
+"""Numbers as people read them: digits as the uncertainty allows, units that people say."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+
+def figures(value: float) -> str:
+    """Three significant figures, without an exponent for numbers that people say."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}" if 1e-4 <= abs(value) < 1e7 else f"{value:.2e}"
+
+
+def percent(p: float) -> str:
+    """A probability as percent."""
+    return f"{100 * p:.1f} %" if p < 0.1 else f"{100 * p:.0f} %"
+
+
+def pm(value: float, low: float, high: float) -> str:
+    """An estimate with its half width, digits as the interval allows: 0.890 ± 0.112."""
+    half = 0.5 * (high - low)
+    if not math.isfinite(half):
+        return figures(value)
+    # A half width that begins with a 1 has a figure more: 0.11 may be off by 4 %.
+    digits = _digits(half)
+    digits += half > 0 and round(half, digits) * 10.0**digits < 20
+    return f"{_at(value, digits)} ± {_at(half, digits)}"
+
+
+def rounded(value: float, low: float, high: float) -> str:
+    """A value with the digits that the width of its interval allows: 3,616 is 3,600 where it may
+    be 2,000 to 6,500."""
+    width = high - low
+    return _at(value, _digits(width)) if math.isfinite(width) and width > 0 else figures(value)
+
+
+def span(low: float, high: float) -> str:
+    """An interval from low to high, both with the digits that its width allows."""
+    width = high - low
+    if math.isnan(width):
+        return "–"
+    if not math.isfinite(width):
+        return f"at least {figures(low)}"
+    if not width > 0:
+        return f"{figures(low)}–{figures(high)}"
+    digits = _digits(width)
+    # An end far below the width keeps a digit of its own: 3–50, and never 0 where it is not 0.
+    near = _digits(low, 1) if 0 < low < 0.1 * width else digits
+    between = " to " if low < 0 else "–"
+    return f"{_at(low, max(digits, near))}{between}{_at(high, digits)}"
+
+
+def duration(seconds: float) -> str:
+    """A time span in the unit people would use."""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}" if unit == 1 else f"{seconds / unit:.1f} {name}"
+    days = seconds / 86_400
+    return f"{days:,.0f} days" if days >= 10 else f"{days:.1f} days"
+
+
+def utc(ms: int) -> str:
+    """Milliseconds since the epoch as UTC."""
+    return datetime.fromtimestamp(ms / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _digits(size: float, count: int = 2) -> int:
+    """Decimals that show ``count`` figures of a number of this size; negative from 100 on."""
+    return count - 1 - math.floor(math.log10(size)) if size > 0 else 3
+
+
+def _at(value: float, digits: int) -> str:
+    if digits > 8:
+        return f"{value:.3g}"
+    shown = f"{round(value, digits):,.{max(0, digits)}f}"
+    return shown.replace("-", "−") if shown.strip("-0.,") else shown.lstrip("-")
