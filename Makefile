@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help calibrate test lint lock notebook pictures clean
+.PHONY: help calibrate scale test lint lock notebook pictures clean
 
 help:
 	@echo "make calibrate   calibrate every symbol in data/ into out/ (ARGS='--jobs 4 ...' adds options)"
+	@echo "make scale       add what other machines and s3:// folders need (docs/scale.md)"
 	@echo "make test        lint, types and all tests"
 	@echo "make notebook    open the template in JupyterLab"
 	@echo "make pictures    make the pictures of the README from the demo (needs chromium)"
@@ -15,6 +16,8 @@ help:
 
 calibrate: $(VENV)/.run
 	$(BIN)/python run_calibration.py $(ARGS)
+
+scale: $(VENV)/.scale
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -35,15 +38,20 @@ $(VENV)/.run: requirements.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	@touch $@
 
+$(VENV)/.scale: requirements-scale.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.lock
+	@touch $@ $(VENV)/.run
+
 $(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
-	@touch $@ $(VENV)/.run
+	@touch $@ $(VENV)/.run $(VENV)/.scale
 
 pictures: $(VENV)/.run
 	$(BIN)/python docs/make_pictures.py
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements.txt -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements-scale.txt -o requirements-scale.lock
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" requirements-dev.txt -o requirements-dev.lock
 
 clean:

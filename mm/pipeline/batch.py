@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
 
-from mm.pipeline.executor import Executor, Options, open_executor
+from mm.errors import CalibrationError
+from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import WarmKernelError
+from mm.pipeline.local import open_local
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_results
 from mm.pipeline.resume import code_digest, fingerprint
 from mm.pipeline.summary import read_books, write_books
-from mm.pipeline.symbol import SymbolRun
+from mm.pipeline.symbol import UNPUBLISHED, ErrorKind, LostWorker, SymbolRun
 from mm.record import Record
 from mm.report.send import MailError
 
@@ -87,13 +90,23 @@ def _run_all(
     try:
         with (
             _terminate_as_interrupt(),
-            open_executor(plan, options, results, watcher.started) as executor,
+            _open_executor(plan, options, results, watcher.started) as executor,
         ):
             return _run_on(executor, results, todo, runs, watcher)
     except KeyboardInterrupt:
         return runs, True
     except WarmKernelError as error:
         return [*runs, *(_failed(job, f"no kernel: {error}") for job, _ in todo)], False
+
+
+def _open_executor(
+    plan: Plan, options: Options, results: Results, started: Callable[[str], None]
+) -> AbstractContextManager[Executor]:
+    if options.scheduler == LOCAL:
+        return open_local(plan, options, results, started)
+    from mm.pipeline.cluster import open_cluster
+
+    return open_cluster(plan, options, results, started)
 
 
 def _run_on(
@@ -113,8 +126,13 @@ def _run_on(
             future.add_done_callback(ended.put)
         while waiting:
             future = ended.get()
+            lost = future.exception()
+            if isinstance(lost, ExecutorLost):
+                watcher.trouble(str(lost))
+                interrupted = True
+                break
             runs.append(_result(future, waiting.pop(future)))
-            if runs[-1].record.error_kind == "internal":
+            if runs[-1].record.error_kind in UNPUBLISHED:
                 results.failed(runs[-1].symbol, runs[-1].record)
             watcher.done(runs[-1])
     except KeyboardInterrupt:
@@ -135,7 +153,11 @@ def _result(future: Future[SymbolRun], job: Job) -> SymbolRun:
     if error is None:
         return future.result()
     text = " ".join(str(error).split())
-    return _failed(job, f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    if isinstance(error, LostWorker):
+        return _failed(job, text, "lost_worker")
+    if not isinstance(error, CalibrationError):  # ours are sentences
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return _failed(job, text)
 
 
 def _no_name(line: str) -> Record:
@@ -143,11 +165,11 @@ def _no_name(line: str) -> Record:
     return Record(status="failed", error=line, error_kind="input", finished_utc=finished_utc)
 
 
-def _failed(job: Job, line: str) -> SymbolRun:
+def _failed(job: Job, line: str, kind: ErrorKind = "internal") -> SymbolRun:
     record = Record(
         status="failed",
         error=line,
-        error_kind="internal",
+        error_kind=kind,
         settings=job.resolved.settings.model_dump(mode="json"),
         settings_from=dict(job.resolved.sources),
         finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),

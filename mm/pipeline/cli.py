@@ -36,6 +36,13 @@ _USAGE, _INTERRUPTED = 2, 130
 )
 @click.option("--jobs", type=click.IntRange(1), help="Symbols at the same time.")
 @click.option(
+    "--scheduler",
+    default="local",
+    show_default=True,
+    metavar="local|tcp://HOST:PORT",
+    help="This machine, or the workers of a dask scheduler.",
+)
+@click.option(
     "-p",
     "--parameters",
     nargs=2,
@@ -111,6 +118,7 @@ def main(
     force: bool,
     retry_failed: bool,
     shard: str | None,
+    scheduler: str,
     kernel: Literal["warm", "stock"],
     deadline: float,
     retries: int,
@@ -148,7 +156,7 @@ def main(
             for address in filter(None, (mail_from, *mail_to)):
                 parse_address(address)  # a usage error now, not a lost mail after the run
             mail = Mail(mail_from, mail_to)
-            code = _run(request, kernel, deadline, retries, force, retry_failed, mail)
+            code = _run(request, scheduler, kernel, deadline, retries, force, retry_failed, mail)
     except CalibrationError as error:
         if debug:
             raise
@@ -174,6 +182,7 @@ def _list(request: Request) -> int:
 
 def _run(
     request: Request,
+    scheduler: str,
     kernel: Literal["warm", "stock"],
     deadline: float,
     retries: int,
@@ -190,7 +199,7 @@ def _run(
     console = Console(len(plan.jobs) + len(plan.rejected))
     code = None
     try:
-        options = Options(kernel, deadline, retries, force, retry_failed, mail)
+        options = Options(kernel, deadline, retries, force, retry_failed, mail, scheduler)
         code = run_batch(plan, options, console)
     finally:
         if code is not None:

@@ -1,22 +1,15 @@
-"""Where symbols run. Here: threads of this process, with kernels forked from one warm process."""
+"""What runs symbols: here its interface, in ``local`` threads, in ``cluster`` dask workers."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
-from mm.config import REPO_ROOT
-from mm.pipeline.kernels import Kernels, open_kernels
+from mm.errors import CalibrationError
 from mm.pipeline.pages import Mail
-from mm.pipeline.plan import Job, Plan
-from mm.pipeline.results import Results
-from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
-from mm.record import Record
+from mm.pipeline.plan import Job
+from mm.pipeline.symbol import SymbolRun
 
 #: Loaded before forking, so that a kernel starts with everything the template imports.
 PRELOAD = (
@@ -30,9 +23,16 @@ PRELOAD = (
 )
 
 
+#: The scheduler that is none: threads of this process.
+LOCAL = "local"
+
+
 @dataclass(frozen=True)
 class Options:
-    """How to run: kernels, deadline per symbol in seconds, retries, what may be skipped."""
+    """How to run: where, kernels, deadline per symbol in seconds, retries, what may be skipped.
+
+    ``scheduler``: "local", or the address of a dask scheduler.
+    """
 
     kernel: Literal["warm", "stock"] = "warm"
     deadline_s: float = 600.0
@@ -40,6 +40,11 @@ class Options:
     force: bool = False
     retry_failed: bool = False
     mail: Mail = field(default_factory=Mail)
+    scheduler: str = LOCAL
+
+
+class ExecutorLost(CalibrationError):
+    """What ran the symbols is gone; symbols without an end are as they were before the run."""
 
 
 class Executor(Protocol):
@@ -53,60 +58,3 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Wait until nothing runs any more."""
-
-
-class LocalExecutor:
-    """Threads that each drive one kernel at a time."""
-
-    def __init__(
-        self,
-        kernels: Kernels,
-        results: Results,
-        options: Options,
-        workers: int,
-        started: Callable[[str], None],
-    ) -> None:
-        self._results, self._started = results, started
-        self._stop = threading.Event()
-        inside = results.folder.resolve().is_relative_to(REPO_ROOT)
-        self._runner = SymbolRunner(
-            kernels, options.deadline_s, options.retries, self._stop, "" if inside else REPO_ROOT
-        )
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="symbol")
-
-    def submit(self, job: Job, mark: str) -> Future[SymbolRun]:
-        """Have a symbol run in a thread."""
-        return self._pool.submit(self._run, job, mark)
-
-    def _run(self, job: Job, mark: str) -> SymbolRun:
-        if self._stop.is_set():
-            raise Stopped
-        self._started(job.symbol)
-
-        def publish(stage: Path, record: Record) -> SymbolRun:
-            self._results.publish(stage, job.symbol, record)
-            return SymbolRun(job.symbol, record)
-
-        return self._runner.run(job, mark, self._results.folder, publish)
-
-    def interrupt(self) -> None:
-        """Kill every kernel."""
-        self._stop.set()
-        self._runner.kill_all()
-
-    def close(self) -> None:
-        """Wait for the threads; symbols that have not started never will."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
-def open_executor(
-    plan: Plan, options: Options, results: Results, started: Callable[[str], None]
-) -> Iterator[Executor]:
-    """The executor that the plan asks for. Raises WarmKernelError if no kernel can be started."""
-    with open_kernels(options.kernel, PRELOAD) as kernels:
-        executor = LocalExecutor(kernels, results, options, plan.workers, started)
-        try:
-            yield executor
-        finally:
-            executor.close()

@@ -17,15 +17,20 @@ from mm.pipeline.symbol import TEMPLATE
 from mm.record import Record
 
 
-def code_digest() -> str:
-    """Digest of the template, of all of ``mm/`` and of the package versions."""
+def code_marks() -> dict[str, str]:
+    """What the results follow from beside inputs and settings: a digest of the template and of
+    all of ``mm/``, and the version of every package."""
     digest = hashlib.sha256(TEMPLATE.read_bytes())
     for path in sorted((REPO_ROOT / "mm").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(path.relative_to(REPO_ROOT).as_posix().encode())
             digest.update(path.read_bytes())
-    digest.update(json.dumps(versions(), sort_keys=True).encode())
-    return digest.hexdigest()
+    return {"mm": digest.hexdigest(), **versions()}
+
+
+def code_digest() -> str:
+    """Digest of the template, of all of ``mm/`` and of the package versions."""
+    return hashlib.sha256(json.dumps(code_marks(), sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(job: Job, code: str) -> str:

@@ -30,7 +30,11 @@ TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 #: Errors of ours are whole sentences; the class name before them says nothing to a user.
 _OURS = ("InputError", "SettingsError", "CalibrationError")
 
-ErrorKind = Literal["input", "exception", "dead_kernel", "deadline", "interrupted", "internal"]
+ErrorKind = Literal[
+    "input", "exception", "dead_kernel", "deadline", "interrupted", "internal", "lost_worker"
+]
+#: These left nothing to publish.
+UNPUBLISHED: tuple[ErrorKind, ...] = ("internal", "lost_worker")
 #: Worth another try: the machine was at fault, not the input or the fit.
 INFRASTRUCTURE: tuple[ErrorKind, ...] = ("dead_kernel", "deadline")
 _Result = TypeVar("_Result")
@@ -56,6 +60,10 @@ class Failure:
 
 class Stopped(Exception):
     """The run was interrupted; nothing of this symbol is to be published."""
+
+
+class LostWorker(Exception):
+    """The machine that ran the symbol was lost, too often."""
 
 
 @dataclass

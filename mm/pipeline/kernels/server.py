@@ -118,6 +118,11 @@ class Kernels:
             Path(execution.env["TMPDIR"]).mkdir(0o700)
         return execution
 
+    @property
+    def directory(self) -> str:
+        """A private directory that goes with the kernels, also where this process is killed."""
+        return self._ready().directory
+
     def _ready(self) -> Place:
         """Wait for the process to load its modules; raise WarmKernelError if it fails to."""
         with self._lock:

@@ -1,0 +1,161 @@
+"""What a dask worker does for a run. The driver, in ``cluster``, names these functions only: they
+are imported and called on the worker, with the code and the packages that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from distributed import Worker, get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from mm.config import REPO_ROOT, below_root
+from mm.errors import CalibrationError
+from mm.pipeline.executor import PRELOAD
+from mm.pipeline.kernels import Kernels, open_kernels
+from mm.pipeline.plan import Job
+from mm.pipeline.resume import code_marks
+from mm.pipeline.symbol import SymbolRunner
+from mm.record import Record
+
+#: As it is when this process loads it: what lies on disk may be renewed under a running worker.
+_CODE = code_marks()
+_PLUGIN = "mm-kernels"
+
+#: A symbol's record as JSON, and its files by name.
+Finished = tuple[str, dict[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One symbol of a run, with all that the worker needs to know of the run.
+
+    ``code``: the driver's, see ``code_marks``; ``named_root``: its repository, as the executed
+    notebook is to name it.
+    """
+
+    run: str
+    job: Job
+    mark: str
+    code: Mapping[str, str]
+    kernel: Literal["warm", "stock"]
+    deadline_s: float
+    retries: int
+    named_root: str
+
+
+class KeptKernels(WorkerPlugin):
+    """The kernels of one worker, by kind: started when first needed, ended with the worker.
+
+    A worker that is killed takes them along: they end when their owner is gone.
+    """
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Kernels] = {}
+        self._lock = threading.Lock()
+        self._stack = contextlib.ExitStack()
+
+    def get(self, kind: Literal["warm", "stock"]) -> Kernels:
+        """Kernels of this kind; the first call waits until they are warm."""
+        with self._lock:
+            if kind not in self._opened:
+                self._opened[kind] = self._stack.enter_context(open_kernels(kind, PRELOAD))
+            return self._opened[kind]
+
+    async def teardown(self, worker: Worker) -> None:
+        """End them all, in a thread: the worker's loop has its own ends to tie up."""
+        await asyncio.to_thread(self._stack.close)
+
+
+_runners: dict[str, SymbolRunner] = {}
+_lock = threading.Lock()
+
+
+def run_symbol(task: Task) -> Finished:
+    """Calibrate a symbol here; its files go to the driver, which publishes them.
+
+    Raises CalibrationError if this worker has other code than the driver, Stopped if the run was
+    ended meanwhile.
+    """
+    difference = difference_of(task.code, _CODE)
+    if difference:
+        raise CalibrationError(f"worker {get_worker().address}: {difference}")
+    worker: Any = get_worker()
+    worker.log_event(task.run, task.job.symbol)
+    runner = _runner(task, _kernels(worker).get(task.kernel))
+
+    def pack(stage: Path, record: Record) -> Finished:
+        files = {name: (stage / name).read_bytes() for name in record.outputs}
+        return record.model_dump_json(), files
+
+    # In the kernels' directory: it goes with them, also where this process is killed.
+    return runner.run(task.job, task.mark, Path(runner.kernels.directory), pack)
+
+
+def _kernels(worker: Any) -> KeptKernels:
+    with _lock:
+        if _PLUGIN not in worker.plugins:
+            added = worker.plugin_add(plugin=KeptKernels(), name=_PLUGIN)
+            asyncio.run_coroutine_threadsafe(added, worker.loop.asyncio_loop).result()
+        kept: KeptKernels = worker.plugins[_PLUGIN]
+        return kept
+
+
+def _runner(task: Task, kernels: Kernels) -> SymbolRunner:
+    with _lock:
+        if task.run not in _runners:
+            # Elsewhere the driver's path would lead a notebook to nothing while it runs here.
+            root = task.named_root if task.named_root == str(REPO_ROOT) else ""
+            _runners[task.run] = SymbolRunner(
+                kernels, task.deadline_s, task.retries, threading.Event(), root
+            )
+        return _runners[task.run]
+
+
+def end_run(run: str) -> None:
+    """Forget a run; symbols of it that still run here are killed and leave nothing."""
+    with _lock:
+        runner = _runners.pop(run, None)
+    if runner is not None:
+        runner.stop.set()
+        runner.kill_all()
+
+
+def look(code: Mapping[str, str], data_dir: str, sizes: Mapping[str, int]) -> str:
+    """What keeps this worker from running symbols of a driver, in one line; empty if nothing.
+
+    ``sizes``: of some files of the data folder, by path in it.
+    """
+    difference = difference_of(code, _CODE)
+    if difference:
+        return difference
+    folder = below_root(data_dir)
+    if not folder.is_dir():
+        return f"there is no folder {folder}; {_DATA}"
+    for name, size in sizes.items():
+        try:
+            found = (folder / name).stat().st_size
+        except OSError as error:
+            return f"{folder / name} can't be read there ({error.strerror}); {_DATA}"
+        if found != size:
+            return f"{folder / name} is another file there ({found} bytes, here {size}); {_DATA}"
+    return ""
+
+
+_DATA = "--data-dir must be a folder that all workers see under the same path, or a URL"
+
+
+def difference_of(here: Mapping[str, str], there: Mapping[str, str]) -> str:
+    """How a worker's code differs from the driver's, in one line; empty if it doesn't."""
+    for name in sorted({*here, *there}):
+        one, other = here.get(name, "none"), there.get(name, "none")
+        if one != other and name == "mm":
+            return "runs another version of mm/ or the template; update it and restart the worker"
+        if one != other:
+            return f"has {name} {other}, the driver {one}; install the same and restart the worker"
+    return ""
