@@ -61,6 +61,9 @@ CELLS = (
         ),
         {},
     ),
+    Cell("expiry after 2 s, 11 min", replace(_BASE, ttl_ms=2000, duration_s=660.0), {}),
+    Cell("fast mid, 3 ticks/√s, 11 min", replace(_BASE, volatility=3.0, duration_s=660.0), {}),
+    Cell("thin, about 80 fills, 11 min", replace(_BASE, A=0.03, duration_s=660.0), {}),
     Cell(
         "one draw a tick (trial likelihood), 11 min",
         replace(_BASE, fill_mode="per_tick", dt_ms=100, duration_s=660.0),

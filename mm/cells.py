@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Sides
+from mm.arrays import Floats, Ints, Sides, sums_by
 from mm.distance import PARTS_PER_TICK, Selection
 
 #: Keys that may be counted in a table of all combinations, per item: else they are sorted.
@@ -40,6 +40,20 @@ class Cells:
     def n_events(self) -> int:
         """Number of events."""
         return int(self.events.sum())
+
+    def by_distance(self) -> Cells:
+        """The same summed over blocks and sides: all that the likelihood of (A, k) sees."""
+        delta, of = np.unique(self.delta, return_inverse=True)
+        n = len(delta)
+        whole = np.zeros(n, dtype=np.int64)
+        return Cells(
+            block=whole,
+            side=whole.astype(np.int8),
+            delta=delta,
+            exposure_ms=sums_by(of, self.exposure_ms, n).astype(np.int64),
+            events=sums_by(of, self.events, n).astype(np.int64),
+            qty=sums_by(of, self.qty, n),
+        )
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,7 @@ def diagnose(
     rows = rows_at_risk(exposure, to_fill_row=drawn_by_rows)
     model = PoissonFillModel(fit.A, fit.k, estimate.dt_ms, exposure.tick_size)
     cells = risk.cells()
+    pooled = cells.by_distance()
     expected = risk.expected(fit)
     star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
     pearson = _pearson(risk, expected, rng)
@@ -158,7 +159,7 @@ def diagnose(
         trip=round_trip(exposure, rows, model),
         draws=seeded_draws(exposure, rows, model),
         pearson=pearson,
-        power=_power(cells) if selection.convention == "absolute" else None,
+        power=_power(pooled) if selection.convention == "absolute" else None,
         time=rescaled_time(risk, fit, rng),
         halves=halves(risk, star),
         out_of_sample=out_of_sample(risk),
@@ -167,8 +168,8 @@ def diagnose(
         schedule=make_schedule(risk, *schedule_min, min_fills) if schedule_min else None,
         effects=_effects(cells),
         predictive=_predictive(risk, fit, star, block_s),
-        intervals=_intervals(cells, fit, pearson.phi),
-        firth=_firth(cells) if risk.n_events < SPARSE else None,
+        intervals=_intervals(pooled, fit, pearson.phi),
+        firth=_firth(pooled) if risk.n_events < SPARSE else None,
         sides=_sides(risk, fit, star),
         passive_share=_passive_share(exposure, selection),
         fill_fraction=_fill_fraction(exposure),
@@ -241,12 +242,18 @@ def _intervals(cells: Cells, fit: Fit, phi: float) -> dict[str, tuple[Interval, 
 
 
 def _predictive(risk: Risk, fit: Fit, delta: float, block_s: float) -> Predictive:
-    """From the longest period that the log holds at least six of."""
+    """From the longest period that the log holds at least six of; runs that are shorter than it
+    are a period each."""
     for n in _PERIODS:
         observed, expected = by_blocks(risk, fit, n)
         if len(expected) >= _MIN_PERIODS or n == 1:
             break
-    return predictive(fit, delta, observed, expected, n * block_s)
+    spans = [
+        risk.stop_ms[mine].max() - risk.start_ms[mine].min()
+        for mine in (risk.run == run for run in np.unique(risk.run))
+    ]
+    longest_s = float(max(spans)) / 1000.0
+    return predictive(fit, delta, observed, expected, min(n * block_s, longest_s))
 
 
 def _sides(risk: Risk, fit: Fit, delta: float) -> SideFits:

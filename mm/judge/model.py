@@ -207,9 +207,11 @@ def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterat
             "warn",
             "fill_fraction",
             f"Filled orders got {fraction.first:.0%} of their quantity at the first fill "
-            f"({fraction.eventual:.0%} in the end); the consumer fills all of it at once",
+            f"({fraction.eventual:.0%} in the end); the consumer fills all of it at once: its "
+            f"inventory moves {1.0 / fraction.first:.2g} times as far",
             "Orders are large against the trades that fill them",
-            "Scale the consumer's order size, or expect inventory to move too fast",
+            f"Scale the consumer's order size by {fraction.first:.2g}, or expect inventory to move "
+            "too fast",
         )
     if found.passive_share < settings.WARN_PASSIVE_SHARE:
         yield Finding(
