@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,39 @@ _CONTRAST = """
   return worst;
 })()
 """
+
+
+#: Elements that scroll and that no key can reach.
+_UNREACHED = """
+[...document.querySelectorAll('main *')].filter(e => e.scrollWidth > e.clientWidth + 1
+  && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)
+  && e.tabIndex < 0 && !e.querySelector('a, button, input, [tabindex="0"]')).map(e => e.outerHTML)
+"""
+
+
+def axe_script() -> str:
+    """axe-core, as its Python package carries it; the package's own code needs a driver we have
+    no use for."""
+    found = find_spec("axe_core_python")
+    assert found is not None, "axe-core-python is missing: see requirements-dev.txt"
+    assert found.origin is not None
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def assert_accessible(page: Page, path: Path) -> None:
+    """axe-core finds nothing serious: by day on a laptop, by night on a phone."""
+    for width, dark in ((1280, False), (390, True)):
+        page.screen(width, 800, dark=dark).open(path)
+        page.js(f"{axe_script()};true")
+        passed, violations = page.js(
+            "axe.run(document).then(r => [r.passes.length, r.violations"
+            ".filter(v => ['serious', 'critical'].includes(v.impact))"
+            ".map(v => [v.id, v.help, ...v.nodes.map(n => n.html.slice(0, 200))])])"
+        )
+        assert passed > 5, "axe-core looked at nothing"
+        assert violations == [], (width, dark, violations)
+        unreached = page.js(_UNREACHED)
+        assert unreached == [], (width, dark, unreached)
 
 
 def assert_good_in_browser(page: Page, path: Path) -> None:

@@ -11,7 +11,12 @@ from urllib.parse import unquote
 
 import pytest
 from browser import Page, chromium
-from html_checks import assert_good_in_browser, assert_headings_in_order, assert_self_contained
+from html_checks import (
+    assert_accessible,
+    assert_good_in_browser,
+    assert_headings_in_order,
+    assert_self_contained,
+)
 from records import HOSTILE, failed, record, results
 
 from mm.record import Record
@@ -219,6 +224,50 @@ def test_500_symbols_are_good_in_chromium_and_sort_and_filter(
     browser.js("document.querySelector('#tools input[value=failed]').click()")
     assert browser.js(f"{shown}.some(r => r.className === 'failed')") is False
     assert browser.complaints == []
+
+
+def test_nobody_is_barred_from_the_page(browser: Page, tmp_path: Path) -> None:
+    symbols = _many(12)
+    for symbol in list(symbols)[::2]:
+        results(tmp_path, symbol)
+    path = tmp_path / "index.html"
+    previous = dict(list(symbols.items())[::3])
+    path.write_text(
+        render_index(symbols, tmp_path, previous, missing=["GONE"], now=NOW), encoding="utf-8"
+    )
+    assert_accessible(browser, path)
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 1024, 1200, 1280, 1600])
+def test_no_line_of_500_runs_out_of_the_screen(width: int, browser: Page, tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(render_index(_many(500), tmp_path, now=NOW), encoding="utf-8")
+    browser.screen(width, 800).open(path)
+    assert browser.js("document.documentElement.scrollWidth") <= width
+    assert (
+        browser.js("(s => s.scrollWidth - s.clientWidth)(document.querySelector('.scroll'))") <= 0
+    )
+    heads = browser.js("document.querySelector('thead').getClientRects().length > 0")
+    listed = browser.js("document.querySelector('select').getClientRects().length > 0")
+    assert heads != listed  # one way to sort on every screen
+
+
+def test_a_phone_sorts_by_a_list(browser: Page, tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    path.write_text(render_index(_many(40), tmp_path, now=NOW), encoding="utf-8")
+    browser.screen(390, 844).open(path)
+    names = "[...document.querySelectorAll('tbody th')].map(c => c.textContent)"
+    before = browser.js(names)
+    pick = "{{const s = document.querySelector('select'); s.value = '{}';"
+    pick += "s.dispatchEvent(new Event('change'))}}"
+    browser.js(pick.format(0))
+    assert browser.js(names) == sorted(before)
+    browser.js(pick.format(6))
+    fills = browser.js("[...document.querySelectorAll('tbody tr')].map(r => r.cells[6].dataset.v)")
+    numbers = [int(n) for n in fills if n is not None]
+    assert numbers == sorted(numbers, reverse=True)
+    browser.js(pick.format(""))
+    assert browser.js(names) == before
 
 
 def test_without_a_script_the_page_is_whole(browser: Page, tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ import nbformat
 import pandas as pd
 import pytest
 from browser import Page, chromium
-from html_checks import assert_good_in_browser, assert_headings_in_order, assert_self_contained
+from html_checks import (
+    assert_accessible,
+    assert_good_in_browser,
+    assert_headings_in_order,
+    assert_self_contained,
+)
 from records import HOSTILE, failed, record
 
 from mm.pipeline.summary import read_books
@@ -81,6 +86,8 @@ def test_a_report_is_good_in_chromium(
     path = tmp_path / f"report_{symbol}.html"
     path.write_text(_report(results, symbol), encoding="utf-8")
     assert_good_in_browser(browser, path)
+    assert_accessible(browser, path)
+    browser.screen(1366).open(path)
     assert browser.js("document.scripts.length") == 0
     assert browser.js("document.querySelectorAll('.formula-source').length") == 0
     formulas = browser.js(
@@ -280,3 +287,15 @@ def test_an_outcome_of_another_make_is_none(results: tuple[Path, dict[str, Recor
                 if isinstance(content, dict) and "record" in content:
                     content["record"]["status"] = "perfect"
     assert outcome_in(document) is None
+
+
+def test_the_checks_of_pages_can_fail(browser: Page, tmp_path: Path) -> None:
+    path = tmp_path / "bad.html"
+    words = "<p style='color:#bbb;background:#fff'>pale</p>"
+    path.write_text(f"<html lang=en><title>x</title><main><h1>x</h1>{words}</main>")
+    with pytest.raises(AssertionError, match="color-contrast"):
+        assert_accessible(browser, path)
+    wide = "<div style='overflow-x:auto'><pre>{}</pre></div>".format("x" * 500)
+    path.write_text(f"<html lang=en><title>x</title><main><h1>x</h1>{wide}</main>")
+    with pytest.raises(AssertionError, match="overflow-x"):
+        assert_accessible(browser, path)

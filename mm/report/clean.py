@@ -78,7 +78,7 @@ class _Cleaner(HTMLParser):
             elif tag == "tr":
                 self._inside[-1].rows.append([])
             if tag != "table":
-                self.parts.append(f"<{self._name(tag)}{_attributes(given, tag)}>")
+                self.parts.append(f"<{self._name(tag)}{_attributes(given, tag)}{_reach(given)}>")
         if tag not in _EMPTY:
             self._open.append(tag)
 
@@ -196,6 +196,12 @@ class _Table:
         self.at, self.given = at, given
         self.rows: list[list[_Cell]] = []
         self.open_cell = _Cell("td", {}, in_head=False, start=-1)
+
+
+def _reach(given: dict[str, str]) -> str:
+    """What lets a keyboard reach a formula that a narrow screen scrolls."""
+    formula_here = given.get("class") == "formula"
+    return ' tabindex="0" role="group" aria-label="Formula"' if formula_here else ""
 
 
 def _attributes(given: dict[str, str], tag: str = "") -> str:

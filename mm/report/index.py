@@ -46,11 +46,13 @@ def render_index(
     script = (TEMPLATES / "mm" / "index.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     when = f"{now:%Y-%m-%d %H:%M} UTC, " if now else ""
+    symbols = "1 symbol" if len(found) == 1 else f"{len(found)} symbols"
     body = (
         f'<p class="counts">{_counts(found)}</p>'
-        f"<p>{when}{len(found)} symbols.</p>"
+        f"<p>{when}{symbols}.</p>"
         f"<details><summary>What the columns say</summary><p>{_explained(delta)}</p></details>"
-        f'<div id="tools" hidden></div>{_table(found, out_dir, delta)}<script>{script}</script>'
+        '<div id="tools" role="search" hidden></div>'
+        f"{_table(found, out_dir, delta)}<script>{script}</script>"
     )
     return page(
         "Fill calibration",
@@ -104,8 +106,8 @@ def _row(line: Line, out_dir: Path, delta: float | None) -> str:
         _cell(_verdict(line), compare.ORDER.index(line.status), "verdict-cell"),
         _cell(drawing(record, points), None),
         _cell(_rate(rate), value),
-        _cell(words.level(record), record.A),
-        _cell(words.decay(record), record.k),
+        _cell(_two_lines(words.level(record)), record.A),
+        _cell(_two_lines(words.decay(record)), record.k),
         _cell("–" if record.n_fills is None else f"{record.n_fills:,}", record.n_fills),
         _cell(_change(line), None if change is None else abs(change.z or 0.0)),
         _cell(_links(line.symbol, out_dir) if inside else "–", None),
@@ -119,8 +121,15 @@ def _row(line: Line, out_dir: Path, delta: float | None) -> str:
 
 def _cell(content: str, sort_by: float | None, kind: str = "") -> str:
     key = "" if sort_by is None or not math.isfinite(sort_by) else f' data-v="{sort_by:.6g}"'
+    kind = "none" if content == "–" else kind
     named = f' class="{kind}"' if kind else ""
     return f"<td{named}{key}>{content}</td>"
+
+
+def _two_lines(estimate: str) -> str:
+    """An estimate with its half width beneath."""
+    value, sign, half = estimate.partition(" ± ")
+    return f"{value}<br><small>± {half}</small>" if sign else value
 
 
 def _verdict(line: Line) -> str:

@@ -24,8 +24,12 @@ const sort = (column, down) => {
   });
   body.append(...order.map((entry) => entry.row));
 };
-[...table.tHead.rows[0].cells].forEach((head, column) => {
+const heads = [...table.tHead.rows[0].cells];
+const choice = document.createElement("select");
+choice.append(new Option("need of a person", ""));
+heads.forEach((head, column) => {
   if (column === 2 || column === 8) return;
+  choice.append(new Option(head.textContent, column));
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = head.textContent;
@@ -34,11 +38,22 @@ const sort = (column, down) => {
     const first = NUMERIC.has(column) && column !== 1 ? "descending" : "ascending";
     const other = first === "ascending" ? "descending" : "ascending";
     const way = head.getAttribute("aria-sort") === first ? other : first;
-    for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
+    for (const cell of heads) cell.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", way);
+    choice.value = column;
     sort(column, way === "descending");
   });
 });
+
+// A phone shows no heads: a list stands for them.
+choice.addEventListener("change", () => {
+  for (const cell of heads) cell.removeAttribute("aria-sort");
+  if (choice.value) heads[choice.value].querySelector("button").click();
+  else body.append(...rows);
+});
+const sorting = document.createElement("label");
+sorting.className = "narrow";
+sorting.append("sorted by", choice);
 
 // Filtering: by text in the symbol or the reason, and by verdict.
 const search = document.createElement("input");
@@ -72,6 +87,6 @@ for (const box of boxes) {
   tools.append(label);
   box.addEventListener("change", filter);
 }
-tools.append(told);
+tools.append(sorting, told);
 search.addEventListener("input", filter);
 tools.hidden = false;
