@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from mm.intervals import resting_intervals
 from mm.log import RunLog, SetAside
 from mm.order_ids import is_one_of, share_ids
 from mm.read import Checked, RawTable, check_table
+from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS
 
 
@@ -27,6 +29,30 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
     each other).
     """
     checked = {kind: check_table(raw[kind], kind, labels[kind]) for kind in KINDS}
+    log = assembled(checked, name, labels, {kind: raw[kind].sha256 for kind in KINDS})
+    tables: dict[Kind, pd.DataFrame] = {
+        "orders": log.orders.astype({"order_id": "str"}),
+        "fills": log.fills.astype({"order_id": "str"}),
+        "state": log.state,
+    }
+    return replace(
+        log,
+        orders=tables["orders"],
+        fills=tables["fills"],
+        written=_as_written(raw, tables, log.n_repaired),
+    )
+
+
+def assembled(
+    checked: Mapping[Kind, Checked],
+    name: str,
+    labels: Mapping[Kind, str],
+    sha256: Mapping[Kind, str],
+) -> RunLog:
+    """Hold checked tables against each other; ``order_id`` comes back as a categorical.
+
+    Raises InputError as :func:`run_log`.
+    """
     _check_symbols(checked, labels)
     orders, fills = share_ids(checked["orders"].table, checked["fills"].table)
     state = checked["state"].table
@@ -86,7 +112,6 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         f"{labels['state']}: at {time} ms inventory and cash start again without a fill"
         for time in consistency.restarts(fills, state)[:1]
     )
-    orders, fills = orders.astype({"order_id": "str"}), fills.astype({"order_id": "str"})
     return RunLog(
         orders,
         fills,
@@ -98,9 +123,8 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         appended,
         shifted,
         n_repaired,
-        {labels[kind]: raw[kind].sha256 for kind in KINDS if raw[kind].sha256},
+        {labels[kind]: sha256[kind] for kind in KINDS if sha256[kind]},
         blind_ms=checked["state"].blind_ms,
-        written=_as_written(raw, {"orders": orders, "fills": fills, "state": state}, n_repaired),
     )
 
 
@@ -230,6 +254,7 @@ def _repaired(
     if fills.empty:
         fills = more.astype({"recv_ms": "int64"}).reset_index(drop=True)
     else:
+        fills = fills.astype(dict.fromkeys(TEXT.intersection(fills.columns), "str"))
         fills = pd.concat([fills, more.astype(fills.dtypes)], ignore_index=True)
     return fills, len(names), (text,)
 

@@ -6,18 +6,22 @@ The input contract: ``orders_<SYMBOL>``, ``fills_<SYMBOL>`` and ``state_<SYMBOL>
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from mm.assemble import run_log
-from mm.discover import KINDS, RunFiles, find_symbols
+from mm.assemble import assembled, run_log
+from mm.discover import KINDS, Kind, RunFiles, find_symbols
 from mm.errors import InputError
 from mm.log import BacktestLog, FillSource, RunLog, SetAside
 from mm.read import RawTable, read_table
+from mm.read.fast import read_fast
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
+
+#: Bytes of a run's files from which on they are read in whole columns first.
+LARGE_BYTES = 32 << 20
 
 
 def load_log(backtest_dir: Path, symbol: str) -> BacktestLog:
@@ -52,8 +56,27 @@ def _load_run(files: RunFiles, symbol: str, pooled: bool) -> RunLog:
         kind: f"{files.folder.name}/{p.name}" if pooled else p.name
         for kind, p in files.paths.items()
     }
+    log = _load_fast(files, label)
+    if log is not None:
+        return log
     raw = {kind: read_table(files.paths[kind], kind, label[kind]) for kind in KINDS}
     return run_log(raw, files.folder.name, label)
+
+
+def _load_fast(files: RunFiles, label: Mapping[Kind, str]) -> RunLog | None:
+    """A large run in whole columns. None for a small one, which gains nothing, and if anything at
+    all is odd in it: then row numbers and the careful reader's words are wanted."""
+    try:
+        if sum(path.stat().st_size for path in files.paths.values()) < LARGE_BYTES:
+            return None
+        found = read_fast(files.paths)
+        if found is None:
+            return None
+        log = assembled(found.checked, files.folder.name, label, found.sha256)
+    except (InputError, OSError):
+        return None
+    odd = log.set_aside or log.warnings or log.appended or log.shifted or log.n_repaired
+    return None if odd else log
 
 
 def _check_distinct(logs: Iterable[RunLog]) -> None:

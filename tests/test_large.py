@@ -1,0 +1,126 @@
+"""Large logs are read in whole columns: what that accepts, the careful reader reads alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import damage
+import numpy as np
+import pandas as pd
+import pytest
+from damage import KINDS, Damage
+
+from mm.calibration import Calibration, run_steps
+from mm.errors import InputError
+from mm.load import BacktestLog, load_log
+from mm.read.fast import read_fast
+from mm.settings import Settings
+from mm.simulate.write import csv_bytes
+
+Tables = dict[str, pd.DataFrame]
+SETTINGS = Settings.build({"SYMBOL": "AAA", "TICK_SIZE": 1.0})
+DAMAGES = damage.all_damages()
+
+
+@pytest.fixture(scope="module")
+def good() -> Tables:
+    return damage.good_tables()
+
+
+@pytest.fixture
+def from_the_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mm.load.LARGE_BYTES", 0)
+
+
+def is_fast(log: BacktestLog) -> bool:
+    return all(isinstance(run.orders["order_id"].dtype, pd.CategoricalDtype) for run in log.runs)
+
+
+def found(folder: Path) -> object:
+    """What a user sees of a log: its tables as the careful reader has them, or the error."""
+    try:
+        log = load_log(folder, "AAA")
+    except InputError as error:
+        return str(error)
+    out: list[object] = [log.warnings, log.fill_source, log.inputs_sha256]
+    for run in log.runs:
+        out += [run.end_ms, run.name, run.set_aside, run.warnings, run.appended, run.shifted]
+        for table in (run.orders, run.fills, run.state):
+            shown = table.drop(
+                columns=["remaining_qty", "reject_reason", "cash", "inventory"], errors="ignore"
+            )
+            if "expire_recv_ms" not in shown:
+                shown["expire_recv_ms"] = np.nan
+            text = shown.select_dtypes(["category", "str"]).columns
+            kinds = dict.fromkeys(text, "str") | {
+                name: "float64" for name in ("open_orders", "expire_recv_ms") if name in shown
+            }
+            out.append(shown.astype(kinds)[sorted(shown)].to_dict("list"))
+    return out
+
+
+@pytest.mark.parametrize("case", DAMAGES, ids=lambda case: case.name)
+def test_either_way_says_the_same(
+    case: Damage, good: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = damage.write_good(tmp_path / "run", good)
+    case.apply(folder)
+    careful = found(folder)
+    monkeypatch.setattr("mm.load.LARGE_BYTES", 0)
+    assert repr(found(folder)) == repr(careful)
+
+
+def written(folder: Path, good: Tables, suffix: str) -> Path:
+    folder.mkdir()
+    for kind in KINDS:
+        path = folder / f"{kind}_AAA{suffix}"
+        if suffix == ".parquet":
+            good[kind].to_parquet(path)
+        else:
+            text = csv_bytes(good[kind])
+            good[kind].to_csv(path, index=False) if suffix == ".csv.gz" else path.write_bytes(text)
+    return folder
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.usefixtures("from_the_first_byte")
+def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
+    suffix: str, good: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "run", good, suffix)
+    monkeypatch.setattr("mm.read.stream.CHUNK_BYTES", 5_000)
+    monkeypatch.setattr("mm.read.stream.CHUNK_ROWS", 100)
+    monkeypatch.setattr("mm.read.fast._SLICE", 300)
+    fast = load_log(folder, "AAA")
+    assert is_fast(fast)
+    monkeypatch.setattr("mm.load.LARGE_BYTES", 1 << 40)
+    careful = load_log(folder, "AAA")
+    assert not is_fast(careful)
+    one, other = (run_steps(log, SETTINGS) for log in (fast, careful))
+    assert shown(one) == shown(other)
+    assert fast.inputs_sha256 == careful.inputs_sha256
+
+
+def shown(result: Calibration) -> object:
+    assert result.params is not None
+    params = result.params.model_dump(exclude={"created_utc"})
+    records = result.accounts.records().astype({"order_id": "str"}).to_dict("list")
+    return repr((params, result.points_csv(), records, result.verdict.line))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "60000.10000000001",  # one bit more than parsers agree on
+        "inf",
+        "1e400",
+        " ",
+        "x",
+    ],
+)
+def test_numbers_in_doubt_are_for_the_careful_reader(
+    text: str, good: Tables, tmp_path: Path
+) -> None:
+    folder = damage.write_good(tmp_path, good)
+    damage.cell("orders", "price", text, 3)(folder)
+    assert read_fast({kind: folder / f"{kind}_AAA.csv" for kind in KINDS}) is None
