@@ -201,6 +201,8 @@ def read_fill_model(path: Path, tick_size: float) -> PoissonFillModel:
 
     ``tick_size`` stands in where the file has none. Raises InputError, one line.
     """
+    if path.exists() and not path.is_file():  # a named pipe would be waited for, for ever
+        raise InputError("is no regular file", where=path, remedy="give a params file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -105,6 +105,23 @@ def test_a_change_of_code_or_versions_runs_everything_again(
     assert before != resume.fingerprint(job, resume.code_digest())
 
 
+@pytest.mark.parametrize("place", ["data/fills_AAA.csv", "out/AAA/params_AAA.json", "old.json"])
+def test_a_named_pipe_is_never_waited_for(root: Path, data: Path, place: str) -> None:
+    (data / "fills_CCC.csv").rename(data.parent / "old.json")
+    for path in data.glob("*_[BC]*"):
+        path.unlink()
+    wanted = {"data": (1, "failed"), "out": (0, "ok"), "old.json": (1, "failed")}
+    code, status = wanted[place.split("/")[0]]
+    if place.startswith("out"):
+        assert ran(data)[0] == EXIT_OK
+    options = ["-p", "OLD_PARAMS_FILE", str(data.parent / place)] if place == "old.json" else []
+    (data.parent / place).unlink()
+    os.mkfifo(data.parent / place)
+    driver = start(root, data, "--deadline", "60", *options)
+    text, _ = driver.communicate(timeout=WATCHDOG_S)
+    assert (driver.returncode, f" {status} " in text) == (code, True), text
+
+
 @pytest.mark.parametrize(
     ("cell", "kind", "said", "attempts"),
     [

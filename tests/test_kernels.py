@@ -488,3 +488,40 @@ def test_papermill_is_imported_without_its_slow_grammar() -> None:
         "import rfc3987_syntax"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+
+
+@pytest.mark.parametrize(
+    ("cell", "error", "saved"),
+    [
+        ("2", None, ["", "1", "2"]),
+        ("1 / 0", papermill.PapermillExecutionError, ["", "1", "ZeroDivisionError"]),
+        ("import os; os._exit(3)", DeadKernelError, ["", "1", ""]),
+    ],
+)
+def test_a_notebook_is_saved_once_however_it_ends(
+    warm: Kernels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cell: str,
+    error: type[Exception] | None,
+    saved: list[str],
+) -> None:
+    written = []
+    handler = type(papermill.iorw.LocalHandler())
+    monkeypatch.setattr(
+        handler, "write", lambda _, text, path: written.append(Path(path).write_text(text))
+    )
+    target = tmp_path / "done.ipynb"
+    expected = pytest.raises(error) if error else contextlib.nullcontext()
+    with expected:
+        papermill.execute_notebook(
+            notebook("", "1", cell), target, **papermill_options(warm.execution())
+        )
+    document = nbformat.read(target, as_version=4)
+    found = [
+        "".join(o.get("ename") or o["data"]["text/plain"] for o in c.outputs)
+        for c in document.cells
+        if c.cell_type == "code"
+    ]
+    assert found == saved
+    assert len(written) <= 3, "before the first cell, at the end, with an error's banner"

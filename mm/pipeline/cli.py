@@ -193,6 +193,9 @@ def _run(
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
+    from mm.pipeline.kernels import import_without_grammar
+
+    import_without_grammar("nbformat")  # before what follows imports it with its grammar
     from mm.pipeline.batch import EXIT_INTERRUPTED, Options, run_batch
     from mm.pipeline.console import Console
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,12 +70,19 @@ def whole(folder: Path, outputs: Mapping[str, str]) -> bool:
     """Whether every output is there as it was written."""
     for name, digest in outputs.items():
         try:
-            with (folder / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    return False
+            if file_digest(folder / name) != digest:
+                return False
         except OSError:
             return False
     return bool(outputs)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError for what can't be read or is no regular file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))  # opening a pipe waits for ever
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _exchange(one: Path, other: Path) -> bool:

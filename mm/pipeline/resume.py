@@ -11,7 +11,7 @@ from mm.config import REPO_ROOT
 from mm.discover import RunFiles
 from mm.params import versions
 from mm.pipeline.plan import Job
-from mm.pipeline.publish import whole
+from mm.pipeline.publish import file_digest, whole
 from mm.pipeline.state import read_record
 from mm.pipeline.symbol import TEMPLATE
 from mm.record import Record
@@ -55,8 +55,7 @@ def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         return f"unreadable: {error.errno}"
 

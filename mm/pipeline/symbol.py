@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import threading
@@ -265,10 +266,7 @@ def read_outcome(notebook: Path) -> Outcome | None:
 
     Raises pydantic.ValidationError for one that is not of our schema.
     """
-    import nbformat
-
-    document: Any = nbformat.read(notebook, as_version=4)
-    for cell in reversed(document.cells):
+    for cell in reversed(json.loads(notebook.read_text(encoding="utf-8"))["cells"]):
         for output in cell.get("outputs", []):
             if MIME in output.get("data", {}):
                 return Outcome.model_validate(output["data"][MIME])

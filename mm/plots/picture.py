@@ -18,7 +18,7 @@ from PIL import Image
 #: at two thirds of that: letters are drawn large enough to be read there.
 WIDTH_PX = 520
 SHARPNESS = 2
-_COLOURS = 48
+_COLOURS = 256
 _DPI = 100
 
 # Okabe & Ito (2008), "Color universal design": told apart by the colour-blind.
@@ -36,6 +36,7 @@ STYLE: dict[str, Any] = {
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "axes.titleweight": "bold",
+    "axes.titley": 1.0,  # or every label is measured first, to find room that is there anyway
     "axes.labelsize": 11,
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
@@ -113,7 +114,11 @@ def finish(figure: Figure, alt: str) -> Picture:
     canvas.draw()
     width, height = canvas.get_width_height()
     image = Image.frombuffer("RGBA", (width, height), canvas.buffer_rgba()).convert("RGB")
-    reduced = image.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    # The octree takes a seventh of the median cut's time, but makes white a shade darker.
+    reduced = image.quantize(_COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette, white = reduced.getpalette() or [], cast("int", reduced.getpixel((0, 0)))
+    palette[3 * white : 3 * white + 3] = cast("tuple[int, int, int]", image.getpixel((0, 0)))
+    reduced.putpalette(palette)
     small = io.BytesIO()
-    reduced.save(small, format="png", compress_level=9)
+    reduced.save(small, format="png", compress_level=6)  # 9: six times as long for 15 % less
     return Picture(small.getvalue(), alt, width // SHARPNESS, height // SHARPNESS)

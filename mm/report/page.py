@@ -6,6 +6,7 @@ from outside, formulas as MathML, pictures with the words that describe them.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class ReportExporter(TemplateExporter):
                 "template_name": "mm",
                 "extra_template_basedirs": [str(TEMPLATES)],
                 "exclude_input": True,
+                "optimistic_validation": True,  # once, not after each of eleven preprocessors
             }
         )
         super().__init__(config=config, **kwargs)
@@ -73,6 +75,17 @@ def markdown(source: str) -> str:
 
 def _output(source: str, label: str) -> str:
     return clean(source, label=label, heading=3)
+
+
+_of_thread = threading.local()
+
+
+def _exporter() -> ReportExporter:
+    """This thread's exporter: compiling its templates takes longer than filling them in."""
+    if not hasattr(_of_thread, "exporter"):
+        _of_thread.exporter = ReportExporter()
+    exporter: ReportExporter = _of_thread.exporter
+    return exporter
 
 
 def render_report(notebook: Path, record: Record | None = None) -> str:
@@ -107,5 +120,5 @@ def render_report(notebook: Path, record: Record | None = None) -> str:
         "provenance": provenance(known, outcome.params.versions if outcome.params else None),
         "made": f"Made {words.instant(known.finished_utc)}" if known.finished_utc else "",
     }
-    body, _ = ReportExporter().from_notebook_node(document, resources={"report": report})
+    body, _ = _exporter().from_notebook_node(document, resources={"report": report})
     return str(body)

@@ -26,6 +26,13 @@ KERNEL_MODULES = (
     "ipykernel.ipkernel",
     "ipykernel.debugger",
     "IPython.core.completer",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.debugger_backport",
+    "IPython.core.logger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "faulthandler",
     "sqlite3",
     "tornado.platform.asyncio",
 )
@@ -50,6 +57,8 @@ def preload(modules: list[str]) -> None:
     if "pandas" in sys.modules:
         frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
         frame._repr_html_()
+        frame.to_string()
+        frame.to_csv()
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise RuntimeError(f"{threads} threads after loading {', '.join(modules)}: unsafe to fork")
@@ -67,8 +76,10 @@ def preload(modules: list[str]) -> None:
 def _draw() -> None:
     """One figure on its own canvas: loads fonts and the mathtext parser, chooses no backend."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.registry import backend_registry
     from matplotlib.figure import Figure
 
+    backend_registry.list_all()  # reads all packages' entry points, once
     figure = Figure()
     FigureCanvasAgg(figure)
     axes: Any = figure.add_subplot()
