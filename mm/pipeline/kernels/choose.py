@@ -51,11 +51,11 @@ def papermill_options(execution: Execution) -> dict[str, Any]:
     private directory, with the environment and directory of this execution. Give papermill no
     `cwd`: it would change the whole process's.
     """
-    from mm.pipeline.kernels import papermill_engine
+    from mm.pipeline.kernels.papermill_engine import ENGINE
     from mm.pipeline.kernels.provisioner import kernel_manager_class
 
     return {
-        "engine_name": papermill_engine.NAME,
+        "engine_name": ENGINE,
         "kernel_manager_class": kernel_manager_class(execution),
         "kernel_name": "python3",
         "shutdown_kernel": "immediate",  # the graceful way takes 1.1 s of waiting

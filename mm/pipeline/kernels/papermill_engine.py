@@ -6,7 +6,7 @@ from typing import Any
 
 from papermill.engines import NBClientEngine, papermill_engines
 
-NAME = "mm-saved-once"
+ENGINE = "mm-saved-once"
 
 
 class SavedOnceEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no types
@@ -27,4 +27,4 @@ class SavedOnceEngine(NBClientEngine):  # type: ignore[misc]  # papermill has no
             raise
 
 
-papermill_engines.register(NAME, SavedOnceEngine)
+papermill_engines.register(ENGINE, SavedOnceEngine)
