@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import special
 
 from mm.arrays import Floats, Ints, sums_by
+from mm.digits import figures
 from mm.distance import Selection, buckets
 from mm.exposure import Exposure
 
@@ -92,7 +93,7 @@ class EmpiricalIntensity:
         ]
         worth = (self.events > 0) | (self.exposure_s >= _WORTH_SHOWING * self.exposure_s.sum())
         shown = self.points[worth].set_axis(names, axis=1)
-        table = shown.to_html(index=False, border=0, na_rep="–", float_format="{:.3g}".format)
+        table = shown.to_html(index=False, border=0, na_rep="–", float_format=figures)
         rest = int((~worth).sum())
         if not rest:
             return str(table)

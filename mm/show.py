@@ -173,6 +173,8 @@ def appendix(found: Diagnostics | None) -> Shown:
 
 def waterfall(found: Diagnostics | None) -> Shown:
     """The corrections from the original's numbers to these."""
-    if found is None or found.waterfall is None:
-        return Shown("<p>The original notebook can't read pooled runs, or there is no fit.</p>")
+    if found is None:
+        return Shown("<p>There is no estimate to compare with.</p>", "no estimate")
+    if found.waterfall is None:
+        return Shown("<p>The original notebook can't read pooled runs.</p>", "pooled runs")
     return Shown(found.waterfall._repr_html_(), found.waterfall.sentence)

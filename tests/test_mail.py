@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import csv
 import io
+import os
 import re
 import ssl
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -82,7 +86,8 @@ def test_without_recipients_it_is_a_draft(tmp_path: Path) -> None:
 
 def test_the_body_says_what_changed_and_what_needs_a_person(tmp_path: Path) -> None:
     records, previous = _mixed_run()
-    for told in _bodies(_message(records, tmp_path, previous, missing=["GONE"])):
+    for body in _bodies(_message(records, tmp_path, previous, missing=["GONE"])):
+        told = re.sub(r"(<[^>]+>)+", " ", body).replace("\u00a0", " ")
         for words in (
             "FAILED failed: orders_X.csv, row 7: no number",
             "REFUSED refused: Too few fills",
@@ -164,7 +169,7 @@ def test_outlook_can_lay_it_out(tmp_path: Path) -> None:
     names = {tag for tag, _ in page.tags}
     assert names <= {
         "html", "head", "meta", "title", "body", "table", "tr", "td", "th", "p", "h1", "h2", "img",
-        "strong", "bdi",
+        "strong", "bdi", "br", "span",
     }  # fmt: skip
     for tag, attributes in page.tags:
         assert "class" not in attributes
@@ -201,6 +206,20 @@ def test_500_symbols_stay_within_the_limits(tmp_path: Path) -> None:
         assert len(part.as_bytes(policy=policy.SMTP)) < 90_000
     assert len(_table(message)) == 500
     assert "and 155 more: see the attached table" in _bodies(message)[0]
+
+
+def test_a_long_list_has_some_of_each_kind(tmp_path: Path) -> None:
+    refused = Record(status="refused", reasons=("Too few fills",), n_fills=3)
+    records = {f"F{i:03d}": failed() for i in range(700)}
+    records |= {f"R{i:03d}": refused for i in range(200)}
+    records |= {f"W{i:03d}": record(status="warn", reasons=("Odd",)) for i in range(100)}
+    message = _message(records, tmp_path, records | {"W000": record()}, missing=["GONE"])
+    plain, rich = _bodies(message)
+    for words in ("F003 failed", "R003 refused", "GONE missing", "and 889 more"):
+        assert words in plain
+    worst = plain.split("Worst lines")[1]
+    assert re.findall(r"^- (\w+) (\w+)\.", worst, re.M) == [(f"W00{i}", "warn") for i in range(5)]
+    assert len(rich.encode()) < 90_000
 
 
 @pytest.mark.parametrize(("limit", "some"), [(3_000_000, True), (500_000, True), (1, False)])
@@ -452,3 +471,42 @@ def test_a_server_that_is_not_there_is_named(start: Start, tmp_path: Path) -> No
     environ = {"MAIL_SMTP_HOST": "127.0.0.1", "MAIL_SMTP_PORT": str(port)}
     with pytest.raises(MailError, match=f"mail server 127.0.0.1:{port}"):
         send(_message({"A": record()}, tmp_path), environ)
+
+
+def test_a_run_sends_its_mail_or_says_why_it_could_not(
+    start: Start, root: Path, tables: Any, write_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    box, environ = start("starttls", login=True)
+    data, out = write_run(tmp_path / "data", tables, "AAA"), tmp_path / "out"
+    command = [sys.executable, "run_calibration.py", "--data-dir", str(data), "--out-dir", str(out)]
+    command += ["-p", "TICK_SIZE", "1.0", "--mail-from", "desk@example.org"]
+    command += ["--mail-to", "a@x.org", "--mail-to", "b@x.org"]
+
+    def run(password: str) -> subprocess.CompletedProcess[str]:
+        known = {**os.environ, **environ, "MAIL_SMTP_PASSWORD": password}
+        return subprocess.run(
+            command, cwd=root, env=known, capture_output=True, text=True, check=False
+        )
+
+    refused = run("wr0ng-s3cret")
+    assert refused.returncode == 1, refused.stderr
+    assert "the mail was not sent" in refused.stderr
+    assert "refuses the login of MAIL_SMTP_USER" in refused.stderr
+    for name in ("index.html", "summary.csv", "run.json", "calibration.eml", "AAA/params_AAA.json",
+                 "AAA/report_AAA.html"):  # fmt: skip
+        assert (out / name).is_file(), name
+    assert box.envelopes == []
+
+    sent = run(PASSWORD)
+    assert sent.returncode == 0, sent.stderr
+    (envelope,) = box.envelopes
+    assert envelope.rcpt_tos == ["a@x.org", "b@x.org"]
+    assert envelope.original_content == (out / "calibration.eml").read_bytes()
+
+    # Nothing that anybody reads or keeps holds a password, in any form that SMTP knows.
+    told = [r.stdout + r.stderr for r in (refused, sent)]
+    told += [p.read_text(errors="replace") for p in out.rglob("*") if p.is_file()]
+    for password in (PASSWORD, "wr0ng-s3cret"):
+        login = f"\0desk\0{password}".encode()
+        for form in (password, *(base64.b64encode(b).decode() for b in (password.encode(), login))):
+            assert not [text[:80] for text in told if form in text]

@@ -79,7 +79,8 @@ def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
         if fitted is not None:
             sign = "−" if fitted.k >= 0 else "+"
             title = f"λ(δ) = {figures(fitted.A)}·exp({sign}{figures(abs(fitted.k))}·δ) per second"
-        top.set_title(title, y=_ABOVE_LEGEND + 0.09)
+        lines = 2 if len(top.get_legend_handles_labels()[0]) > 2 else 1
+        top.set_title(title, y=1.01 + 0.09 * lines)
         top.tick_params(labelbottom=False)
         beneath.bar(empirical.bucket + 0.5, empirical.exposure_s, width=0.85, color=SKY)
         beneath.set_xlim(-0.3, reach + 1.0)

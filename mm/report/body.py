@@ -22,7 +22,7 @@ _COLOUR = {
     "ok": "#14683f",
 }  # fmt: skip
 _MODEL = "λ(δ) = A·exp(−k·δ), δ in ticks from mid"
-_FIGURE_WIDTH = 480
+_FIGURE_WIDTH = 440
 _EMPTY = ("–", "new")
 
 
@@ -158,21 +158,20 @@ def _list(title: str, told: Sequence[str]) -> str:
 
 
 def _table(content: Content) -> str:
-    cell = f"{_FONT};font-size:13px;color:#1c2024;padding:5px 6px;border-bottom:1px solid #d8dde3"
-    names = ("symbol", "verdict", f"λ{_at(content)}", "A, 1/s", "k, 1/tick", "fills", "change")
+    cell = f"{_FONT};font-size:13px;color:#1c2024;padding:5px 3px;border-bottom:1px solid #d8dde3"
+    names = ("symbol", f"λ{_at(content)}", "A, 1/s", "k, 1/tick", "fills", "change")
     head = "".join(
-        f'<th align="{"left" if i < 2 else "right"}" style="{cell};color:#56606b">{name}</th>'
+        f'<th align="{"left" if i < 1 else "right"}" valign="bottom" '
+        f'style="{cell};color:#56606b">{name}</th>'
         for i, name in enumerate(names)
     )
     rows = ""
     for line in content.news.worst:
         told = f'<strong style="color:{_COLOUR[line.status]}">{line.status}</strong>'
-        first = "".join(
-            f'<td align="left" style="{cell}">{shown}</td>'
-            for shown in (words.name(shortened(line.symbol, 40)), told)
-        )
+        name = words.name(shortened(line.symbol, 40))
+        first = f'<td align="left" valign="top" style="{cell}">{name}<br>{told}</td>'
         rest = "".join(
-            f'<td align="right" style="{cell}">{words.text(value)}</td>'
+            f'<td align="right" valign="top" style="{cell}">{_two_lines(value)}</td>'
             for _, value in _numbers(line, content.delta)
         )
         rows += f"<tr>{first}{rest}</tr>"
@@ -182,12 +181,25 @@ def _table(content: Content) -> str:
     )
 
 
+def _two_lines(value: str) -> str:
+    """A number, its interval or error beneath: a phone has no room beside it."""
+    for sign in (" ± ", " ("):
+        number, found, error = value.partition(sign)
+        if found:
+            beneath = words.text(f"±\u00a0{error}" if sign == " ± " else error.rstrip(")"))
+            return f'{words.text(number)}<br><span style="color:#56606b">{beneath}</span>'
+    return words.text(value)
+
+
 def _figure(line: Line, content: Content) -> str:
-    """A worst line's reason and, where there is one, its figure."""
-    text = f"{shortened(line.symbol, 80)}: {_untold(line)}" if _untold(line) else ""
+    """A worst line's figure under its name, verdict and reason; without one, a reason that
+    stands nowhere else."""
+    name = shortened(line.symbol, 80)
     found = content.figures.get(line.symbol)
     if found is None:
-        return _p(text) if text else ""
+        return _p(f"{name}: {_untold(line)}") if _untold(line) else ""
+    reason = f": {shortened(line.reason)}" if line.reason else ""
+    text = f"{name}, {line.status}{reason}"
     cid, image = found
     height = round(image.height * _FIGURE_WIDTH / max(image.width, 1))
     style = f"display:block;width:100%;max-width:{_FIGURE_WIDTH}px;height:auto"

@@ -17,7 +17,8 @@ _LONGEST = 240
 @dataclass(frozen=True)
 class News:
     """``changed`` and ``needed``: one sentence each; ``worst``: lines to be shown with numbers
-    and a figure; ``quiet``: the second of the two lines of a mail without news."""
+    and a figure, none without any exposure; ``quiet``: the second of the two lines of a mail
+    without news."""
 
     changed: tuple[str, ...]
     needed: tuple[str, ...]
@@ -34,11 +35,22 @@ def news_of(found: Sequence[Line], *, first_run: bool) -> News:
     """The news of all lines, gravest first."""
     current = [line for line in found if not line.older or line.status == "missing"]
     changed = [text for line in current if (text := _change(line, first_run=first_run))]
-    needed = [_need(line) for line in current if line.status in ("failed", "refused", "missing")]
+    needed = [_need(line) for line in _each_kind_first(current)]
     if first_run:
         changed.insert(0, f"First run: {compare.headline(current)}. There is nothing before it.")
-    worst = [line for line in current if line.status != "ok" or _is_news(line)]
+    # One that has nothing to show stands among what needs a person, with its reason.
+    told = [line for line in current if line.record.exposure_s]
+    worst = [line for line in told if line.status != "ok" or _is_news(line)]
     return News(tuple(changed), tuple(needed), tuple(worst[:WORST]), _quiet(current))
+
+
+def _each_kind_first(current: Sequence[Line]) -> list[Line]:
+    """Failed, refused and missing lines, the gravest first. Where a bounded list can't hold all,
+    a fair share of each kind comes before the rest."""
+    kinds = [[x for x in current if x.status == s] for s in ("failed", "refused", "missing")]
+    share = MOST_LINES // len(kinds) if sum(map(len, kinds)) > MOST_LINES else MOST_LINES
+    first = [line for kind in kinds for line in kind[:share]]
+    return first + [line for kind in kinds for line in kind[share:]]
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

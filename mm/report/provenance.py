@@ -20,7 +20,7 @@ def provenance(record: Record, made_with: Mapping[str, str] | None = None) -> st
     if inputs:
         parts.append(words.table(("file", "SHA-256"), inputs, "Input files", "texts"))
     else:
-        parts.append("<p>No input was read.</p>")
+        parts.append("<p>Not known: it ended before all of its input was read.</p>")
     parts.append("<h3>Settings</h3>")
     settings = [
         (words.text(name), words.text(_shown(value)), words.text(_origin(record, name, value)))
