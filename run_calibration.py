@@ -6,7 +6,11 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  an older Python must get one clear line
     sys.exit("run_calibration.py: needs Python 3.11 or newer; this is " + sys.version.split()[0])
 
-from mm.pipeline.cli import main
+try:
+    from mm.pipeline.cli import main
 
-if __name__ == "__main__":
-    main()
+    if __name__ == "__main__":
+        main()
+except KeyboardInterrupt:  # before the command line was read, or while it ended
+    print("interrupted", file=sys.stderr)
+    sys.exit(130)
