@@ -6,7 +6,9 @@
 2. `papermill` then `jupyter nbconvert --to html` for each symbol, under `xargs -P 2`;
 3. papermill.execute_notebook and nbconvert in a pool of two processes.
 
-All run the real template with all its figures on small simulated logs.
+All run the real template with all its figures on small simulated logs. The CPU that the cells
+themselves take is measured inside the kernels, by a hook around each cell; what is over that is the
+cost of a way. Compare within one run only: other work on the machine slows all of it.
 """
 
 from __future__ import annotations
@@ -33,6 +35,25 @@ from mm.simulate.write import csv_bytes  # noqa: E402
 TEMPLATE = ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 LOG = Scenario(A=0.5, k=0.3, duration_s=600.0, state_gap_ms=200)
 BIN = Path(sys.executable).parent
+#: Run by IPython in every kernel: the CPU seconds of all threads while a cell runs and is shown.
+HOOK = """\
+def _hook():
+    import os, time
+    from IPython import get_ipython
+    events, spent = get_ipython().events, [0.0, 0.0, 0]
+    def before(info):
+        spent[1] = time.process_time()
+    def after(result):
+        spent[0] += time.process_time() - spent[1]
+        spent[2] += 1
+        if spent[2] > 3:  # no notebook but the test of the warm kernels is that short
+            with open(os.path.join(os.environ["CELL_TIMES"], str(os.getpid())), "w") as file:
+                file.write(str(spent[0]))
+    events.register("pre_run_cell", before)
+    events.register("post_run_cell", after)
+_hook()
+del _hook
+"""
 
 
 def make_data(folder: Path, n: int) -> list[str]:
@@ -101,14 +122,20 @@ def pool_of_two(data: Path, out: Path, names: list[str]) -> None:
         pool.map(one_in_pool, [(str(data), str(out), name) for name in names], chunksize=1)
 
 
-def timed(work: Callable[[], None]) -> tuple[float, float]:
-    """Wall and CPU seconds, children included."""
+def timed(work: Callable[[], None], folder: Path) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds with children, and those of them inside cells."""
+    startup = folder / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "00-cell-times.py").write_text(HOOK, encoding="utf-8")
+    times = Path(tempfile.mkdtemp(dir=folder))
+    os.environ |= {"IPYTHONDIR": str(folder / "ipython"), "CELL_TIMES": str(times)}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
     work()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return time.monotonic() - began, cpu
+    wall = time.monotonic() - began
+    return wall, cpu, sum(float(path.read_text()) for path in times.iterdir())
 
 
 def main() -> None:
@@ -136,13 +163,14 @@ def main() -> None:
                 ),
             }
         first = None
-        print("| way | s a symbol | CPU s a symbol | times as long |")
-        print("|---|---|---|---|")
+        print("| way | s a symbol | CPU s a symbol | in cells | outside | times as long |")
+        print("|---|---|---|---|---|---|")
         for name, work in ways.items():
-            wall, cpu = timed(work)
+            found = timed(work, Path(folder))
+            wall, cpu, cells = (value / len(names) for value in found)
             first = first or wall
             print(
-                f"| {name} | {wall / len(names):.3f} | {cpu / len(names):.3f} | "
+                f"| {name} | {wall:.3f} | {cpu:.3f} | {cells:.3f} | {cpu - cells:.3f} | "
                 f"{wall / first:.2f} |",
                 flush=True,
             )

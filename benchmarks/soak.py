@@ -195,6 +195,7 @@ def many(symbols: int, options: list[str]) -> list[str]:
 
 def kills(times: int, seed: int) -> list[str]:
     """Runs that are ended at random moments, and one that goes on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     problems: list[str] = []
     rng = random.Random(seed)
     ends: Counter[str] = Counter()

@@ -14,7 +14,8 @@ import pandas as pd
 from mm.assemble import assembled, run_log
 from mm.discover import KINDS, Kind, RunFiles, find_symbols
 from mm.errors import InputError
-from mm.log import BacktestLog, FillSource, RunLog, SetAside
+from mm.fill_source import FillSource
+from mm.log import BacktestLog, RunLog, SetAside
 from mm.read import RawTable, read_table
 from mm.read.fast import read_fast
 

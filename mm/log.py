@@ -5,15 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import pandas as pd
 
 from mm.discover import KINDS
+from mm.fill_source import FillSource
 from mm.run import Run
-
-#: ``trade_driven`` fills come from recorded trades, ``poisson`` ones from the consumer's own rule.
-FillSource = Literal["trade_driven", "poisson", "mixed", "unknown"]
 
 
 @dataclass(frozen=True)

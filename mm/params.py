@@ -7,16 +7,19 @@ from this model: ``python -m mm.params > docs/params.schema.json``.
 from __future__ import annotations
 
 import json
+import math
 import platform
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mm.errors import InputError
-from mm.fill_model import PoissonFillModel
-from mm.load import FillSource
+from mm.fill_source import FillSource
+
+if TYPE_CHECKING:
+    from mm.fill_model import PoissonFillModel
 
 SCHEMA_VERSION = 1
 _PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "papermill", "nbconvert", "pydantic")
@@ -120,6 +123,10 @@ class QuotedIntensity(_Model):
     ci95: Pair | None
     quoted: bool
 
+    def chance_within(self, seconds: float) -> float:
+        """Probability of a fill within a time: 1 - exp(-lambda t)."""
+        return -math.expm1(-self.per_hour / 3600.0 * seconds)
+
 
 class PredictiveNumbers(_Model):
     """Interval of lambda at delta_star in one further period; tau is the spread of log lambda."""
@@ -217,6 +224,8 @@ def read_fill_model(path: Path, tick_size: float) -> PoissonFillModel:
                 f"found {value!r}, expected a positive number", where=path, column=name
             )
         numbers[name] = float(value)
+    from mm.fill_model import PoissonFillModel
+
     # The consumer casts dt_ms to a whole number.
     return PoissonFillModel(numbers["A"], numbers["k"], int(numbers["dt_ms"]), numbers["tick_size"])
 

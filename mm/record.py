@@ -5,20 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from mm.calibration import Calibration
-from mm.emit import (
-    best_known,
-    finite,
-    intervals,
-    original_numbers,
-    passive_fit,
-    quoted_intensities,
-    round_trip_numbers,
-)
 from mm.params import (
     IntensityAt,
     Intervals,
@@ -29,6 +19,9 @@ from mm.params import (
     QuotedIntensity,
     RoundTripNumbers,
 )
+
+if TYPE_CHECKING:
+    from mm.calibration import Calibration
 
 #: Under this name an executed notebook carries its outcome.
 MIME = "application/vnd.mm.calibration+json"
@@ -112,6 +105,17 @@ def _schedule(result: Calibration) -> dict[str, Any] | None:
 
 
 def _record(result: Calibration) -> Record:
+    # Only here: who reads records, as the driver does, needs none of the statistics.
+    from mm.emit import (
+        best_known,
+        finite,
+        intervals,
+        original_numbers,
+        passive_fit,
+        quoted_intensities,
+        round_trip_numbers,
+    )
+
     estimate, fit, found = result.estimate, result.estimate.fit, result.diagnostics
     valid = fit is not None and fit.se_type != "none"
     return Record(

@@ -82,3 +82,16 @@ def test_no_import_cycles(root: Path) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_the_driver_loads_no_statistics(root: Path) -> None:
+    """They are the kernels' work; a run with nothing to do must not wait for them."""
+    start = (
+        "from mm.pipeline.kernels import import_without_grammar\n"
+        "import_without_grammar('nbformat')\n"
+        "import mm.pipeline.batch, mm.pipeline.console"
+    )
+    statistics = {"numpy", "pandas", "scipy", "matplotlib"}
+    heavy = {"papermill", "nbconvert", "rfc3987_syntax", "pyarrow"}
+    assert not loaded_by(start, root) & {*statistics, *heavy}
+    assert not loaded_by(f"{start}\nimport mm.report.page", root) & statistics

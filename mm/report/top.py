@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mm import digits
 from mm.digits import duration, figures
-from mm.headline import AtDistance
 from mm.params import QuotedIntensity
 from mm.record import Record
 from mm.report import words
@@ -77,13 +76,12 @@ def fills_per_hour(record: Record) -> str:
 
 
 def _at(row: QuotedIntensity) -> tuple[str, ...]:
-    rate = row.per_hour / 3600.0
     ends = row.ci95
     return (
         f"{row.delta:g}" if row.quoted else f"{row.delta:g} *",
         digits.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
         digits.span(*ends) if ends else "–",
-        *(words.chance(AtDistance.within(rate, t)) for t in _HORIZONS_S),
+        *(words.chance(row.chance_within(t)) for t in _HORIZONS_S),
     )
 
 
