@@ -45,9 +45,9 @@ def test_every_command_runs(root: Path, copy: Path) -> None:
 
 
 def test_every_link_and_picture_is_there(root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (root / target).exists(), target
+    for page in (root / "README.md", *(root / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), (page, target)
 
 
 def test_the_list_of_settings_is_up_to_date(root: Path) -> None:
