@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mm.clocks import ClockCheck, check_clocks
-from mm.config import below_root
+from mm.config import backtest_folder, below_root
 from mm.diagnose import Diagnostics
 from mm.diagnose import diagnose as hold_against_log
 from mm.distance import Selection
@@ -89,7 +89,7 @@ def load(settings: Settings) -> BacktestLog:
     """
     if not settings.SYMBOL:
         raise SettingsError("SYMBOL is not set; give the name in orders_<SYMBOL>.csv")
-    return load_log(below_root(settings.BACKTEST_DIR), settings.SYMBOL)
+    return load_log(backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL)
 
 
 def account(log: BacktestLog, settings: Settings) -> Accounts:

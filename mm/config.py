@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from mm.errors import SettingsError
+from mm.remote import Place, Remote, is_url
 from mm.settings import Settings, check_names
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +28,11 @@ def below_root(folder: str) -> Path:
     """A folder as settings name it: a relative one lies below the repo root, wherever the
     notebook was started from."""
     return REPO_ROOT / Path(folder).expanduser()
+
+
+def backtest_folder(named: str) -> Place:
+    """What BACKTEST_DIR names: a folder here, see :func:`below_root`, or at a URL."""
+    return Remote.of(named) if is_url(named) else below_root(named)
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,13 @@ class Resolved:
     sources: Mapping[str, str]
 
 
-def find_config(data_dir: Path) -> Config:
+def find_config(data_dir: Place) -> Config:
     """The data folder's calibration.yaml, or an empty one."""
     path = data_dir / CONFIG_NAME
     return read_config(path) if path.is_file() else Config()
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Place) -> Config:
     """Read ``defaults:`` and ``symbols:`` from a YAML file and check every name and value.
 
     Raises SettingsError, one line.
@@ -83,7 +89,7 @@ def read_config(path: Path) -> Config:
     return config
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Place) -> dict[str, Any]:
     """A YAML file that holds a mapping. Raises SettingsError, one line."""
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), str(path))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from mm.errors import InputError
+from mm.remote import Place
 
 Kind = Literal["orders", "fills", "state"]
 KINDS: tuple[Kind, ...] = ("orders", "fills", "state")
@@ -21,12 +21,12 @@ _FILE = re.compile(r"(orders|fills|state)_(.+?)(\.csv|\.csv\.gz|\.parquet)")
 class RunFiles:
     """The files of one symbol in one run folder; a missing kind is absent from ``paths``."""
 
-    folder: Path
-    paths: Mapping[Kind, Path]
+    folder: Place
+    paths: Mapping[Kind, Place]
     warnings: tuple[str, ...] = ()
 
 
-def find_symbols(data_dir: Path) -> dict[str, list[RunFiles]]:
+def find_symbols(data_dir: Place) -> dict[str, list[RunFiles]]:
     """Every symbol in a data folder with its runs, by name.
 
     A symbol exists if any of its three files does. Files directly in the folder are one run;
@@ -34,7 +34,9 @@ def find_symbols(data_dir: Path) -> dict[str, list[RunFiles]]:
     one that can't be read.
     """
     if not data_dir.is_dir():
-        raise InputError("no such folder", where=data_dir, remedy="give the folder of the backtest")
+        raise InputError(
+            "no such folder", where=str(data_dir), remedy="give the folder of the backtest"
+        )
     top = _runs_of(data_dir)
     below: dict[str, list[RunFiles]] = {}
     for folder in (p for p in _entries(data_dir) if p.is_dir() and p.name[0] != "."):
@@ -53,8 +55,8 @@ def find_symbols(data_dir: Path) -> dict[str, list[RunFiles]]:
     return dict(sorted(found.items()))
 
 
-def _runs_of(folder: Path) -> dict[str, RunFiles]:
-    seen: dict[str, dict[Kind, list[Path]]] = {}
+def _runs_of(folder: Place) -> dict[str, RunFiles]:
+    seen: dict[str, dict[Kind, list[Place]]] = {}
     for path in _entries(folder):
         match = _FILE.fullmatch(path.name)
         if match:
@@ -73,18 +75,18 @@ def _runs_of(folder: Path) -> dict[str, RunFiles]:
     return runs
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: Place) -> str:
     match = _FILE.fullmatch(path.name)
     assert match is not None
     return match[3]
 
 
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: Place) -> list[Place]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
         raise InputError(
             f"the folder can't be read ({error.strerror})",
-            where=folder,
+            where=str(folder),
             remedy="look at its rights, or move it away",
         ) from None

@@ -7,17 +7,18 @@ The input contract: ``orders_<SYMBOL>``, ``fills_<SYMBOL>`` and ``state_<SYMBOL>
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pandas as pd
 
 from mm.assemble import assembled, run_log
 from mm.discover import KINDS, Kind, RunFiles, find_symbols
 from mm.errors import InputError
+from mm.fetch import LocalRun, fetched
 from mm.fill_source import FillSource
 from mm.log import BacktestLog, RunLog, SetAside
 from mm.read import RawTable, read_table
 from mm.read.fast import read_fast
+from mm.remote import Place
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
 
@@ -25,7 +26,7 @@ __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_f
 LARGE_BYTES = 32 << 20
 
 
-def load_log(backtest_dir: Path, symbol: str) -> BacktestLog:
+def load_log(backtest_dir: Place, symbol: str) -> BacktestLog:
     """Read and check all runs of one symbol.
 
     Raises InputError, one line, for whatever can't be read or has no meaning.
@@ -35,24 +36,29 @@ def load_log(backtest_dir: Path, symbol: str) -> BacktestLog:
         names = ", ".join(list(found)[:20]) or "none"
         raise InputError(
             f"no files of symbol {symbol!r} (symbols there: {names})",
-            where=backtest_dir,
+            where=str(backtest_dir),
             remedy=f"expected orders_{symbol}.csv, fills_{symbol}.csv and state_{symbol}.csv",
         )
     runs = found[symbol]
     pooled = len(runs) > 1
-    logs = tuple(_load_run(files, symbol, pooled) for files in runs)
+    for files in runs:
+        _check_kinds(files, symbol)
+    logs = tuple(_load_run(fetched(files), pooled) for files in runs)
     _check_distinct(logs)
     return BacktestLog(symbol, logs, tuple(w for files in runs for w in files.warnings))
 
 
-def _load_run(files: RunFiles, symbol: str, pooled: bool) -> RunLog:
+def _check_kinds(files: RunFiles, symbol: str) -> None:
     for kind in KINDS:
         if kind not in files.paths:
             raise InputError(
                 f"no {kind}_{symbol}.csv, .csv.gz or .parquet",
-                where=files.folder,
+                where=str(files.folder),
                 remedy="a run needs its orders, fills and state files",
             )
+
+
+def _load_run(files: LocalRun, pooled: bool) -> RunLog:
     label = {
         kind: f"{files.folder.name}/{p.name}" if pooled else p.name
         for kind, p in files.paths.items()
@@ -64,7 +70,7 @@ def _load_run(files: RunFiles, symbol: str, pooled: bool) -> RunLog:
     return run_log(raw, files.folder.name, label)
 
 
-def _load_fast(files: RunFiles, label: Mapping[Kind, str]) -> RunLog | None:
+def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
     """A large run in whole columns. None for a small one, which gains nothing, and if anything at
     all is odd in it: then row numbers and the careful reader's words are wanted."""
     try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mm.calibration import Calibration
-from mm.config import CONFIG_NAME, Config, below_root, read_config
+from mm.config import CONFIG_NAME, Config, backtest_folder, below_root, read_config
 from mm.errors import SettingsError
 from mm.record import MIME, Outcome, outcome_of, write_outcome
 from mm.settings import Settings
@@ -44,7 +44,7 @@ def settings(namespace: Mapping[str, Any]) -> Settings:
 def _config(name: str, given: Settings) -> Config:
     if not name:
         return Config()
-    path = below_root(given.BACKTEST_DIR) / name
+    path = backtest_folder(given.BACKTEST_DIR) / name
     return read_config(path) if path.is_file() or name != CONFIG_NAME else Config()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
@@ -19,11 +20,14 @@ from mm.pipeline.kernels import WarmKernelError
 from mm.pipeline.local import open_local
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
-from mm.pipeline.results import Results, open_results
+from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint
-from mm.pipeline.summary import read_books, write_books
+from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, write_books
 from mm.pipeline.symbol import UNPUBLISHED, ErrorKind, LostWorker, SymbolRun
 from mm.record import Record
+from mm.remote import Place, StoreError
+from mm.report.index import INDEX_NAME
+from mm.report.mail import EML_NAME
 from mm.report.send import MailError
 
 #: Exit codes: what a scheduler needs to tell apart.
@@ -50,19 +54,35 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 130 if it was
     interrupted, else 0. Raises CalibrationError if another run holds the folder.
     """
-    with open_results(plan.out_dir) as results:
+    with _open_results(plan.out_dir) as results:
         previous = read_books(results.folder)
         runs, interrupted = _run_all(plan, options, results, watcher)
         write_books(results.folder, {run.symbol: run.record for run in runs})
-        if interrupted:
-            return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
         try:
-            this_run = [run.symbol for run in runs]
-            write_pages(results.folder, previous, this_run, plan.missing, options.mail)
+            results.keep(RUN_JSON, SUMMARY_CSV)
+            if not interrupted:
+                this_run = [run.symbol for run in runs]
+                results.fetch_for_pages(this_run)
+                try:
+                    write_pages(results.folder, previous, this_run, plan.missing, options.mail)
+                finally:
+                    results.keep(INDEX_NAME, EML_NAME)
         except MailError as error:
             watcher.trouble(f"the mail was not sent: {error}; it is in calibration.eml")
-            return EXIT_FAILED
-    return exit_code(run.record for run in runs)
+            code = EXIT_FAILED
+        except StoreError as error:
+            watcher.trouble(f"not all is in the results folder: {error}")
+            code = EXIT_INTERRUPTED if interrupted else EXIT_FAILED
+    return code
+
+
+def _open_results(out_dir: Place) -> AbstractContextManager[Results]:
+    if isinstance(out_dir, Path):
+        return open_folder(out_dir)
+    from mm.pipeline.store import open_store
+
+    return open_store(out_dir)
 
 
 def _run_all(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from mm.errors import CalibrationError
+from mm.remote import Place, place
 
 if TYPE_CHECKING:
     from mm.pipeline.pages import Mail
@@ -19,14 +20,26 @@ if TYPE_CHECKING:
 _USAGE, _INTERRUPTED = 2, 130
 
 
+def _place(_context: click.Context, _option: click.Parameter, given: str | None) -> Place | None:
+    """A folder by path or URL."""
+    try:
+        return place(given) if given else None
+    except CalibrationError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Folder the backtest wrote; run folders below it are pooled.  [default: data]",
+    callback=_place,
+    metavar="PATH|URL",
+    help="Folder the backtest wrote, or its URL; run folders below it are pooled.  [default: data]",
 )
 @click.option(
-    "--out-dir", type=click.Path(path_type=Path), help="Folder for results.  [default: out]"
+    "--out-dir",
+    callback=_place,
+    metavar="PATH|URL",
+    help="Folder for results, or its URL.  [default: out]",
 )
 @click.option("--symbols", metavar="A,B", help="Only these symbols.  [default: all there are]")
 @click.option(
@@ -105,8 +118,8 @@ _USAGE, _INTERRUPTED = 2, 130
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
-    data_dir: Path | None,
-    out_dir: Path | None,
+    data_dir: Place | None,
+    out_dir: Place | None,
     symbols: str | None,
     config: Path | None,
     jobs: int | None,

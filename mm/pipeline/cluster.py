@@ -77,18 +77,19 @@ class DaskExecutor:
     def check_workers(self, job: Job) -> None:
         """Raise CalibrationError, one line, if a worker can't run the symbols of this driver."""
         data_dir = job.resolved.settings.BACKTEST_DIR
+        # A URL is the same from everywhere.
         sizes = {
             f"{run.folder.name}/{path.name}" if len(job.runs) > 1 else path.name: size
             for run in job.runs
             for path in run.paths.values()
-            if (size := _size(path)) is not None
+            if isinstance(path, Path) and (size := _size(path)) is not None
         }
         told = self._client.run(worker.look, dict(self._code), data_dir, sizes, on_error="return")
         for address, line in told.items():
             if isinstance(line, ImportError):
                 line = f"can't load mm ({line}); start it in the repository, with PYTHONPATH=."
             if line:
-                raise CalibrationError(f"worker {address}: {line}")
+                raise CalibrationError(f"worker {address}: {' '.join(str(line).split())}")
 
     def submit(self, job: Job, mark: str) -> Future[SymbolRun]:
         """Have a symbol run on some worker."""
@@ -187,7 +188,7 @@ class DaskExecutor:
             self._client.run(worker.end_run, self._run, on_error="ignore")
 
 
-def _size(path: Any) -> int | None:
+def _size(path: Path) -> int | None:
     try:
         return int(path.stat().st_size)
     except OSError:

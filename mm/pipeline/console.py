@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +11,7 @@ from rich.text import Text
 
 from mm.pipeline.symbol import SymbolRun
 from mm.record import Record, notebook_name
+from mm.remote import Place
 
 _COLOUR = {"ok": "green", "warn": "yellow", "refused": "magenta", "failed": "red"}
 _ORDER = ("ok", "warn", "refused", "failed")
@@ -68,7 +68,7 @@ class Console:
         text = f"running {names or '–'}" + (f" · {failed} failed" if failed else "")
         self._bar.update(self._task, description=text[:60])
 
-    def close(self, out_dir: Path, *, interrupted: bool = False) -> None:
+    def close(self, out_dir: Place, *, interrupted: bool = False) -> None:
         """Counts, then each refused or failed symbol with where to look, failed ones last."""
         self._bar.stop()
         counts = {s: sum(r.record.status == s for r in self._runs) for s in _ORDER}
@@ -90,14 +90,14 @@ class Console:
         """Take the bar away before an error is told."""
         self._bar.stop()
 
-    def _trouble(self, run: SymbolRun, out_dir: Path) -> None:
+    def _trouble(self, run: SymbolRun, out_dir: Place) -> None:
         line = Text(f"{run.symbol}: ")
         line.append(run.record.status, style=_COLOUR[run.record.status])
         cell = f" (cell {run.record.error_cell})" if run.record.error_cell else ""
         line.append(f": {run.record.reason}{cell}")
         self._err.print(line)
         look = out_dir / run.symbol / notebook_name(run.symbol)
-        if look.exists():
+        if look.is_file():
             self._err.print(f"  open {look}")
 
 

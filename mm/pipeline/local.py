@@ -15,6 +15,7 @@ from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results
 from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
 from mm.record import Record
+from mm.remote import opener
 
 
 class LocalExecutor:
@@ -66,7 +67,7 @@ def open_local(
     plan: Plan, options: Options, results: Results, started: Callable[[str], None]
 ) -> Iterator[Executor]:
     """Threads, as many as the plan says. Raises WarmKernelError if no kernel can be started."""
-    with open_kernels(options.kernel, PRELOAD) as kernels:
+    with open_kernels(options.kernel, PRELOAD + opener(plan.data_dir)) as kernels:
         executor = LocalExecutor(kernels, results, options, plan.workers, started)
         try:
             yield executor

@@ -22,6 +22,7 @@ from mm.config import (
 )
 from mm.discover import RunFiles, find_symbols
 from mm.errors import SettingsError
+from mm.remote import Place, Remote, place
 from mm.settings import Settings, check_names, check_symbol
 
 
@@ -29,8 +30,8 @@ from mm.settings import Settings, check_names, check_symbol
 class Request:
     """The command line as given."""
 
-    data_dir: Path | None = None
-    out_dir: Path | None = None
+    data_dir: Place | None = None
+    out_dir: Place | None = None
     symbols: str | None = None
     config: Path | None = None
     jobs: int | None = None
@@ -56,8 +57,8 @@ class Plan:
     part of a file name, with the line that says so. ``missing``: symbols that the
     configuration names and that have no files."""
 
-    data_dir: Path
-    out_dir: Path
+    data_dir: Place
+    out_dir: Place
     jobs: Sequence[Job]
     workers: int
     rejected: Mapping[str, str]
@@ -92,7 +93,9 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
             continue
         resolved = resolve(symbol, config, environment, command_line, driven_values)
         jobs.append(Job(symbol, resolved, there[symbol]))
-    out_dir = (request.out_dir or REPO_ROOT / "out").absolute()
+    out_dir = request.out_dir or REPO_ROOT / "out"
+    if isinstance(out_dir, Path):
+        out_dir = out_dir.absolute()
     # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
     workers = request.jobs or max(1, min(len(jobs), 2 * (os.cpu_count() or 1)))
     missing = [s for s in config.symbols if s not in there] if request.symbols is None else []
@@ -111,20 +114,21 @@ def _shard(symbols: list[str], request: Request) -> list[str]:
     return symbols[int(number) - 1 :: int(count)]
 
 
-def data_folder(request: Request, environ: Mapping[str, str]) -> Path:
+def data_folder(request: Request, environ: Mapping[str, str]) -> Place:
     """The data folder of a request: option, parameter, environment, then ``data``."""
     return _data_dir(request, dict(from_environment(environ)), _command_line(request))
 
 
-def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]) -> Path:
-    if request.data_dir is not None:
-        return request.data_dir.absolute()
+def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]) -> Place:
     named = given.get("BACKTEST_DIR") or environment.get("BACKTEST_DIR")
-    return Path(str(named)).expanduser().absolute() if named else REPO_ROOT / "data"
+    folder = request.data_dir or (place(str(named)) if named else REPO_ROOT / "data")
+    return folder if isinstance(folder, Remote) else folder.expanduser().absolute()
 
 
-def _portable(folder: Path) -> str:
+def _portable(folder: Place) -> str:
     """A folder as an executed notebook should name it: below the repo root where it is."""
+    if isinstance(folder, Remote):
+        return folder.url
     resolved = folder.resolve()
     if resolved.is_relative_to(REPO_ROOT):
         return resolved.relative_to(REPO_ROOT).as_posix()
@@ -165,7 +169,7 @@ def _symbols(
     request: Request,
     environment: Mapping[str, Any],
     command_line: Mapping[str, Any],
-    data_dir: Path,
+    data_dir: Place,
     there: list[str],
 ) -> list[str]:
     """The symbols to run: --symbols or SYMBOL, or all there are."""

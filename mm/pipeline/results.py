@@ -1,9 +1,9 @@
-"""Where results are kept: a folder of this machine."""
+"""Where results are kept: a folder of this machine; ``store`` has those that are kept elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mm.pipeline.plan import Job
@@ -15,7 +15,7 @@ from mm.record import Record
 
 
 class Results:
-    """The folder that a run's results go to; see ``open_results``."""
+    """The folder that a run's results go to; see ``open_folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,9 +38,15 @@ class Results:
         remove_stale_params(self.folder, symbol)
         write_record(self.folder, symbol, record)
 
+    def fetch_for_pages(self, this_run: Collection[str]) -> None:
+        """Have here what the pages show of symbols that did not run; here it is already."""
+
+    def keep(self, *names: str) -> None:
+        """Keep files over all symbols, written to ``folder``; that is where they are kept."""
+
 
 @contextlib.contextmanager
-def open_results(out_dir: Path) -> Iterator[Results]:
+def open_folder(out_dir: Path) -> Iterator[Results]:
     """Make the results folder, hold it, and clear away what a killed run left there.
 
     Raises CalibrationError if it can't be written, or another run holds it.

@@ -15,6 +15,7 @@ from mm.pipeline.publish import file_digest, whole
 from mm.pipeline.state import read_record
 from mm.pipeline.symbol import TEMPLATE
 from mm.record import Record
+from mm.remote import Place, Remote
 
 
 def code_marks() -> dict[str, str]:
@@ -53,16 +54,24 @@ def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
     }
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Place) -> str:
+    if isinstance(path, Remote):
+        return path.mark  # the store knows of a change; nothing is read for it
     try:
         return file_digest(path)
     except OSError as error:
         return f"unreadable: {error.errno}"
 
 
-def finished(job: Job, out_dir: Path, print_of_job: str) -> Record | None:
-    """The record of a result that still holds, None if the symbol must run."""
+def unchanged(job: Job, out_dir: Path, print_of_job: str) -> Record | None:
+    """The record of a result whose causes are as they were, wherever its files may be."""
     record = read_record(out_dir, job.symbol)
     if record is None or record.status == "failed" or record.fingerprint != print_of_job:
         return None
-    return record if whole(out_dir / job.symbol, record.outputs) else None
+    return record
+
+
+def finished(job: Job, out_dir: Path, print_of_job: str) -> Record | None:
+    """The record of a result that still holds, None if the symbol must run."""
+    record = unchanged(job, out_dir, print_of_job)
+    return record if record and whole(out_dir / job.symbol, record.outputs) else None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from mm.config import REPO_ROOT, below_root
+from mm.config import REPO_ROOT, backtest_folder
 from mm.errors import CalibrationError
 from mm.pipeline.executor import PRELOAD
 from mm.pipeline.kernels import Kernels, open_kernels
@@ -22,6 +22,7 @@ from mm.pipeline.plan import Job
 from mm.pipeline.resume import code_marks
 from mm.pipeline.symbol import SymbolRunner
 from mm.record import Record
+from mm.remote import opener
 
 #: As it is when this process loads it: what lies on disk may be renewed under a running worker.
 _CODE = code_marks()
@@ -56,16 +57,17 @@ class KeptKernels(WorkerPlugin):
     """
 
     def __init__(self) -> None:
-        self._opened: dict[str, Kernels] = {}
+        self._opened: dict[tuple[str, ...], Kernels] = {}
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
 
-    def get(self, kind: Literal["warm", "stock"]) -> Kernels:
+    def get(self, kind: Literal["warm", "stock"], modules: tuple[str, ...]) -> Kernels:
         """Kernels of this kind; the first call waits until they are warm."""
         with self._lock:
-            if kind not in self._opened:
-                self._opened[kind] = self._stack.enter_context(open_kernels(kind, PRELOAD))
-            return self._opened[kind]
+            key = (kind, *modules)
+            if key not in self._opened:
+                self._opened[key] = self._stack.enter_context(open_kernels(kind, modules))
+            return self._opened[key]
 
     async def teardown(self, worker: Worker) -> None:
         """End them all, in a thread: the worker's loop has its own ends to tie up."""
@@ -87,7 +89,8 @@ def run_symbol(task: Task) -> Finished:
         raise CalibrationError(f"worker {get_worker().address}: {difference}")
     worker: Any = get_worker()
     worker.log_event(task.run, task.job.symbol)
-    runner = _runner(task, _kernels(worker).get(task.kernel))
+    modules = PRELOAD + opener(backtest_folder(task.job.resolved.settings.BACKTEST_DIR))
+    runner = _runner(task, _kernels(worker).get(task.kernel, modules))
 
     def pack(stage: Path, record: Record) -> Finished:
         files = {name: (stage / name).read_bytes() for name in record.outputs}
@@ -134,10 +137,11 @@ def look(code: Mapping[str, str], data_dir: str, sizes: Mapping[str, int]) -> st
     difference = difference_of(code, _CODE)
     if difference:
         return difference
-    folder = below_root(data_dir)
+    folder = backtest_folder(data_dir)
     if not folder.is_dir():
         return f"there is no folder {folder}; {_DATA}"
     for name, size in sizes.items():
+        assert isinstance(folder, Path), "only files on disk come with a size"
         try:
             found = (folder / name).stat().st_size
         except OSError as error:

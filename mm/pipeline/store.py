@@ -1,0 +1,242 @@
+"""Results at a URL: made in a folder of this machine, uploaded symbol by symbol.
+
+A store has no way to exchange two folders. So a symbol's files first go to a place of their own,
+``.staging/``, with a list of them as the last; only then are they copied, within the store, to
+where consumers look, parameters last. An upload that fails has changed nothing there. A run that
+is killed while copying is completed from the list by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from mm.errors import CalibrationError
+from mm.pipeline.plan import Job
+from mm.pipeline.results import Results
+from mm.pipeline.resume import unchanged
+from mm.pipeline.state import read_record, write_record
+from mm.pipeline.summary import RUN_JSON, read_books
+from mm.record import Record, params_name, points_name, schedule_name
+from mm.remote import Remote, StoreError
+
+_STATE, _STAGING, _LIST = ".state", ".staging", "complete.json"
+#: A run says this often that it lives; one not heard of for so long is taken for dead.
+_BEAT_S, _DEAD_S = 60.0, 300.0
+_AT_ONCE = 16
+
+
+class StoreResults(Results):
+    """Results at a URL, with a copy of what this run needs of them in a folder here."""
+
+    def __init__(self, remote: Remote, folder: Path) -> None:
+        super().__init__(folder)
+        self.remote = remote
+        # What the store said of each symbol's files at the start, and when they were published.
+        self._there: dict[str, dict[str, str]] = {}
+        self._marks: dict[str, dict[str, str]] = {}
+        self._unpublished: set[str] = set()
+
+    def pull(self) -> None:
+        """Complete what a killed run left, and fetch records and books. Raises StoreError."""
+        for path in (self.remote / _STAGING).walk():
+            symbol, stage, name = path.url.rsplit("/", 3)[1:]
+            if name == _LIST:
+                listed = json.loads(path.read_text())
+                self._put_in_place(symbol, stage, listed["outputs"], listed["record"])
+        (self.remote / _STAGING).remove()
+        state = []
+        for path in self.remote.walk():
+            inside = self._inside(path)
+            if inside.parts[0] == _STATE or inside.name == RUN_JSON:
+                state.append(path)
+            elif len(inside.parts) == 2:
+                self._there.setdefault(inside.parts[0], {})[inside.name] = path.mark
+        self._each(lambda path: path.fetch(self.folder / self._inside(path)), state)
+        for file in (self.folder / _STATE / "marks").glob("*.json"):
+            self._marks[file.stem] = json.loads(file.read_text(encoding="utf-8"))
+
+    def finished(self, job: Job, mark: str) -> Record | None:
+        """The record of a result that still holds in the store, None if the symbol must run."""
+        there = self._there.get(job.symbol)
+        whole = bool(there) and there == self._marks.get(job.symbol)
+        return unchanged(job, self.folder, mark) if whole else None
+
+    def _inside(self, path: Remote) -> PurePosixPath:
+        return PurePosixPath(path.url[len(self.remote.url) + 1 :])
+
+    def publish(self, stage: Path, symbol: str, record: Record) -> None:
+        """Upload a symbol's staged files, then put them in the place of its old ones.
+
+        Raises StoreError; if uploading fails, the old ones stand as they were.
+        """
+        self._unpublished.add(symbol)
+        name = uuid.uuid4().hex
+        place = self.remote / _STAGING / symbol / name
+        text = record.model_dump_json(indent=2) + "\n"
+        try:
+            for file in record.outputs:
+                (place / file).write_bytes((stage / file).read_bytes())
+            listed = {"outputs": list(record.outputs), "record": text}
+            (place / _LIST).write_bytes(json.dumps(listed).encode())
+        except StoreError as error:
+            with contextlib.suppress(StoreError):
+                place.remove()
+            raise StoreError(f"not published, the old result stands: {error}") from None
+        try:
+            self._put_in_place(symbol, name, list(record.outputs), text)
+        except StoreError as error:
+            raise StoreError(f"published in part, the next run completes it: {error}") from None
+        self._unpublished.discard(symbol)
+        super().publish(stage, symbol, record)
+
+    def _put_in_place(self, symbol: str, stage: str, outputs: Collection[str], record: str) -> None:
+        target, place = self.remote / symbol, self.remote / _STAGING / symbol / stage
+        # A consumer must not go on with parameters that no longer hold.
+        for name in (params_name(symbol), schedule_name(symbol)):
+            if name not in outputs:
+                (target / name).remove()
+        for name in sorted(outputs, key=lambda name: (name == params_name(symbol), name)):
+            (place / name).copy_to(target / name)
+        found = target.iterdir()
+        for path in found:
+            if path.name not in outputs:
+                path.remove()
+        state = self.remote / _STATE
+        kept = {path.name: path.mark for path in found if path.name in outputs}
+        marks = json.dumps(kept, indent=2, sort_keys=True)
+        (state / "marks" / f"{symbol}.json").write_bytes(marks.encode())
+        (state / "records" / f"{symbol}.json").write_bytes(record.encode())
+        place.remove()
+
+    def failed(self, symbol: str, record: Record) -> None:
+        """Take note of a symbol that left nothing to publish: its parameters no longer hold. If it
+        only could not be uploaded, what stands in the store is left alone."""
+        if symbol in self._unpublished:
+            write_record(self.folder, symbol, record)
+            return
+        super().failed(symbol, record)
+        with contextlib.suppress(StoreError):  # the books will tell
+            for name in (params_name(symbol), schedule_name(symbol)):
+                (self.remote / symbol / name).remove()
+
+    def fetch_for_pages(self, this_run: Collection[str]) -> None:
+        """Bring here what the pages show of symbols that did not run: all files of this run's,
+        points and names of older ones."""
+        wanted = []
+        for symbol in read_books(self.folder):
+            if (self.folder / symbol).is_dir() or "/" in symbol or symbol in (".", ".."):
+                continue
+            record = read_record(self.folder, symbol)
+            for name in record.outputs if record else ():
+                if symbol in this_run or name == points_name(symbol):
+                    wanted.append(self.remote / symbol / name)
+                else:
+                    (self.folder / symbol).mkdir(exist_ok=True)
+                    (self.folder / symbol / name).touch()
+
+        def fetch(path: Remote) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                path.fetch(self.folder / self._inside(path))
+
+        self._each(fetch, wanted)
+
+    def keep(self, *names: str) -> None:
+        """Upload files of the results folder itself. Raises StoreError."""
+        for name in names:
+            if (self.folder / name).is_file():
+                (self.remote / name).write_bytes((self.folder / name).read_bytes())
+
+    @staticmethod
+    def _each(work: Callable[[Remote], object], paths: Iterable[Remote]) -> None:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(work, paths))
+
+
+@contextlib.contextmanager
+def open_store(remote: Remote) -> Iterator[Results]:
+    """Results at a URL, held by this run as well as a store allows.
+
+    Raises StoreError if it can't be read or written, CalibrationError if another run holds it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="mm-out-"))
+    try:
+        with _lease(remote / _STATE / "lock.json"):
+            results = StoreResults(remote, folder)
+            results.pull()
+            yield results
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _lease(place: Remote) -> Iterator[None]:
+    """Hold a store by a file that says who and when, renewed while this process lives.
+
+    Stores have no locks that go with a process: two runs that start in the same second may both
+    get it. Each symbol's files are of one run all the same.
+    """
+    holder = _holder(place)
+    if holder is not None:
+        raise CalibrationError(
+            f"{place.url.rsplit('/', 2)[0]}: another run ({holder}) writes there; wait for it, or "
+            "name another place with --out-dir"
+        )
+    own = {"host": socket.gethostname(), "process": os.getpid(), "run": uuid.uuid4().hex}
+    over = threading.Event()
+
+    def beat() -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        place.write_bytes(json.dumps({**own, "renewed_utc": now}).encode())
+
+    def keep_beating() -> None:
+        while not over.wait(_BEAT_S):
+            with contextlib.suppress(StoreError):  # the next beat may come through
+                beat()
+
+    beat()
+    keeper = threading.Thread(target=keep_beating, name="lease", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+        with contextlib.suppress(StoreError):
+            place.remove()
+
+
+def _holder(place: Remote) -> str | None:
+    """Who holds a lease, None if nobody does any more."""
+    try:
+        found = json.loads(place.read_bytes())
+        renewed = datetime.fromisoformat(found["renewed_utc"])
+        host, process = str(found["host"]), int(found["process"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return None  # half a file, or none of ours
+    silent_s = (datetime.now(UTC) - renewed).total_seconds()
+    if silent_s > _DEAD_S or (host == socket.gethostname() and not _lives(process)):
+        return None
+    return f"process {process} on {host}, last heard of {max(silent_s, 0):.0f} s ago"
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

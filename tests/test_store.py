@@ -1,0 +1,311 @@
+"""Logs and results at URLs: a real S3 server on loopback, that can be told to refuse."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+import mm
+from mm.errors import CalibrationError, InputError, SettingsError
+from mm.load import load_log
+from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
+from mm.pipeline.plan import Request, make_plan
+from mm.pipeline.symbol import SymbolRun
+from mm.remote import Remote, StoreError, is_url, place
+from mm.simulate.write import csv_bytes
+
+SECRET = "goes-nowhere-but-into-a-signature"  # noqa: S105  ours
+Tables = Mapping[str, pd.DataFrame]
+Refusal = Callable[[Mapping[str, Any]], bool]
+
+
+class S3:
+    """The server; ``refuse`` says of a request's environment whether it gets 403."""
+
+    def __init__(self) -> None:
+        self.refuse: Refusal = lambda _request: False
+        app = DomainDispatcherApplication(create_backend_app)
+
+        def answer(request: Any, respond: Any) -> Any:
+            if not self.refuse(request):
+                return app(request, respond)
+            request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
+            respond("403 Forbidden", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>AccessDenied</Code><Message>no room</Message></Error>"]
+
+        self._server = make_server("127.0.0.1", 0, answer, threaded=True)
+        self.url = f"http://127.0.0.1:{self._server.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    s3, before = S3(), dict(os.environ)
+    os.environ |= {
+        "AWS_ENDPOINT_URL": s3.url,
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    import s3fs
+
+    try:
+        s3fs.S3FileSystem().mkdir("desk")
+        yield s3
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+        os.environ.clear()
+        os.environ.update(before)
+        s3.stop()
+
+
+@pytest.fixture
+def s3(server: S3) -> Iterator[S3]:
+    yield server
+    server.refuse = lambda _request: False
+
+
+def put(folder: Remote, tables: Tables, symbol: str) -> None:
+    for kind, table in tables.items():
+        (folder / f"{kind}_{symbol}.csv").write_bytes(csv_bytes(table))
+
+
+def everything(folder: Remote) -> dict[str, bytes]:
+    start = len(folder.url) + 1
+    return {path.url[start:]: path.read_bytes() for path in folder.walk()}
+
+
+class Seen:
+    """Remembers how a run went."""
+
+    def __init__(self) -> None:
+        self.started_: list[str] = []
+        self.runs: dict[str, SymbolRun] = {}
+        self.lines: list[str] = []
+
+    def started(self, name: str) -> None:
+        self.started_.append(name)
+
+    def done(self, run: SymbolRun) -> None:
+        self.runs[run.symbol] = run
+
+    def trouble(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def ran(data: Remote, out: Remote, **request: Any) -> tuple[int, Seen]:
+    seen = Seen()
+    return run_batch(make_plan(Request(data, out, **request), {}), Options(), seen), seen
+
+
+def writes(request: Mapping[str, Any], part: str, *, copies: bool = False) -> bool:
+    """Whether a request puts, or copies within the store, a file with this in its name."""
+    put = request["REQUEST_METHOD"] == "PUT" and part in request["PATH_INFO"]
+    return put and ("HTTP_X_AMZ_COPY_SOURCE" in request) == copies
+
+
+def test_from_bucket_to_bucket_again_and_when_the_store_refuses(
+    s3: S3, tables: Tables, later_tables: Tables
+) -> None:
+    data, out = Remote.of("s3://desk/run/data"), Remote.of("s3://desk/run/out")
+    put(data, tables, "AAA")
+    (data / "calibration.yaml").write_bytes(b"defaults: {TICK_SIZE: 1.0}\n")
+    code, seen = ran(data, out)
+    assert (code, seen.lines) == (EXIT_OK, [])
+    there = everything(out)
+    assert {name for name in there if name.startswith("AAA/")} == {
+        "AAA/calibration_AAA.ipynb",
+        "AAA/report_AAA.html",
+        "AAA/params_AAA.json",
+        "AAA/points_AAA.csv",
+    }
+    assert {name for name in there if "/" not in name} == {
+        "index.html",
+        "summary.csv",
+        "run.json",
+        "calibration.eml",
+    }
+    left = {name for name in there if "/" in name and not name.startswith("AAA/")}
+    assert left == {".state/records/AAA.json", ".state/marks/AAA.json"}, "no staging, no lock"
+    expected = mm.calibrate(**tables, tick_size=1.0).params
+    assert expected is not None
+    params = json.loads(there["AAA/params_AAA.json"])
+    assert (params["A"], params["k"]) == (expected.A, expected.k)
+    record = json.loads(there["run.json"])["symbols"]["AAA"]
+    assert record["settings"]["BACKTEST_DIR"] == data.url, "an executed copy reads the same logs"
+    assert record["settings_from"]["TICK_SIZE"] == f"{data.url}/calibration.yaml"
+    assert not [name for name, content in there.items() if SECRET.encode() in content]
+
+    # nothing has changed
+    code, seen = ran(data, out)
+    assert (code, seen.started_) == (EXIT_OK, [])
+    again = everything(out)
+    assert [n for n in there if n.startswith("AAA/") and again[n] != there[n]] == []
+    assert b"params_AAA.json" in again["index.html"], "what did not run is linked to as well"
+    assert again["index.html"].count(b"observed intensities") == 1
+
+    # an input has changed, and the store takes no report
+    put(data, later_tables, "AAA")
+    s3.refuse = lambda request: writes(request, "report_AAA")
+    code, seen = ran(data, out)
+    assert code == EXIT_FAILED
+    assert seen.started_ == ["AAA"]
+    error = seen.runs["AAA"].record.error or ""
+    assert error.startswith("not published, the old result stands: s3://desk/run/out/.staging/")
+    assert "no room" in error
+    held = everything(out)
+    assert {n: held[n] for n in there if n.startswith("AAA/")} == {
+        n: there[n] for n in there if n.startswith("AAA/")
+    }
+    assert json.loads(held["run.json"])["symbols"]["AAA"]["status"] == "failed"
+    assert not [name for name in held if ".staging" in name]
+
+    # then it takes all, but fails while they are put in place: the next run completes it
+    s3.refuse = lambda request: writes(request, "params_AAA", copies=True)
+    code, seen = ran(data, out)
+    assert code == EXIT_FAILED
+    assert "the next run completes it" in (seen.runs["AAA"].record.error or "")
+    assert everything(out)["AAA/params_AAA.json"] == there["AAA/params_AAA.json"]
+    s3.refuse = lambda _request: False
+    code, seen = ran(data, out)
+    assert (code, seen.started_) == (EXIT_OK, [])
+    last = everything(out)
+    later = mm.calibrate(**later_tables, tick_size=1.0).params
+    assert later is not None
+    assert json.loads(last["AAA/params_AAA.json"])["A"] == later.A != expected.A
+    assert not [name for name in last if ".staging" in name]
+
+    # somebody writes over a result
+    (out / "AAA" / "points_AAA.csv").write_bytes(b"")
+    s3.refuse = lambda request: writes(request, "/index.html")
+    code, seen = ran(data, out)
+    assert seen.started_ == ["AAA"]
+    assert code == EXIT_FAILED
+    (line,) = seen.lines
+    assert line.startswith("not all is in the results folder: s3://desk/run/out/index.html: ")
+
+
+def test_another_run_on_the_same_place_is_refused_unless_it_is_dead(
+    s3: S3, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = Remote.of("s3://desk/two/data"), Remote.of("s3://desk/two/out")
+    put(data, {**tables, "state": tables["state"].drop(columns="mid")}, "AAA")
+    now = pd.Timestamp.now("UTC")
+    for renewed, said in ((now, "process 7 on elsewhere"), (now - pd.Timedelta("1h"), None)):
+        lock = {"host": "elsewhere", "process": 7, "renewed_utc": renewed.isoformat()}
+        (out / ".state" / "lock.json").write_bytes(json.dumps(lock).encode())
+        if said:
+            with pytest.raises(CalibrationError, match=said):
+                ran(data, out)
+        else:
+            code, seen = ran(data, out)
+            assert code == EXIT_FAILED
+            assert "mid" in (seen.runs["AAA"].record.error or "")
+
+
+def test_runs_below_are_pooled_and_messages_name_the_url(
+    s3: S3, tables: Tables, later_tables: Tables
+) -> None:
+    data = Remote.of("s3://desk/pooled")
+    put(data / "monday", tables, "AAA")
+    put(data / "tuesday", later_tables, "AAA")
+    log = load_log(data, "AAA")
+    assert [run.name for run in log.runs] == ["monday", "tuesday"]
+    assert set(log.inputs_sha256) >= {"monday/fills_AAA.csv", "tuesday/state_AAA.csv"}
+    (data / "monday" / "state_AAA.csv").remove()
+    with pytest.raises(InputError, match=r"^s3://desk/pooled/monday: no state_AAA\.csv"):
+        load_log(data, "AAA")
+    with pytest.raises(InputError, match=r"^s3://desk/nothing: no such folder"):
+        load_log(Remote.of("s3://desk/nothing"), "AAA")
+
+
+def test_the_command_takes_urls(s3: S3, root: Path, tables: Tables, tmp_path: Path) -> None:
+    data = Remote.of("s3://desk/listed")
+    put(data, tables, "AAA")
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(root / "run_calibration.py"), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    done = command("--data-dir", data.url, "--list")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "AAA\n", "")
+    s3.refuse = lambda _request: True
+    done = command("--data-dir", data.url, "--list")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "s3://desk/listed: " in line
+
+
+# --- without a server
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("s3://key:secret@bucket/data", "s3://bucket: a URL with credentials"),
+        ("https://host/data?token=secret", "https://host: a URL with credentials"),
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(given: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as error:
+        place(given)
+    assert "secret" not in str(error.value)
+
+
+def test_a_path_is_no_url(tmp_path: Path) -> None:
+    assert not is_url(str(tmp_path))
+    assert not is_url(r"C:\data")
+    assert place(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize("scheme", ["memory", "file"])
+def test_every_store_is_a_folder(scheme: str, tmp_path: Path) -> None:
+    top = Remote.of(f"{scheme}://{tmp_path}/top/")
+    assert not top.is_dir()
+    assert top.walk() == []
+    (top / "below" / "a.txt").write_bytes(b"one")
+    (top / "b.txt").write_bytes(b"two")
+    assert [(path.name, path.is_dir()) for path in top.iterdir()] == [
+        ("b.txt", False),
+        ("below", True),
+    ]
+    assert [path.url[len(top.url) :] for path in top.walk()] == ["/b.txt", "/below/a.txt"]
+    before = (top / "b.txt").mark
+    (top / "b.txt").write_bytes(b"three")
+    assert (top / "b.txt").mark != before
+    assert (top / "b.txt").size == 5
+    (top / "below" / "a.txt").copy_to(top / "c.txt")
+    assert (top / "c.txt").fetch(tmp_path / "here" / "c").read_bytes() == b"one"
+    (top / "below").remove()
+    (top / "below").remove()
+    assert not (top / "below" / "a.txt").is_file()
+    with pytest.raises(FileNotFoundError):
+        (top / "below" / "a.txt").read_bytes()
+
+
+def test_an_unknown_scheme_is_one_line() -> None:
+    with pytest.raises(StoreError, match=r"^nosuch://x/y: ValueError: Protocol not known"):
+        Remote.of("nosuch://x/y").is_dir()
