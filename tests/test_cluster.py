@@ -267,14 +267,6 @@ def test_a_worker_says_what_it_can_not_see(data: Path) -> None:
     assert told.endswith("or a URL")
 
 
-def test_dask_is_loaded_by_those_who_ask_for_it(root: Path) -> None:
-    code = "import sys, mm.pipeline.batch; print('distributed' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "False\n"
-
-
 def test_without_dask_one_line_says_what_to_install(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

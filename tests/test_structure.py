@@ -92,6 +92,6 @@ def test_the_driver_loads_no_statistics(root: Path) -> None:
         "import mm.pipeline.batch, mm.pipeline.console"
     )
     statistics = {"numpy", "pandas", "scipy", "matplotlib"}
-    heavy = {"papermill", "nbconvert", "rfc3987_syntax", "pyarrow"}
+    heavy = {"papermill", "nbconvert", "rfc3987_syntax", "pyarrow", "distributed", "fsspec"}
     assert not loaded_by(start, root) & {*statistics, *heavy}
     assert not loaded_by(f"{start}\nimport mm.report.page", root) & statistics
