@@ -47,7 +47,7 @@ def _place(_context: click.Context, _option: click.Parameter, given: str | None)
     type=click.Path(path_type=Path),
     help="Settings per symbol.  [default: calibration.yaml in the data folder]",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Symbols at the same time.")
+@click.option("--jobs", type=click.IntRange(1), help="Symbols at the same time, on this machine.")
 @click.option(
     "--scheduler",
     default="local",
@@ -164,6 +164,8 @@ def main(
             from mm.pipeline.pages import Mail
             from mm.report.mail import parse_address
 
+            if scheduler != "local" and "://" not in scheduler:
+                raise click.UsageError(f"--scheduler: found {scheduler!r}, not local or a URL")
             if mail_to and not mail_from:
                 raise click.UsageError("--mail-to needs --mail-from")
             for address in filter(None, (mail_from, *mail_to)):

@@ -124,7 +124,7 @@ class DaskExecutor:
             )
         except distributed.KilledWorker as error:
             times, last = error.allowed_failures + 1, error.last_worker.address
-            line = f"lost its worker {times} times, last {last}; look at its log and its memory"
+            line = f"was given to {times} workers and lost them all, last {last}; look at its log"
             self._end(ended, LostWorker(line))
         except FutureCancelledError:
             self._end(ended, ExecutorLost(_GONE))
