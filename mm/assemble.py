@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mm import consistency
+from mm import books, consistency
 from mm.arrays import Ints, Mask
-from mm.clocks import appended_pieces
+from mm.as_written import as_written
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
 from mm.intervals import resting_intervals
@@ -20,6 +20,10 @@ from mm.order_ids import is_one_of, share_ids
 from mm.read import Checked, RawTable, check_table
 from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS
+from mm.timeline import appended, check_overlap, in_time_order, rounded, shifted
+
+#: Real logs stay below a third of it: fills in the very ms of a state row.
+UNMATCHED = 0.05
 
 
 def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str]) -> RunLog:
@@ -39,7 +43,7 @@ def run_log(raw: Mapping[Kind, RawTable], name: str, labels: Mapping[Kind, str])
         log,
         orders=tables["orders"],
         fills=tables["fills"],
-        written=_as_written(raw, tables, log.n_repaired),
+        written=as_written(raw, tables, log.n_repaired),
     )
 
 
@@ -64,11 +68,12 @@ def assembled(
         )
     _need_placements(orders, checked["orders"], labels["orders"])
     _check_placements(orders, checked["orders"].line, labels["orders"])
-    appended = _appended(checked, labels)
-    state, warnings = _in_time_order(state, labels["state"])
-
+    check_overlap(checked, labels)
+    second = appended(checked, labels)
     aside = [SetAside(labels[kind], *bad) for kind in KINDS for bad in checked[kind].bad]
-    shifted = _shifted(orders, fills, state, labels)
+    state, blind_ms, mid_offset = _by_value(checked["state"], labels["state"], aside)
+    state, warnings = in_time_order(state, labels["state"])
+    off = rounded(state, labels["state"]) + shifted(orders, fills, state, labels)
     tainted = set(checked["orders"].tainted | checked["fills"].tainted)
     false: dict[str, Mask] = {
         "orders": np.zeros(len(orders), dtype=np.bool_),
@@ -86,7 +91,7 @@ def assembled(
         orders, fills = orders.loc[~false["orders"]], fills.loc[~false["fills"]]
 
     n_repaired = 0
-    if not shifted:
+    if not off:
         fills, n_repaired, repaired = _repaired(orders, fills, tainted, labels)
         orders, fills = share_ids(orders, fills)
         warnings += repaired
@@ -105,7 +110,7 @@ def assembled(
         )
     orders, fills = orders.reset_index(drop=True), fills.reset_index(drop=True)
     seams = consistency.seams(orders, fills, state, end_ms)
-    appended += tuple(
+    second += tuple(
         f"{labels['state']}: after {time} ms no row tells of the orders that rested before"
         for time in seams
     ) + tuple(
@@ -120,49 +125,47 @@ def assembled(
         name,
         tuple(aside),
         warnings + left_out + _unknown_actions(orders, labels["orders"]),
-        appended,
-        shifted,
+        second,
+        off,
         n_repaired,
         {labels[kind]: sha256[kind] for kind in KINDS if sha256[kind]},
-        blind_ms=checked["state"].blind_ms,
+        labels=labels,
+        disagree=_disagree(fills, state, labels),
+        mid_offset=mid_offset,
+        blind_ms=blind_ms,
     )
 
 
-#: What the original notebook reads of each file, and the words by which it chooses rows.
-_READ: Mapping[Kind, tuple[str, ...]] = {
-    "orders": (
-        *("recv_ms", "order_id", "action", "status", "price"),
-        *("active_recv_ms", "cancel_effective_ms"),
-    ),
-    "fills": ("recv_ms", "order_id", "qty"),
-    "state": ("recv_ms", "mid"),
-}
-_WORDS = ("order_id", "action", "status")
+def _by_value(
+    checked: Checked, label: str, aside: list[SetAside]
+) -> tuple[pd.DataFrame, Ints, float]:
+    """The state rows without those whose own mtm_value was counted with another mid; times from
+    which the mid is unknown, ms; and by how much all mids are off alike."""
+    state = checked.table
+    false, offset = books.mids_against_value(state)
+    if not false.any():
+        return state, checked.blind_ms, offset
+    what = "column mid: not the one by which the row's mtm_value was counted"
+    first = int(checked.line[false].min())
+    aside.append(SetAside(label, int(false.sum()), checked.of, what, first))
+    good = state.loc[~false].reset_index(drop=True)
+    if good.empty:
+        raise InputError(f"no usable state row ({aside[-1]})", where=label, remedy="write it again")
+    blind = np.setdiff1d(state.loc[false, "recv_ms"], good["recv_ms"])
+    return good, np.union1d(checked.blind_ms, blind).astype(np.int64), offset
 
 
-def _as_written(
-    raw: Mapping[Kind, RawTable], tables: Mapping[Kind, pd.DataFrame], n_repaired: int
-) -> dict[str, pd.DataFrame]:
-    """The tables that checking changed, as they stood: the original's numbers are of those. The
-    others need no second copy."""
-    out: dict[str, pd.DataFrame] = {}
-    for kind, table in tables.items():
-        names = [name for name in _READ[kind] if name in raw[kind].table]
-        before = raw[kind].table[names]
-        same = len(before) == len(table) and not (kind == "fills" and n_repaired)
-        if same and kind == "state":
-            same = bool(before["recv_ms"].is_monotonic_increasing)
-        if not (same and all(_same_words(before, table, name) for name in _WORDS)):
-            out[kind] = before
-    return out
-
-
-def _same_words(one: pd.DataFrame, other: pd.DataFrame, name: str) -> bool:
-    if name not in one or name not in other:
-        return name not in one and name not in other
-    if one[name].dtype == other[name].dtype and one[name].equals(other[name]):
-        return True
-    return np.array_equal(one[name].to_numpy(dtype=object), other[name].to_numpy(dtype=object))
+def _disagree(
+    fills: pd.DataFrame, state: pd.DataFrame, labels: Mapping[Kind, str]
+) -> tuple[str, ...]:
+    """Whether the inventory in the state rows moves when the fills say so."""
+    moves, wrong = books.unmatched_moves(fills, state)
+    if not moves or wrong / moves <= UNMATCHED:
+        return ()
+    return (
+        f"{labels['fills']}: {wrong:,} of {moves:,} times at which a fill or the inventory in "
+        f"{labels['state']} says that something was traded, the other does not",
+    )
 
 
 def _none(kind: str, checked: Checked) -> str:
@@ -259,48 +262,9 @@ def _repaired(
     return fills, len(names), (text,)
 
 
-def _shifted(
-    orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, labels: Mapping[Kind, str]
-) -> tuple[str, ...]:
-    """Files whose clock is certainly not that of the others."""
-    out = []
-    late = consistency.fill_shift_ms(orders, fills)
-    if late:
-        out.append(
-            f"{labels['fills']}: first fills come {late:+.0f} ms after the FILL rows of "
-            f"{labels['orders']}"
-        )
-    late = consistency.state_shift_ms(orders, state)
-    if late:
-        out.append(
-            f"{labels['orders']}: placed in the ms of the rows of {labels['state']} only once "
-            f"{-late:+.0f} ms are added"
-        )
-    return tuple(out)
-
-
 def _unknown_actions(orders: pd.DataFrame, label: str) -> tuple[str, ...]:
     names = Counter(orders.loc[~is_one_of(orders["action"], *ACTIONS, "SKIP"), "action"])
     if not names:
         return ()
     some = ", ".join(f"{count} {str(name)[:20]}" for name, count in names.most_common(5))
     return (f"{label}: rows of unknown actions are ignored ({some})",)
-
-
-def _appended(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> tuple[str, ...]:
-    """Files that hold several runs, one behind the other."""
-    pieces = {
-        kind: appended_pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64))
-        for kind in KINDS
-    }
-    return tuple(
-        f"{labels[kind]}: time starts again {n - 1} times" for kind, n in pieces.items() if n > 1
-    )
-
-
-def _in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    backwards = int(np.count_nonzero(np.diff(state["recv_ms"].to_numpy()) < 0))
-    if not backwards:
-        return state, ()
-    ordered = state.sort_values("recv_ms", kind="stable", ignore_index=True)
-    return ordered, (f"{label}: time goes backwards at {backwards} rows; sorted by recv_ms",)

@@ -23,7 +23,7 @@ from mm.estimate import Estimate, estimate_intensity
 from mm.exposure import Exposure, measure_exposure
 from mm.intensity import EmpiricalIntensity, empirical_intensity
 from mm.judge import findings
-from mm.judge.inputs import of_clocks
+from mm.judge.files import of_clocks
 from mm.load import BacktestLog, load_log, log_from_frames
 from mm.params import Params, read_fill_model
 from mm.reconcile import Reconciliation

@@ -30,6 +30,8 @@ Contradiction = tuple[Literal["orders", "fills"], Mask, str]
 
 #: A fill is at its order's price; this far from it, it is another order's or another symbol's.
 _FILL_PRICE = 0.01
+#: A limit order never fills at a worse price than its own; what rounding may make of that.
+_WORSE = 1e-6
 #: A quote is near the market; at half or double its price it is another symbol's.
 _MARKET = 2.0
 #: A cancel takes effect within this, or its acknowledgement is missing.
@@ -138,6 +140,9 @@ def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[
         off = np.abs(fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0)
         far = off > _FILL_PRICE
         yield "fills", known & far, "column price: far from the price of its order"
+        sign = np.where(is_one_of(placed["side"], "SELL"), -1.0, 1.0)[at]
+        worse = sign * (fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0) > _WORSE
+        yield "fills", known & worse, "column price: worse than the limit of its order"
     if "qty" in fills and "qty" in placed:
         qty = np.nan_to_num(fills["qty"].to_numpy(dtype=np.float64))
         total = np.bincount(at[known], weights=qty[known], minlength=len(placed))

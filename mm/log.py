@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from mm.discover import KINDS
+from mm.discover import KINDS, Kind
 from mm.fill_source import FillSource
 from mm.run import Run
 
@@ -34,7 +34,10 @@ class RunLog(Run):
 
     ``warnings``: what was repaired or left out with a malformed row. ``appended``: signs of a
     second run behind the first. ``shifted``: files whose clock is not that of the others.
-    ``n_repaired``: orders whose fills were taken from the orders file.
+    ``n_repaired``: orders whose fills were taken from the orders file. ``labels``: by kind, what
+    its file is called. ``disagree``: signs that the files tell of different trades.
+    ``mid_offset``: by how much all mids differ alike from those by which the state rows count
+    the value, in units of price.
     """
 
     name: str
@@ -44,6 +47,9 @@ class RunLog(Run):
     shifted: tuple[str, ...] = ()
     n_repaired: int = 0
     inputs_sha256: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[Kind, str] = field(default_factory=dict)
+    disagree: tuple[str, ...] = ()
+    mid_offset: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)

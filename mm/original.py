@@ -9,6 +9,7 @@ numbers digit for digit, so that users can see what changed and why.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,15 +61,23 @@ def fit_original(
     Raises OriginalError, with the notebook's own exception as text, where it would raise.
     """
     try:
-        points = _points(run, tick_size, min_delta_ticks, max_delta_ticks)
-    except (KeyError, ValueError, TypeError) as error:
-        raise OriginalError(f"{type(error).__name__}: {error}") from None
+        # On malformed rows the notebook computes with what they hold, and so must this.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            points = _points(run, tick_size, min_delta_ticks, max_delta_ticks)
+            return _fitted(points, min_exposure_s)
+    except (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise OriginalError(f"{type(error).__name__}: {text}") from None
+
+
+def _fitted(points: pd.DataFrame, min_exposure_s: float) -> OriginalFit:
     points["used"] = (points["exposure_s"] >= min_exposure_s) & (points["lambda_events_per_s"] > 0)
     used = points[points["used"]]
     if len(used) < 2:
-        raise OriginalError(
-            "RuntimeError: Not enough buckets with positive intensity and sufficient exposure to "
-            "fit. Try lowering MIN_EXPOSURE_S or increasing MAX_DELTA_TICKS."
+        raise RuntimeError(
+            "Not enough buckets with positive intensity and sufficient exposure to fit. "
+            "Try lowering MIN_EXPOSURE_S or increasing MAX_DELTA_TICKS."
         )
     slope, level = np.polyfit(
         used["delta_bucket"].to_numpy(dtype=float),
@@ -76,7 +85,10 @@ def fit_original(
         deg=1,
         w=used["exposure_s"].to_numpy(dtype=float),
     )
-    return OriginalFit(math.exp(level), -float(slope), len(used), points)
+    A, k = float(np.exp(level)), -float(slope)
+    if not (math.isfinite(A) and math.isfinite(k)):
+        raise ValueError(f"the notebook's fit gives A = {A}, k = {k}")
+    return OriginalFit(A, k, len(used), points)
 
 
 def _as_written(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

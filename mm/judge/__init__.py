@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from mm.clocks import ClockCheck
 from mm.diagnose import Diagnostics
 from mm.estimate import Estimate
-from mm.judge import inputs, model
+from mm.judge import files, inputs, model
 from mm.load import BacktestLog
 from mm.settings import Settings
 from mm.tick import TickSize
@@ -27,8 +27,9 @@ def findings(
     settings: Settings,
 ) -> Iterator[Finding]:
     """Every finding on one symbol; of one level, in the order of their weight."""
-    yield from inputs.of_clocks(log, clocks)
-    yield from inputs.of_rows(log, settings)
+    yield from files.of_clocks(log, clocks)
+    yield from files.of_mids(log, tick)
+    yield from files.of_rows(log, settings)
     yield from model.of_estimate(estimate, settings)
     if found is not None and estimate.fit is not None:
         yield from model.of_level(found, settings)

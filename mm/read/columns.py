@@ -29,12 +29,12 @@ OPTIONAL = {
         "symbol",
     ),
     "fills": ("side", "price", "qty", "reason", "symbol"),
-    "state": ("inventory", "cash", "open_orders", "symbol"),
+    "state": ("inventory", "cash", "mtm_value", "open_orders", "symbol"),
 }
 TEXT = frozenset({"order_id", "action", "status", "side", "reason", "reject_reason", "symbol"})
 TIMES = ("recv_ms", "active_recv_ms", "expire_recv_ms", "cancel_effective_ms")
 #: Evidence only: no number comes from them, so a bad cell there costs no row.
-EVIDENCE = frozenset({"remaining_qty", "inventory", "cash", "open_orders"})
+EVIDENCE = frozenset({"remaining_qty", "inventory", "cash", "mtm_value", "open_orders"})
 
 
 @dataclass(frozen=True)
