@@ -145,7 +145,7 @@ def diagnose(
 
     Raises InputError for an OLD_PARAMS_FILE that can't be read.
     """
-    if any(True for _ in of_clocks(log, accounts.clocks)):
+    if any(found.level == "refused" for found in of_clocks(log, accounts.clocks)):
         return None
     old, train = settings.OLD_PARAMS_FILE, settings.SCHEDULE_TRAIN_MIN
     return hold_against_log(

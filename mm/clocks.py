@@ -23,6 +23,8 @@ class ClockCheck:
     ``wrong_side``: orders placed through mid. ``misplaced``: their count, of ``n_fills``.
     ``open_too_long``: of the time orders were open by our reading, that by which it exceeds what
     the state rows' open_orders say; ``open_too_short``: the other way round, of theirs.
+    ``on_rows``: accepted orders placed in the ms of a state row, near one where rows are whole;
+    ``by_chance``: the share that would be if they were placed at any time.
     """
 
     placed_outside: float
@@ -32,6 +34,8 @@ class ClockCheck:
     n_fills: int
     open_too_long: float = np.nan
     open_too_short: float = np.nan
+    on_rows: float = np.nan
+    by_chance: float = np.nan
 
 
 #: A count of open orders that agrees with ours in fewer rows than this, or is below that of the
@@ -43,6 +47,7 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
     """Hold orders against the state rows, and first fills against their orders."""
     outside = wrong = placed = known = misplaced = first_fills = 0
     balance = np.zeros(4)
+    on_rows = chance = 0.0
     for run, orders in zip(runs, exposure.intervals, strict=True):
         codes, fill_codes, n = order_codes(run.orders, run.fills)
         own = codes[accepted_rows(run.orders, codes, n)]
@@ -54,6 +59,8 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         there = (last >= 0) & (time - state_ms[np.maximum(last, 0)] <= max_state_gap_ms)
         mid = run.state["mid"].to_numpy(dtype=np.float64)[np.maximum(last, 0)]
         placed += len(time)
+        on_rows += float(np.count_nonzero(state_ms[np.maximum(last, 0)] == time))
+        chance += len(time) * len(state_ms) / max(int(state_ms[-1] - state_ms[0]), 1)
         outside += int(np.count_nonzero(~there))
         known += int(np.count_nonzero(there))
         wrong += int(np.count_nonzero(there & (orders.side * (mid - orders.price) < 0)))
@@ -74,6 +81,8 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         n_fills=first_fills,
         open_too_long=balance[0] / balance[1] if balance[1] else np.nan,
         open_too_short=balance[2] / balance[3] if balance[3] else np.nan,
+        on_rows=on_rows / placed if placed else np.nan,
+        by_chance=chance / placed if placed else np.nan,
     )
 
 

@@ -20,6 +20,12 @@ MISPLACED = 0.20
 #: count, and count one for a few percent longer (an acknowledgement comes late). Off by more,
 #: exposure is off by as much.
 OPEN_TOO_LONG, OPEN_TOO_SHORT = 0.03, 0.10
+#: A backtester acts on ticks and writes a row for each, so that orders are placed in the ms of a
+#: row: in real logs all are. Fewer, and rows are lost or thinned; no more than a few times what
+#: chance gives, and orders are placed at other times than ticks, which says nothing.
+THINNED, LOST_ROWS, CHANCE, FEWEST = 0.5, 0.95, 5.0, 0.01
+#: Where rows are written for every tick, more of them than this repeat the mid before.
+STANDING = 0.02
 #: A mid that never moves over so many rows is a feed that stands still.
 CONSTANT_ROWS = 100
 #: A mid that is off by more than this moves the distances that A and k are of. A value counted at
@@ -28,7 +34,7 @@ MID_OFFSET_TICKS = 0.75
 #: Mids on a grid wider than this, and wider than that of the prices, were rounded; a market that
 #: moves in steps of two ticks has mids one tick apart. Seen on so many rows, with so many values.
 COARSE_TICKS = 4.0
-SAMPLED_ROWS, DISTINCT_MIDS = 20_000, 30
+SAMPLED_ROWS, DISTINCT_MIDS = 20_000, 8
 
 
 def of_rows(log: BacktestLog, settings: Settings) -> Iterator[Finding]:
@@ -81,6 +87,7 @@ def of_clocks(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
             )
     orders, fills = _file(log, "orders"), _file(log, "fills")
     yield from _of_open_orders(log, check)
+    yield from _of_thinned_rows(log, check)
     yield from _of_constant_mid(log)
     if check.placed_outside > MISPLACED:
         yield Finding(
@@ -131,6 +138,24 @@ def _of_open_orders(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
                 cause,
                 "Take the three files of one whole run",
             )
+
+
+def _of_thinned_rows(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
+    """State rows that are missing: mids are older than they seem, and distances wrong."""
+    if not max(CHANCE * check.by_chance, FEWEST) < check.on_rows < LOST_ROWS:
+        return
+    again = [np.diff(run.state["mid"].to_numpy()) == 0.0 for run in log.runs]
+    if np.concatenate(again).mean() < STANDING:
+        return  # rows are written where mid has changed, and none is missing
+    thinned = check.on_rows < THINNED
+    yield Finding(
+        "refused" if thinned else "warn",
+        "state_rows",
+        f"{_file(log, 'state')}: only {check.on_rows:.1%} of the orders were placed in the ms of a "
+        "row, as all are where no row is missing",
+        "State rows were thinned out or are lost, so that mids are old and distances wrong",
+        "Log every state row of the run",
+    )
 
 
 def _of_constant_mid(log: BacktestLog) -> Iterator[Finding]:
