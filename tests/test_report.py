@@ -184,6 +184,22 @@ def test_a_failure_without_a_notebook_has_a_page(kind: str | None, words: str) -
     assert "Before the notebook started" in text
 
 
+def test_a_killed_notebook_shows_its_cell_and_what_it_said_last(tmp_path: Path) -> None:
+    v4: Any = nbformat.v4
+    said = v4.new_output("stream", name="stderr", text="reading\nallocating 80 GB\n")
+    cells = [
+        v4.new_markdown_cell("## Load"),
+        v4.new_code_cell("log = calibration.load(settings)", execution_count=4, outputs=[said]),
+    ]
+    path = tmp_path / "calibration_A.ipynb"
+    path.write_text(nbformat.writes(v4.new_notebook(cells=cells)), encoding="utf-8")
+    dead = Record(status="failed", error="died", error_kind="dead_kernel", error_cell=4)
+    text = render_failure("A", dead, path)
+    for words in ("Cell 4, under “Load”", "calibration.load", "allocating 80 GB", "--jobs 1"):
+        assert words in text
+    assert_headings_in_order(assert_self_contained(text))
+
+
 def test_half_a_notebook_is_no_obstacle(tmp_path: Path) -> None:
     half = tmp_path / "calibration_A.ipynb"
     half.write_text('{"cells": [{"cell_type"')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
@@ -134,7 +136,7 @@ def _finish_rate_axis(axes: Axes) -> None:
     """A log scale with plain numbers; the legend above the axes, where no data can be."""
     axes.set_yscale("log")
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_power_of_ten))
     axes.set_ylabel("fills per second, λ")
     handles, labels = axes.get_legend_handles_labels()
     if handles:
@@ -146,6 +148,14 @@ def _finish_rate_axis(axes: Axes) -> None:
             bbox_to_anchor=(0.0, 1.0),
             ncols=2,
         )
+
+
+def _power_of_ten(value: float, _: int | None = None) -> str:
+    """0.0001 as it is, 10⁻⁵ and smaller as a power."""
+    if 1e-4 <= value < 1e6:
+        return f"{value:g}"
+    exponent = round(math.log10(value))
+    return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _fit_alt(estimate: Estimate, empirical: EmpiricalIntensity, shown: Mask) -> str:

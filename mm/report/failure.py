@@ -40,6 +40,8 @@ _REMEDIES = {
         "--debug and report what it says.",
     ),
 }
+_BESIDE = "The notebook, as far as it got, is beside this page: it can be run on by hand."
+_NO_LINES = "It left none: what it was doing when it ended is the cell above."
 _KINDS = {
     "input": "The input or a setting can't be used.",
     "exception": "The notebook raised an exception.",
@@ -55,6 +57,8 @@ def render_failure(symbol: str, record: Record, notebook_path: Path | None) -> s
     kind = record.error_kind or ("exception" if document is not None else "internal")
     what = record.error or _error_line(document) or "It ended without a result and without a word."
     todo = "".join(f"<li>{words.text(t)}</li>" for t in _REMEDIES.get(kind, _REMEDIES["internal"]))
+    if document is not None:
+        todo += f"<li>{_BESIDE}</li>"
     parts = [
         f'<div class="verdict failed"><p><strong>failed</strong> '
         f"<span>{_KINDS.get(kind, _KINDS['internal'])}</span></p>"
@@ -64,8 +68,8 @@ def render_failure(symbol: str, record: Record, notebook_path: Path | None) -> s
         f"<h2>Where</h2><p>{_where(document, record)}</p>",
     ]
     lines = last_lines(document)
-    if lines:
-        parts.append(f'<h2>The last lines</h2><pre tabindex="0">{words.text(lines)}</pre>')
+    shown = f'<pre tabindex="0">{words.text(lines)}</pre>' if lines else f"<p>{_NO_LINES}</p>"
+    parts.append(f"<h2>The last lines</h2>{shown}")
     parts.append(f'<h2 id="provenance">Provenance</h2>{provenance(record)}')
     body = f'<div class="body">{"".join(parts)}</div>'
     return page(f"{symbol} fill calibration", "failed", body)
@@ -78,12 +82,14 @@ def readable(text: str) -> str:
 
 
 def last_lines(document: Any) -> str:
-    """The end of the traceback, or of what the last cell printed to stderr."""
+    """The end of the last traceback, or of what was last printed to stderr."""
     found: list[str] = []
     for cell in document.cells if document is not None else ():
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 found = list(output.get("traceback") or [f"{output.ename}: {output.evalue}"])
+            elif output.output_type == "stream" and output.get("name") == "stderr":
+                found = [str(output.get("text", ""))]
     lines = [line.rstrip() for line in readable("\n".join(found)).splitlines()]
     kept = [line[:_LONGEST_LINE] for line in lines if line.strip("- ")]
     return "\n".join(kept[-_LAST_LINES:])
