@@ -47,7 +47,11 @@ def _place(_context: click.Context, _option: click.Parameter, given: str | None)
     type=click.Path(path_type=Path),
     help="Settings per symbol.  [default: calibration.yaml in the data folder]",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Symbols at the same time, on this machine.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Symbols at the same time, on this machine.  [default: twice its cores]",
+)
 @click.option(
     "--scheduler",
     default="local",
@@ -184,10 +188,10 @@ def main(
 
 
 def _list(request: Request) -> int:
-    from mm.discover import KINDS, find_symbols
-    from mm.pipeline.plan import data_folder
+    from mm.discover import KINDS
+    from mm.pipeline.plan import chosen
 
-    for symbol, runs in find_symbols(data_folder(request, os.environ)).items():
+    for symbol, runs in chosen(request, os.environ).items():
         missing = sorted({kind for run in runs for kind in KINDS if kind not in run.paths})
         pooled = f"{len(runs)} runs pooled" if len(runs) > 1 else ""
         lacks = f"without {', '.join(missing)}" if missing else ""

@@ -114,9 +114,16 @@ def _shard(symbols: list[str], request: Request) -> list[str]:
     return symbols[int(number) - 1 :: int(count)]
 
 
-def data_folder(request: Request, environ: Mapping[str, str]) -> Place:
-    """The data folder of a request: option, parameter, environment, then ``data``."""
-    return _data_dir(request, dict(from_environment(environ)), _command_line(request))
+def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, list[RunFiles]]:
+    """The files of the symbols that a request is about, for ``--list``.
+
+    Raises what make_plan raises for folders, symbols and shards.
+    """
+    environment, command_line = dict(from_environment(environ)), _command_line(request)
+    data_dir = _data_dir(request, environment, command_line)
+    there = find_symbols(data_dir)
+    names = _symbols(request, environment, command_line, data_dir, list(there))
+    return {name: there[name] for name in _shard(names, request)}
 
 
 def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]) -> Place:
