@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Calibrate every symbol of a backtest folder: see --help and README.md."""
 
+import signal
 import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036  an older Python must get one clear line
@@ -11,6 +12,9 @@ try:
 
     if __name__ == "__main__":
         main()
-except KeyboardInterrupt:  # before the command line was read, or while it ended
+except KeyboardInterrupt:  # before the command line was read
     print("interrupted", file=sys.stderr)
     sys.exit(130)
+finally:
+    if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done and said: end with its code

@@ -193,7 +193,7 @@ def many(symbols: int, options: list[str]) -> list[str]:
     return problems
 
 
-def kills(times: int, seed: int) -> list[str]:
+def kills(symbols: int, times: int, seed: int) -> list[str]:
     """Runs that are ended at random moments, and one that goes on."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     problems: list[str] = []
@@ -202,7 +202,7 @@ def kills(times: int, seed: int) -> list[str]:
     slowest = 0.0
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         place = Field(Path(name))
-        make_data(place.folder / "data", 6)
+        make_data(place.folder / "data", symbols)
         began = time.monotonic()
         if place.start().wait():
             return ["the first run failed: " + (place.folder / "log").read_text()]
@@ -226,11 +226,11 @@ def kills(times: int, seed: int) -> list[str]:
             wrong = [] if driver.returncode in expected else [f"exit code {driver.returncode}"]
             wrong += ["a traceback"] if "Traceback" in text else []
             wrong += place.leftovers(staging=sent != signal.SIGKILL) + place.broken()
-            problems += [f"{number} {sent}: {what}\n{text[-2000:]}" for what in wrong]
+            problems += [f"{number} {sent}: {what}\n{text[-1000:]}" for what in wrong]
         if place.start().wait():
             problems.append("the last run failed: " + (place.folder / "log").read_text())
         problems += place.leftovers(staging=True) + place.broken()
-    print(f"{times} runs of 6 symbols (whole: {whole_s:.1f} s): {dict(ends)}")
+    print(f"{times} runs of {symbols} symbols (whole: {whole_s:.1f} s): {dict(ends)}")
     print(f"slowest end after SIGINT: {slowest:.2f} s")
     return problems
 
@@ -239,11 +239,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["many", "kills"])
-    parser.add_argument("--symbols", type=int, default=500)
+    parser.add_argument("--symbols", type=int, help="500 for many, 4 for kills")
     parser.add_argument("--times", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
     args, options = parser.parse_known_args()
-    found = many(args.symbols, options) if args.what == "many" else kills(args.times, args.seed)
+    if args.what == "many":
+        found = many(args.symbols or 500, options)
+    else:
+        found = kills(args.symbols or 4, args.times, args.seed)
     print("\n".join(found) if found else "nothing left, nothing broken")
     sys.exit(1 if found else 0)
 
