@@ -50,6 +50,22 @@ class PearsonByDistance:
         """Observed over expected by bucket."""
         return np.asarray(self.observed / self.expected)
 
+    def usable(self, most: float) -> tuple[float, float] | None:
+        """Distances over which the fit holds, ticks: of the stretches of neighbouring buckets
+        that are each off by no more than a factor 1 + ``most`` or by two standard deviations, the
+        one where most is expected. None where there is no such bucket."""
+        with np.errstate(divide="ignore"):
+            near = np.abs(np.log(self.ratio)) <= math.log1p(most)
+        holds = near | (np.abs(self.pulls) <= 2.0)
+        stretch: Ints = np.cumsum(
+            ~holds, dtype=np.int64
+        )  # the same number within a stretch that holds
+        if not holds.any():
+            return None
+        weight = sums_by(stretch[holds], self.expected[holds], int(stretch.max()) + 1)
+        best = holds & (stretch == int(weight.argmax()))
+        return float(self.low[best].min()), float(self.high[best].max())
+
 
 @dataclass(frozen=True)
 class PowerLaw:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from mm.fit import fit_poisson
 from mm.load import log_from_frames
 from mm.risk import Risk
 from mm.schedule import make_schedule, over_time
-from mm.shape import pearson_by_distance, power_law
+from mm.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.simulate import Burst, Scenario, simulate
 from mm.timing import blocks, halves, out_of_sample, rescaled_time
 from mm.trials import rows_at_risk
@@ -102,6 +103,21 @@ def test_pearson_of_the_known_answer() -> None:
     assert found.x2 == pytest.approx(0.25675, abs=5e-6)
     assert found.dof == 3
     assert found.p > 0.9
+
+
+def test_the_usable_range_is_the_longest_stretch_that_holds() -> None:
+    found = PearsonByDistance(
+        low=np.array([0.0, 1.0, 2.0, 3.0, 9.0]),
+        high=np.array([1.0, 2.0, 3.0, 9.0, 20.0]),
+        observed=np.array([159, 100, 90, 30, 60]),
+        expected=np.array([24.0, 105.0, 88.0, 33.0, 20.0]),
+        x2=1.0,
+        dof=3,
+        p=0.001,
+    )
+    assert found.usable(0.25) == (1.0, 9.0)
+    assert replace(found, observed=np.array([24, 300, 300, 300, 20])).usable(0.25) == (0.0, 1.0)
+    assert replace(found, observed=np.full(5, 1000)).usable(0.25) is None
 
 
 def test_firth_adds_half_an_event_to_each_cell_of_a_saturated_table() -> None:

@@ -126,6 +126,12 @@ def test_a_narrow_range_of_distances_leaves_k_unknown() -> None:
     assert codes(result) & {"k_unknown", "k_not_positive"}
 
 
+def test_a_level_that_is_extrapolated_says_so() -> None:
+    result = calibrated(simulate(replace(BASE, shape="power"), 5), MIN_DELTA_TICKS=5.0)
+    (finding,) = (f for f in result.verdict.reasons if f.code == "level")
+    assert "outside MIN_DELTA_TICKS..MAX_DELTA_TICKS" in finding.cause
+
+
 def test_fills_that_get_no_rarer_are_refused() -> None:
     log = simulate(replace(BASE, A=0.3, k=-0.2), 5)
     result = calibrated(log)

@@ -32,7 +32,7 @@ def findings(
     yield from files.of_rows(log, settings)
     yield from model.of_estimate(estimate, settings)
     if found is not None and estimate.fit is not None:
-        yield from model.of_level(found, settings)
+        yield from model.of_level(found, estimate, settings)
         yield from model.of_shape(found, estimate, settings)
         yield from model.of_time(found, settings)
         yield from model.of_use(found, estimate, settings)

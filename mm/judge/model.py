@@ -18,6 +18,7 @@ from mm.verdict import Finding
 #: The power law must be this much likelier (AIC) before it counts against the exponential:
 #: chance alone gives it in about 1 of 300 logs.
 _AIC_LIMIT = 6.0
+_NARROW = "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote"
 
 
 def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
@@ -77,21 +78,35 @@ def _no_estimate(estimate: Estimate) -> Finding:
     )
 
 
-def of_level(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
+def of_level(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
     """Do the parameters, in the consumer's rule, give back as many fills as there were?"""
     trip = found.trip
     if not trip.total_observed:
         return
     ratio = trip.total_predicted / trip.total_observed
-    if abs(ratio - 1.0) > settings.WARN_RATIO:
+    if abs(ratio - 1.0) <= settings.WARN_RATIO:
+        return
+    what = (
+        f"Round trip: {trip.total_predicted:,.0f} fills predicted, {trip.total_observed:,} observed"
+    )
+    outside = trip.total_observed - estimate.n_events
+    if outside > settings.WARN_FILL_SHARE * trip.total_observed:
         yield Finding(
             "warn",
             "level",
-            f"Round trip: {trip.total_predicted:,.0f} fills predicted, "
-            f"{trip.total_observed:,} observed",
-            "dt_ms is not the time between ticks, or λ·dt is large",
-            "Leave POISSON_DT_MS unset; look at the round trip by distance",
+            what,
+            f"{outside:,} of the fills came outside MIN_DELTA_TICKS..MAX_DELTA_TICKS, where the "
+            "parameters are extrapolated",
+            "Widen the range, or quote inside it only",
         )
+        return
+    yield Finding(
+        "warn",
+        "level",
+        what,
+        "dt_ms is not the time between ticks, or λ·dt is large",
+        "Leave POISSON_DT_MS unset; look at the round trip by distance",
+    )
 
 
 def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
@@ -116,7 +131,7 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             f"{pearson.observed[i]:,} fills where the fit expects {pearson.expected[i]:,.0f} "
             f"(Pearson X² = {pearson.x2:.1f} on {pearson.dof}, p = {pearson.p:.2g})",
             "λ does not fall exponentially over the distances quoted",
-            "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote",
+            _narrower(found, settings),
         )
     power = found.power
     if power is not None and power.delta_aic > _AIC_LIMIT and not (off and pearson.p < 0.01):
@@ -128,7 +143,7 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
                 f"A power law fits better by {power.delta_aic:.1f} in AIC; at {delta:g} ticks it "
                 f"gives {ratio:.2f} times the fills of the fit",
                 "λ falls fast near mid and slowly far from it",
-                "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote",
+                _NARROW,
             )
     low, _ = fit.ci_k
     if fit.k > 0 and low <= 0:
@@ -139,6 +154,14 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             "Too few fills, too narrow a range of distances, or fills that know no distance",
             "Pool more runs, or quote over a wider range",
         )
+
+
+def _narrower(found: Diagnostics, settings: Settings) -> str:
+    """What to do about a wrong shape, with the distances over which it is right."""
+    usable = found.pearson.usable(settings.WARN_RATIO)
+    if usable is None:
+        return _NARROW
+    return f"{_NARROW}; this fit holds from {usable[0]:g} to {usable[1]:g} ticks"
 
 
 def _power_against_fit(found: Diagnostics, estimate: Estimate) -> tuple[float, float]:
