@@ -1,0 +1,123 @@
+"""The original notebook's faults, put back one at a time: each must turn a test red.
+
+A test of the accounting against the slow one, or of the fit, runs here on an estimator that is
+broken on purpose and must fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import slow
+import test_exposure
+import test_fit
+
+from mm import exposure, segments, trials
+from mm.exposure import Cells, Events
+from mm.intervals import RestingIntervals
+from mm.segments import Segments
+
+Patch = pytest.MonkeyPatch
+
+
+def floor_the_distance(patch: Patch) -> None:
+    """Whole ticks, cut off."""
+    exact = exposure.signed_ticks
+    for module in (exposure, segments, trials):
+        patch.setattr(module, "signed_ticks", lambda *args: np.floor(exact(*args)))
+
+
+def ignore_expiries(patch: Patch) -> None:
+    """An order that expired rests on to the end of the run."""
+    exact = exposure.resting_intervals
+
+    def ignoring(orders: pd.DataFrame, fills: pd.DataFrame, end_ms: int) -> RestingIntervals:
+        kept = orders[orders["action"] != "EXPIRE"].assign(expire_recv_ms=np.nan)
+        return exact(kept.reset_index(drop=True), fills, end_ms)
+
+    patch.setattr(exposure, "resting_intervals", ignoring)
+
+
+def count_partial_fills(patch: Patch) -> None:
+    """Every fill row is an event."""
+    exact_intervals, exact_events = exposure.resting_intervals, exposure._events
+    rows_of: dict[str, int] = {}
+
+    def remembering(orders: pd.DataFrame, fills: pd.DataFrame, end_ms: int) -> RestingIntervals:
+        rows_of.update(fills["order_id"].value_counts())
+        return exact_intervals(orders, fills, end_ms)
+
+    def repeated(run: int, first: int, orders: RestingIntervals, *args: Any) -> Events:
+        found = exact_events(run, first, orders, *args)
+        times = [rows_of[str(name)] for name in np.asarray(orders.order_id)[found.order]]
+        return Events(**{name: np.repeat(value, times) for name, value in vars(found).items()})
+
+    patch.setattr(exposure, "resting_intervals", remembering)
+    patch.setattr(exposure, "_events", repeated)
+
+
+def freeze_the_distance(patch: Patch) -> None:
+    """An order keeps the distance that it had when it became active."""
+    exact = exposure.segments_of
+
+    def frozen(*args: Any) -> Iterator[Segments]:
+        for chunk in exact(*args):
+            _, first, of = np.unique(
+                np.column_stack([chunk.run, chunk.order]),
+                axis=0,
+                return_index=True,
+                return_inverse=True,
+            )
+            yield replace(chunk, delta=chunk.delta[first][of.ravel()])
+
+    patch.setattr(exposure, "segments_of", frozen)
+
+
+def skip_outages(patch: Patch) -> None:
+    """A mid holds until the next, however old it is."""
+    exact = exposure.mid_path
+    patch.setattr(
+        exposure, "mid_path", lambda *args, **given: exact(*args, **given | {"max_gap_ms": 10**12})
+    )
+
+
+def drop_empty_distances(patch: Patch) -> None:
+    """Distances where nothing was filled do not count."""
+    exact = test_fit.fit_poisson
+
+    def dropping(cells: Cells) -> Any:
+        some = np.isin(cells.delta, cells.delta[cells.events > 0])
+        return exact(Cells(**{name: value[some] for name, value in vars(cells).items()}))
+
+    patch.setattr(test_fit, "fit_poisson", dropping)
+
+
+def accounting() -> None:
+    """Of an order policy with expiries, partial fills, outages and a moving mid."""
+    log = test_exposure.simulated(test_exposure.small("all_at_once"), 3)
+    test_exposure.assert_equals_slow([log], slow.Rules(block_ms=10_000))
+
+
+MUTANTS: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
+    (floor_the_distance, accounting),
+    (ignore_expiries, accounting),
+    (count_partial_fills, accounting),
+    (freeze_the_distance, accounting),
+    (skip_outages, accounting),
+    (drop_empty_distances, test_fit.test_distances_where_nothing_was_filled_count),
+]
+
+
+@pytest.mark.parametrize(("mutate", "check"), MUTANTS, ids=lambda value: value.__name__)
+def test_the_fault_is_found(
+    mutate: Callable[[Patch], None], check: Callable[[], None], monkeypatch: Patch
+) -> None:
+    check()
+    mutate(monkeypatch)
+    with pytest.raises((AssertionError, ArithmeticError)):
+        check()
