@@ -293,6 +293,23 @@ def test_outputs_keep_tables_and_lose_what_acts() -> None:
         assert f" {gone}=" not in text
 
 
+def test_a_table_is_made_for_its_words() -> None:
+    head = "<thead><tr><th></th><th>what</th><th>cause</th><th>to do</th></tr></thead>"
+    row = "<tr><td>warn</td><td>some more words</td><td>{}</td><td>{}</td></tr>"
+    text = clean(f"<table>{head}{row.format('', '')}</table>", label="x")
+    assert '<table class="few">' in text
+    assert text.count(" hidden=") == 4  # two heads over nothing, and what is under them
+    text = clean(
+        f"<table>{head}{row.format('another few words', 'and what to do')}</table>", label="x"
+    )
+    assert '<table class="stack">' in text
+    assert '<td data-label="to do" class="to-left">and what to do</td>' in text
+    inner = (
+        "<table><tr><td>1</td><td><table><tr><td>2</td></tr></table></td><td>3</td></tr></table>"
+    )
+    assert re.findall(r"\d", re.sub("<[^>]+>", "", clean(inner, label="x"))) == ["1", "2", "3"]
+
+
 def test_an_outcome_of_another_make_is_none(results: tuple[Path, dict[str, Record]]) -> None:
     out, _ = results
     document: Any = nbformat.read(out / "AAA" / notebook_name("AAA"), as_version=4)

@@ -143,8 +143,11 @@ class _Cleaner(HTMLParser):
                 elif words:
                     wordy[column] = wordy.get(column, 0) + (1 if _WORDS.search(words) else -1)
         stacked = sum(column > 0 and count > 0 for column, count in wordy.items()) > 1
+        spanned = any("colspan" in cell.given for row in table.rows for cell in row)
         for row in table.rows:
             for column, cell in enumerate(row):
+                if heads.get(column) and column not in wordy and wordy and not spanned:
+                    cell.given["hidden"] = "hidden"  # nothing stands under this head
                 tag = "td" if cell.tag == "th" and not cell.text.strip() else cell.tag
                 if wordy.get(column, 0) > 0:
                     cell.given.setdefault("style", "text-align:left")
@@ -209,7 +212,8 @@ def _attributes(given: dict[str, str], tag: str = "") -> str:
     kept = {}
     for name, value in given.items():
         if (
-            (name in ("colspan", "rowspan") and value.isdigit())
+            (name == "hidden" and tag in ("td", "th"))
+            or (name in ("colspan", "rowspan") and value.isdigit())
             or (tag in formula.TAGS and name in formula.ATTRIBUTES)
             or (name == "id" and re.fullmatch(r"[\w-]+", value))
         ):
