@@ -12,6 +12,7 @@ Linux only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -92,6 +93,14 @@ class Field:
                 continue
         return found
 
+    def open_to_others(self) -> set[str]:
+        """Temporary folders that another user could enter."""
+        found = set()
+        for path in self.temp.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found |= {path.name} if path.stat().st_mode & 0o077 else set()
+        return found
+
     def leftovers(self, *, staging: bool) -> list[str]:
         """What should not be there after a run; waits a moment for what is on its way out."""
         give_up = time.monotonic() + GRACE_S
@@ -143,22 +152,26 @@ def many(symbols: int, options: list[str]) -> list[str]:
         began = time.monotonic()
         driver = place.start(*options)
         own: list[tuple[int, float]] = []
-        highest, listening = 0.0, set()
+        highest = 0.0
+        listening: set[str] = set()
+        open_to_others: set[str] = set()
         while driver.poll() is None:
             done = (place.folder / "log").read_bytes().count(b"[")
             for pid in place.processes():
                 used = pss_mb(pid)
+                try:
+                    process = psutil.Process(pid)
+                    server, found = process.ppid(), process.net_connections("inet")
+                except psutil.Error:
+                    continue
+                listening |= {str(c.laddr) for c in found if c.status == psutil.CONN_LISTEN}
                 if used is None:
                     continue
                 if pid == driver.pid:
                     own.append((done, used))
-                else:
+                elif server != driver.pid:  # the kernel server's children are the kernels
                     highest = max(highest, used)
-                try:
-                    found = psutil.Process(pid).net_connections("inet")
-                except psutil.Error:
-                    continue
-                listening |= {str(c.laddr) for c in found if c.status == psutil.CONN_LISTEN}
+            open_to_others |= place.open_to_others()
             time.sleep(0.5)
         took = time.monotonic() - began
         run = json.loads((place.out / "run.json").read_text())["symbols"]
@@ -169,7 +182,7 @@ def many(symbols: int, options: list[str]) -> list[str]:
         last = settled[-1] - settled[0]
         print(f"{symbols} symbols in {took:.0f} s ({took / symbols:.2f} s each): {dict(statuses)}")
         print(f"driver: {settled[0]:.0f} MB, grew by {last:.1f} MB, at most {growth:.1f} MB")
-        print(f"largest kernel or kernel server: {highest:.0f} MB PSS")
+        print(f"largest kernel: {highest:.0f} MB PSS")
         if statuses.keys() - {"ok", "warn"} or len(run) != symbols or driver.returncode:
             problems.append(f"exit code {driver.returncode}, statuses {dict(statuses)}")
         if growth >= 50.0:
@@ -177,6 +190,7 @@ def many(symbols: int, options: list[str]) -> list[str]:
         if highest >= 150.0:
             problems.append(f"a kernel took {highest:.0f} MB")
         problems += [f"listening on {address}" for address in sorted(listening)]
+        problems += [f"{name} is open to others" for name in sorted(open_to_others)]
         problems += place.leftovers(staging=True) + place.broken()
 
         seen = set()

@@ -165,6 +165,9 @@ def main(
         if only_list:
             code = _list(request)
         else:
+            from mm.pipeline.kernels import import_without_grammar
+
+            import_without_grammar("nbformat")  # before what follows imports it with its grammar
             from mm.pipeline.pages import Mail
             from mm.report.mail import parse_address
 
@@ -212,9 +215,6 @@ def _run(
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
-    from mm.pipeline.kernels import import_without_grammar
-
-    import_without_grammar("nbformat")  # before what follows imports it with its grammar
     from mm.pipeline.batch import EXIT_INTERRUPTED, Options, run_batch
     from mm.pipeline.console import Console
 
