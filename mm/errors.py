@@ -45,6 +45,23 @@ class InputError(CalibrationError):
         self.remedy = remedy
 
 
+def one_line(error: Exception) -> str:
+    """What an error says, in one line: of the system's own, what failed and where."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+class OutputError(CalibrationError):
+    """A result can't be written: a full disk, a limit, rights, a folder that is gone."""
+
+    @classmethod
+    def of(cls, error: OSError, where: str | Path) -> OutputError:
+        """What the system said of a place."""
+        why = error.strerror or type(error).__name__
+        return cls(f"{where}: can't be written ({why}); free space, or name another --out-dir")
+
+
 class EstimateError(CalibrationError):
     """The data have no valid estimate; ``code`` names the reason (see ``mm.verdict``)."""
 

@@ -20,6 +20,10 @@ FitMethod = Literal["poisson_mle", "log_linear"]
 Distance = Literal["absolute", "signed"]
 
 _RESERVED = frozenset({"run.json", "summary.csv", "index.html", "calibration.eml", "README.md"})
+_SECRET = re.compile(
+    r"pass(word|wd|phrase)|(^|_)pass$|secret|token|api_?key|private_?key|access_?key|credential|auth",
+    re.IGNORECASE,
+)
 _SYMBOL = re.compile(r"[^\W_][\w.\-+@:=]*", re.UNICODE)
 
 
@@ -170,6 +174,11 @@ def check_names(values: Mapping[str, Any], source: str) -> None:
                 raise SettingsError(
                     f"{source}: OUT_DIR was the backtest's folder; name it with BACKTEST_DIR or "
                     "--data-dir, and the results' one with --out-dir"
+                )
+            if _SECRET.search(str(name)):
+                raise SettingsError(
+                    f"{source}: {str(name)[:60]} looks like a secret; parameters are recorded in "
+                    "notebooks and reports, so take it away"
                 )
             near = difflib.get_close_matches(str(name).upper(), Settings.model_fields, 1, 0.6)
             hint = f"did you mean {near[0]}?" if near else "see README.md for the list"

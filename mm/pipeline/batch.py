@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
 
-from mm.errors import CalibrationError
+from mm.errors import CalibrationError, OutputError, one_line
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import WarmKernelError
 from mm.pipeline.local import open_local
@@ -57,9 +57,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     with _open_results(plan.out_dir) as results:
         previous = read_books(results.folder)
         runs, interrupted = _run_all(plan, options, results, watcher)
-        write_books(results.folder, {run.symbol: run.record for run in runs})
         code = EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
         try:
+            write_books(results.folder, {run.symbol: run.record for run in runs})
             results.keep(RUN_JSON, SUMMARY_CSV)
             if not interrupted:
                 this_run = [run.symbol for run in runs]
@@ -71,6 +71,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         except MailError as error:
             watcher.trouble(f"the mail was not sent: {error}; it is in calibration.eml")
             code = EXIT_FAILED
+        except (OutputError, OSError) as error:
+            watcher.trouble(f"the books are not all written: {one_line(error)}")
+            code = EXIT_INTERRUPTED if interrupted else EXIT_FAILED
         except StoreError as error:
             watcher.trouble(f"not all is in the results folder: {error}")
             code = EXIT_INTERRUPTED if interrupted else EXIT_FAILED
@@ -153,7 +156,10 @@ def _run_on(
                 break
             runs.append(_result(future, waiting.pop(future)))
             if runs[-1].record.error_kind in UNPUBLISHED:
-                results.failed(runs[-1].symbol, runs[-1].record)
+                try:
+                    results.failed(runs[-1].symbol, runs[-1].record)
+                except (OutputError, OSError) as error:
+                    watcher.trouble(f"{runs[-1].symbol}: {one_line(error)}")
             watcher.done(runs[-1])
     except KeyboardInterrupt:
         interrupted = True
@@ -175,6 +181,10 @@ def _result(future: Future[SymbolRun], job: Job) -> SymbolRun:
     text = " ".join(str(error).split())
     if isinstance(error, LostWorker):
         return _failed(job, text, "lost_worker")
+    if isinstance(error, OutputError | OSError):
+        if isinstance(error, OSError):
+            text = f"results can't be written: {one_line(error)}"
+        return _failed(job, f"{text}; an older result is left as it was", "unwritable")
     if not isinstance(error, CalibrationError):  # ours are sentences
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return _failed(job, text)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from mm.errors import OutputError
 from mm.pipeline.plan import Job
-from mm.pipeline.publish import publish, recover
+from mm.pipeline.publish import publish, recover, settle
 from mm.pipeline.resume import finished
 from mm.pipeline.state import out_lock, write_record
 from mm.pipeline.summary import remove_stale_params
-from mm.record import Record
+from mm.record import Record, report_name, write_text
 
 
 class Results:
@@ -34,9 +37,28 @@ class Results:
         write_record(self.folder, symbol, record)
 
     def failed(self, symbol: str, record: Record) -> None:
-        """Take note of a symbol that left nothing to publish."""
-        remove_stale_params(self.folder, symbol)
+        """Put a page that says so in the place of a symbol's old files, then its record.
+
+        Where results can't be written at all, the old ones stand as they were: the record, the
+        line and the exit code tell. Raises OutputError if the record can't be written.
+        """
+        if record.error_kind != "unwritable":
+            try:
+                self._publish_failure(symbol, record)
+            except (OutputError, OSError):
+                remove_stale_params(self.folder, symbol)
         write_record(self.folder, symbol, record)
+
+    def _publish_failure(self, symbol: str, record: Record) -> None:
+        from mm.report.failure import render_failure
+
+        stage = Path(tempfile.mkdtemp(prefix=f".staging-{symbol}-", dir=self.folder))
+        try:
+            write_text(stage / report_name(symbol), render_failure(symbol, record, None))
+            settle(stage)
+            publish(stage, self.folder / symbol)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
 
     def fetch_for_pages(self, this_run: Collection[str]) -> None:
         """Have here what the pages show of symbols that did not run; here it is already."""
@@ -52,5 +74,8 @@ def open_folder(out_dir: Path) -> Iterator[Results]:
     Raises CalibrationError if it can't be written, or another run holds it.
     """
     with out_lock(out_dir):
-        recover(out_dir)
+        try:
+            recover(out_dir)
+        except OSError as error:
+            raise OutputError.of(error, error.filename or out_dir) from None
         yield Results(out_dir)

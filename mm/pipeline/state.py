@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.errors import CalibrationError
+from mm.errors import CalibrationError, OutputError
 from mm.record import Record, write_text
 
 #: Hidden, beside the symbols' folders.
@@ -20,7 +20,10 @@ _STATE = ".state"
 def write_record(out_dir: Path, symbol: str, record: Record) -> None:
     """Remember how a symbol ended; its outputs are already in place."""
     folder = out_dir / _STATE / "records"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError.of(error, folder) from None
     write_text(folder / f"{symbol}.json", record.model_dump_json(indent=2) + "\n")
 
 
@@ -44,6 +47,9 @@ def out_lock(out_dir: Path) -> Iterator[None]:
 
     Raises CalibrationError if the folder can't be made or written, or another run holds it.
     """
+    for folder in (out_dir / _STATE, out_dir / _STATE / "records"):
+        if folder.is_symlink():
+            raise CalibrationError(f"{folder}: is a link, which would be followed; take it away")
     try:
         (out_dir / _STATE).mkdir(parents=True, exist_ok=True)
         file = (out_dir / _STATE / "lock").open("a+", encoding="utf-8")
@@ -59,9 +65,10 @@ def out_lock(out_dir: Path) -> Iterator[None]:
                 f"{out_dir}: another run (process {holder}) writes there; wait for it, or name "
                 "another folder with --out-dir"
             )
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        # Told to whom finds the folder held; a full disk must not keep a run from what it can do.
+        with contextlib.suppress(OSError):
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), str(os.getpid()).encode())
         yield
 
 

@@ -58,7 +58,7 @@ def read_books(out_dir: Path) -> dict[str, Record]:
 def remove_stale_params(out_dir: Path, symbol: str) -> None:
     """Take away parameters that no longer hold, where a failure kept the folder from renewal."""
     for name in (params_name(symbol), schedule_name(symbol)):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(OSError):  # a folder that is gone, or one that is read-only
             (out_dir / symbol / name).unlink()
 
 

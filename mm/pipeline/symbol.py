@@ -32,10 +32,17 @@ TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 _OURS = ("InputError", "SettingsError", "CalibrationError")
 
 ErrorKind = Literal[
-    "input", "exception", "dead_kernel", "deadline", "interrupted", "internal", "lost_worker"
+    "input",
+    "exception",
+    "dead_kernel",
+    "deadline",
+    "interrupted",
+    "internal",
+    "lost_worker",
+    "unwritable",
 ]
 #: These left nothing to publish.
-UNPUBLISHED: tuple[ErrorKind, ...] = ("internal", "lost_worker")
+UNPUBLISHED: tuple[ErrorKind, ...] = ("internal", "lost_worker", "unwritable")
 #: Worth another try: the machine was at fault, not the input or the fit.
 INFRASTRUCTURE: tuple[ErrorKind, ...] = ("dead_kernel", "deadline")
 _Result = TypeVar("_Result")

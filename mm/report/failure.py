@@ -35,6 +35,10 @@ _REMEDIES = {
     "deadline": (
         "Give it more time (--deadline), fewer symbols at a time (--jobs), or a shorter log.",
     ),
+    "unwritable": (
+        "Free space, mind limits and rights, or name another folder with --out-dir; then run the "
+        "same command again.",
+    ),
     "internal": (
         "The program around the notebook failed, not the calibration: run the symbol again with "
         "--debug and report what it says.",
@@ -47,6 +51,7 @@ _KINDS = {
     "exception": "The notebook raised an exception.",
     "dead_kernel": "The process that ran the notebook died.",
     "deadline": "It took longer than it may.",
+    "unwritable": "The results could not be written.",
     "internal": "The program around the notebook failed.",
 }
 
