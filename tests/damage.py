@@ -459,6 +459,12 @@ def numbers() -> list[Damage]:
           "state_AAA.csv, row 42: column mid: no positive price"),
         D("state", "mid times 100 in one row", cell("state", "mid", "6000012.5"), "set aside",
           "column mid: far from the mids around it ('6000012.5')"),
+        D("state", "one mid off by 5 %", cell("state", "mid", "63000.0", 900), "set aside",
+          "column mid: not the one by which the row's mtm_value was counted"),
+        D("state", "all mids off by 5", column("state", "mid", lambda s: f"{float(s) + 5:.2f}"),
+          "refused", "(+5 ticks) from the mids by which the rows' mtm_value was counted"),
+        D("fills", "prices off by 30", column("fills", "price", lambda s: f"{float(s) + 30}"),
+          "refused", "column price: worse than the limit of its order"),
         D("state", "2 % of the mids empty", row_of("state", "mid", "", 0.02), "refused",
           "column mid: no positive price; left out ("),
         D("orders", "2 % of the prices text", row_of("orders", "price", "n/a?", 0.02), "refused",
@@ -547,6 +553,12 @@ def clocks() -> list[Damage]:
             says_ = f"column {name}: before " if by < 0 else said
             out.append(D("orders", f"{name} {text}", change, outcome, says_))
     out += [
+        D("state", "clock from zero", times(["state"], lambda t: t - SCENARIO.start_ms + 1),
+          "failed", "orders_AAA.csv, column recv_ms: from 2025-01-01 00:00:00 to"),
+        D("all", "times cut to whole seconds", times(KINDS, lambda t: t // 1000 * 1000), "refused",
+          "state_AAA.csv, column recv_ms: all times are multiples of 1,000 ms"),
+        D("state", "every tenth row only", rows("state", lambda lines: lines[::10]), "refused",
+          "of the orders were placed in the ms of a row, as all are where no row is missing"),
         D("all", "all clocks a day late", times(KINDS, lambda t: t + DAY), "same"),
         D("orders", "rows shuffled", shuffled("orders"), "same"),
         D("fills", "rows shuffled", shuffled("fills"), "same"),
@@ -656,6 +668,8 @@ def orders() -> list[Damage]:
         D("fills", "one row missing", rows("fills", lambda r: r[:40] + r[41:]), "same"),
         D("fills", "all rows of one order missing", lambda f: _without_order(f), "told",
           "fills_AAA.csv: the fills of 1 orders are missing; taken from their FILL"),
+        D("all", "the fills of every tenth order missing in both files", _tenth_lost, "refused",
+          "says that something was traded, the other does not"),
         D("fills", "FILL rows only in orders, for every order", rows("fills", lambda r: []), "told",
           "All fills come from the orders file"),
         D("fills", "one fill a minute late", _late_fill, "told",
@@ -672,6 +686,14 @@ def _without_order(folder: Path) -> None:
     path = path_of(folder, "fills")
     name = path.read_text().splitlines()[1].split(",")[1]
     only_of("fills", lambda r: r["order_id"] != name)(folder)
+
+
+def _tenth_lost(folder: Path) -> None:
+    lines = path_of(folder, "fills").read_text().splitlines()[1:]
+    lost = set(list(dict.fromkeys(line.split(",")[1] for line in lines))[::10])
+    only_of("fills", lambda r: r["order_id"] not in lost)(folder)
+    fills = ("FILL", "CLOSE_FILLED")
+    only_of("orders", lambda r: r["order_id"] not in lost or r["action"] not in fills)(folder)
 
 
 def _late_fill(folder: Path) -> None:

@@ -209,3 +209,19 @@ def test_nothing_in_the_package_runs_what_it_reads() -> None:
         if forbidden.search(line)
     ]
     assert not found
+
+
+def test_the_page_s_messages_of_faults_are_those_that_tests_look_for(root: Path) -> None:
+    page = (root / "docs" / "input.md").read_text(encoding="utf-8").split("## Faults", 1)[1]
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    messages = [re.findall(r"`([^`]+)`", row)[-1] for row in rows]
+    assert len(messages) == 7
+    tests = "".join(path.read_text(encoding="utf-8") for path in sorted(root.glob("tests/*.py")))
+    assert not [message for message in messages if message not in tests]
+
+
+def test_every_dependency_has_an_upper_bound(root: Path) -> None:
+    for path in root.glob("requirements*.txt"):
+        lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
+        names = [line for line in lines if line and not line.startswith("-r")]
+        assert not [name for name in names if "<" not in name and "==" not in name], path.name
