@@ -9,51 +9,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from mm.clocks import ClockCheck, check_clocks
+from mm.accounts import Accounts, account
 from mm.config import backtest_folder, below_root
 from mm.diagnose import Diagnostics
 from mm.diagnose import diagnose as hold_against_log
-from mm.distance import Selection
 from mm.emit import make_params
-from mm.errors import InputError, SettingsError
+from mm.errors import SettingsError
 from mm.estimate import Estimate, estimate_intensity
-from mm.exposure import Exposure, measure_exposure
 from mm.intensity import EmpiricalIntensity, empirical_intensity
 from mm.judge import findings
 from mm.judge.files import of_clocks
 from mm.load import BacktestLog, load_log, log_from_frames
 from mm.params import Params, read_fill_model
-from mm.reconcile import Reconciliation
 from mm.settings import Settings
 from mm.show import summary
-from mm.tick import TickSize, choose_tick
 from mm.verdict import Verdict
-
-
-@dataclass(frozen=True, repr=False)
-class Accounts:
-    """The exposure accounting with the unit and the range of distances it is used at."""
-
-    exposure: Exposure
-    selection: Selection
-    tick: TickSize
-    reconciliation: Reconciliation
-    clocks: ClockCheck
-
-    def records(self) -> pd.DataFrame:
-        """One row an accepted order, see ``Exposure.records``."""
-        return self.exposure.records()
-
-    def __repr__(self) -> str:
-        rec = self.reconciliation
-        return f"<Accounts: {rec.fill_rows['event']} events in {rec.exposure_s:,.1f} s of exposure>"
-
-    def _repr_html_(self) -> str:
-        unit = f"<p>δ in ticks of {self.tick.value:g}. {self.tick.remark}</p>"
-        return unit + self.reconciliation._repr_html_()
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,11 +47,12 @@ class Calibration:
     def points_csv(self) -> str:
         """The empirical intensities as CSV text, with the fitted one beside them."""
         points, fit = self.intensity.points, self.estimate.fit
-        fitted = points["delta_mean"].map(fit.intensity) if fit is not None else np.nan
+        fitted = points["delta_mean"].map(fit.intensity) if fit is not None else float("nan")
         return points.assign(lambda_fit=fitted).to_csv(index=False, lineterminator="\n")
 
     def _repr_html_(self) -> str:
-        return summary(self).html
+        parts = (self.log, self.accounts, self.estimate, self.diagnostics, self.verdict)
+        return summary(*parts).html
 
 
 def load(settings: Settings) -> BacktestLog:
@@ -90,29 +63,6 @@ def load(settings: Settings) -> BacktestLog:
     if not settings.SYMBOL:
         raise SettingsError("SYMBOL is not set; give the name in orders_<SYMBOL>.csv")
     return load_log(backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL)
-
-
-def account(log: BacktestLog, settings: Settings) -> Accounts:
-    """Choose the tick size and account for every order-ms and every fill row.
-
-    Raises InputError where no tick size was given and the prices show none.
-    """
-    placed = [run.orders.loc[run.orders["action"] == "PLACE", "price"] for run in log.runs]
-    try:
-        tick = choose_tick(settings.TICK_SIZE, np.concatenate(placed).astype(np.float64))
-    except ValueError as error:
-        raise InputError(
-            str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
-        ) from None
-    exposure = measure_exposure(
-        log.runs,
-        tick_size=tick.value,
-        max_state_gap_ms=settings.MAX_STATE_GAP_MS,
-        block_s=settings.BLOCK_S,
-    )
-    selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
-    clocks = check_clocks(log.runs, exposure, settings.MAX_STATE_GAP_MS)
-    return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
 
 
 def measure_intensity(accounts: Accounts) -> EmpiricalIntensity:
@@ -157,6 +107,7 @@ def diagnose(
         min_exposure_s=settings.MIN_EXPOSURE_S,
         block_s=settings.BLOCK_S,
         min_fills=settings.MIN_FILLS,
+        tolerance=settings.WARN_RATIO,
         schedule_min=(train, settings.SCHEDULE_STEP_MIN or train) if train else None,
         old=read_fill_model(below_root(old), accounts.tick.value) if old else None,
     )

@@ -82,6 +82,7 @@ class FillFraction:
 class Diagnostics:
     """What was held against one fit; see the fields' own types.
 
+    ``usable``: distances over which the fit holds, ticks; None where there are none.
     ``intervals``: other 95 % intervals of (A, k) by name. ``firth``: A, k of the penalised fit
     where events are few. ``passive_share``: share of events that came before mid had run
     through the quote. ``draws``: totals of seeded per-row draws. ``trip_original``,
@@ -93,6 +94,7 @@ class Diagnostics:
     trip: RoundTrip
     draws: Floats
     pearson: PearsonByDistance
+    usable: tuple[float, float] | None
     power: PowerLaw | None
     time: RescaledTime
     halves: Halves
@@ -122,6 +124,7 @@ def diagnose(
     min_exposure_s: float,
     block_s: float,
     min_fills: int = 10,
+    tolerance: float = 0.25,
     schedule_min: tuple[float, float] | None = None,
     old: PoissonFillModel | None = None,
 ) -> Diagnostics | None:
@@ -133,6 +136,7 @@ def diagnose(
     drawn_by_rows : the log's fills were drawn once a state row.
     min_exposure_s, block_s : as the accounting and the original's fit had them.
     min_fills : events that a schedule's window needs.
+    tolerance : a ratio of fills off by more than this matters, see ``usable``.
     schedule_min : (train, step) of a schedule in minutes; None makes none.
     old : parameters that are in use today, judged the same way.
     """
@@ -159,6 +163,7 @@ def diagnose(
         trip=round_trip(exposure, rows, model),
         draws=seeded_draws(exposure, rows, model),
         pearson=pearson,
+        usable=pearson.usable(tolerance),
         power=_power(pooled) if selection.convention == "absolute" else None,
         time=rescaled_time(risk, fit, rng),
         halves=halves(risk, star),

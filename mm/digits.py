@@ -79,3 +79,8 @@ def _at(value: float, digits: int) -> str:
         return f"{value:.3g}"
     shown = f"{round(value, digits):,.{max(0, digits)}f}"
     return shown.replace("-", "−") if shown.strip("-0.,") else shown.lstrip("-")
+
+
+def p_value(p: float) -> str:
+    """A p-value as people read it."""
+    return "–" if math.isnan(p) else "< 0.003" if p < 0.003 else f"{p:.2g}"

@@ -112,6 +112,7 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
             block_dispersion=finite(blocks.dispersion),
             block_p=finite(blocks.p),
             power_law_delta_aic=None if found.power is None else finite(found.power.delta_aic),
+            usable_delta=found.usable,
         ),
         "oos": None
         if test is None

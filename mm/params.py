@@ -87,6 +87,7 @@ class GoodnessOfFit(_Model):
     block_dispersion: Finite | None
     block_p: Finite | None
     power_law_delta_aic: Finite | None = Field(description="positive speaks for a power law")
+    usable_delta: Pair | None = Field(description="ticks between which the fit holds")
 
 
 class OutOfSampleNumbers(_Model):

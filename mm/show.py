@@ -6,14 +6,13 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from mm.accounts import Accounts
 from mm.diagnose import Diagnostics
-from mm.digits import duration, figures, percent, pm, utc
+from mm.digits import duration, figures, p_value, percent, pm, utc
+from mm.estimate import Estimate
+from mm.load import BacktestLog
 from mm.verdict import Verdict
-
-if TYPE_CHECKING:
-    from mm.calibration import Calibration
 
 _SOURCES = {
     "trade_driven": "recorded trades (they know no queue: any print at or through the price fills)",
@@ -44,43 +43,43 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def p_value(p: float) -> str:
-    """A p-value as people read it."""
-    return "–" if math.isnan(p) else "< 0.003" if p < 0.003 else f"{p:.2g}"
-
-
-def summary(result: Calibration) -> Shown:
+def summary(
+    log: BacktestLog,
+    accounts: Accounts,
+    estimate: Estimate,
+    found: Diagnostics | None,
+    verdict: Verdict,
+) -> Shown:
     """The first screen: verdict, what the log is, fills per hour, round trip."""
-    start, end = result.log.window_ms
-    span = sum(run.end_ms - run.start_ms for run in result.log.runs) / 1000.0
+    start, end = log.window_ms
+    span = sum(run.end_ms - run.start_ms for run in log.runs) / 1000.0
     facts = [
-        ("fills from", html.escape(_SOURCES[result.log.fill_source])),
+        ("fills from", html.escape(_SOURCES[log.fill_source])),
         (
             "log",
             f"{utc(start)} to {utc(end)} UTC, {duration(span)}"
-            + (f" in {len(result.log.runs)} runs" if len(result.log.runs) > 1 else ""),
+            + (f" in {len(log.runs)} runs" if len(log.runs) > 1 else ""),
         ),
         (
             "first fills",
-            f"{result.estimate.n_events:,} in {duration(result.estimate.exposure_s)} "
-            "of quotes resting",
+            f"{estimate.n_events:,} in {duration(estimate.exposure_s)} of quotes resting",
         ),
     ]
-    fit, found = result.estimate.fit, result.diagnostics
+    fit = estimate.fit
     if fit is not None:
         facts.append(("A", f"{pm(fit.A, *fit.ci_A)} /s at mid (95 %)"))
-        facts.append(("k", f"{pm(fit.k, *fit.ci_k)} /tick of {result.accounts.tick.value:g}"))
-    elif result.estimate.n_events == 0 and result.estimate.exposure_s > 0:
-        facts.append(("λ", f"≤ {result.estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
+        facts.append(("k", f"{pm(fit.k, *fit.ci_k)} /tick of {accounts.tick.value:g}"))
+    elif estimate.n_events == 0 and estimate.exposure_s > 0:
+        facts.append(("λ", f"≤ {estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
     if found is not None:
         facts.append(("round trip", _trip(found)))
     listed = "".join(
         f"<tr><th>{name}</th><td style='text-align:left'>{text}</td></tr>" for name, text in facts
     )
-    parts = [banner(result.verdict), f"<table><tbody>{listed}</tbody></table>"]
+    parts = [banner(verdict), f"<table><tbody>{listed}</tbody></table>"]
     if found is not None:
         parts.append(found.headline._repr_html_())
-    return Shown("".join(parts), f"{result.log.symbol}: {result.verdict.line}")
+    return Shown("".join(parts), f"{log.symbol}: {verdict.line}")
 
 
 def _trip(found: Diagnostics) -> str:
@@ -118,6 +117,7 @@ def checks(found: Diagnostics | None) -> Shown:
         ("shape", "Pearson by distance",
          f"X² = {pearson.x2:.1f} on {pearson.dof}, p {p_value(pearson.p)}"),
         ("", "power law against exponential (AIC, + for the power law)", power),
+        ("", "distances over which the fit holds", _between(found.usable)),
         ("time", "gaps on the rescaled clock (KS)", f"{time.ks:.3f}, p {p_value(time.ks_p)}"),
         ("", "neighbouring gaps (lag 1)", f"{time.lag1:+.2f}, p {p_value(time.lag1_p)}"),
         ("", "second half over first",
@@ -127,10 +127,17 @@ def checks(found: Diagnostics | None) -> Shown:
     return Shown(table(("check", "what", "result"), rows), "level, shape, time")
 
 
-def appendix(found: Diagnostics | None) -> Shown:
-    """What else was looked at."""
+def _between(usable: tuple[float, float] | None) -> str:
+    return "none" if usable is None else f"{usable[0]:g} to {usable[1]:g} ticks"
+
+
+def appendix(
+    log: BacktestLog, accounts: Accounts, estimate: Estimate, found: Diagnostics | None
+) -> Shown:
+    """What else was looked at: other fits and intervals, other checks, units and time step."""
+    units = table(("unit", "value"), _units(log, accounts, estimate))
     if found is None:
-        return Shown("<p>There is no estimate.</p>", "no estimate")
+        return Shown(f"<p>There is no estimate.</p>{units}", "no estimate")
     fit, sides, ahead, effects = found.fit, found.sides, found.predictive, found.effects
     rows = [("reported", pm(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
     rows += [(name, pm(fit.A, *a), pm(fit.k, *k)) for name, (a, k) in found.intervals.items()]
@@ -166,9 +173,22 @@ def appendix(found: Diagnostics | None) -> Shown:
     return Shown(
         table(("fit or interval", "A (1/s)", "k (1/tick)"), rows)
         + table(("what", "result"), others)
+        + units
         + schedule,
         "appendix",
     )
+
+
+def _units(log: BacktestLog, accounts: Accounts, estimate: Estimate) -> Iterable[tuple[str, str]]:
+    """In what the numbers are, and the time that a draw of the consumer stands for."""
+    remark = f" ({html.escape(accounts.tick.remark)})" if accounts.tick.remark else ""
+    yield "tick of the distance", f"{accounts.tick.value:g} in quote currency{remark}"
+    given = "as given" if estimate.dt_given else "their mean distance, as a whole number"
+    yield (
+        "dt_ms against state rows",
+        f"{estimate.dt_ms} ms, {given}; state rows came every {estimate.mean_state_gap_ms:.1f} ms",
+    )
+    yield "fills from", html.escape(_SOURCES[log.fill_source])
 
 
 def waterfall(found: Diagnostics | None) -> Shown:

@@ -77,7 +77,7 @@ def test_no_import_cycles(root: Path) -> None:
         parts = path.relative_to(root).with_suffix("").parts
         paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     graph = {name: imports_of(path, set(paths)) - {name} for name, path in paths.items()}
-    assert graph["mm.calibration"] >= {"mm.exposure", "mm.load"}, "the walk must see imports"
+    assert graph["mm.calibration"] >= {"mm.accounts", "mm.load"}, "the walk must see imports"
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

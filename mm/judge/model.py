@@ -131,7 +131,7 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             f"{pearson.observed[i]:,} fills where the fit expects {pearson.expected[i]:,.0f} "
             f"(Pearson X² = {pearson.x2:.1f} on {pearson.dof}, p = {pearson.p:.2g})",
             "λ does not fall exponentially over the distances quoted",
-            _narrower(found, settings),
+            _narrower(found),
         )
     power = found.power
     if power is not None and power.delta_aic > _AIC_LIMIT and not (off and pearson.p < 0.01):
@@ -156,12 +156,11 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
         )
 
 
-def _narrower(found: Diagnostics, settings: Settings) -> str:
+def _narrower(found: Diagnostics) -> str:
     """What to do about a wrong shape, with the distances over which it is right."""
-    usable = found.pearson.usable(settings.WARN_RATIO)
-    if usable is None:
+    if found.usable is None:
         return _NARROW
-    return f"{_NARROW}; this fit holds from {usable[0]:g} to {usable[1]:g} ticks"
+    return f"{_NARROW}; this fit holds from {found.usable[0]:g} to {found.usable[1]:g} ticks"
 
 
 def _power_against_fit(found: Diagnostics, estimate: Estimate) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mm.diagnose import Diagnostics
-from mm.digits import figures
+from mm.digits import figures, p_value
 from mm.fill_model import RoundTrip
 from mm.fit import Fit
 from mm.intensity import poisson_interval
@@ -26,7 +26,6 @@ from mm.plots.picture import (
     nothing,
     style,
 )
-from mm.show import p_value
 
 _NOTHING = "There is no estimate to draw."
 

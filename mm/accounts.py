@@ -1,0 +1,63 @@
+"""The accounting of a log by the settings: unit of distance, exposure, and what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mm.clocks import ClockCheck, check_clocks
+from mm.distance import Selection
+from mm.errors import InputError
+from mm.exposure import Exposure, measure_exposure
+from mm.load import BacktestLog
+from mm.reconcile import Reconciliation
+from mm.settings import Settings
+from mm.tick import TickSize, choose_tick
+
+
+@dataclass(frozen=True, repr=False)
+class Accounts:
+    """The exposure accounting with the unit and the range of distances it is used at."""
+
+    exposure: Exposure
+    selection: Selection
+    tick: TickSize
+    reconciliation: Reconciliation
+    clocks: ClockCheck
+
+    def records(self) -> pd.DataFrame:
+        """One row an accepted order, see ``Exposure.records``."""
+        return self.exposure.records()
+
+    def __repr__(self) -> str:
+        rec = self.reconciliation
+        return f"<Accounts: {rec.fill_rows['event']} events in {rec.exposure_s:,.1f} s of exposure>"
+
+    def _repr_html_(self) -> str:
+        unit = f"<p>δ in ticks of {self.tick.value:g}. {self.tick.remark}</p>"
+        return unit + self.reconciliation._repr_html_()
+
+
+def account(log: BacktestLog, settings: Settings) -> Accounts:
+    """Choose the tick size and account for every order-ms and every fill row.
+
+    Raises InputError where no tick size was given and the prices show none.
+    """
+    placed = [run.orders.loc[run.orders["action"] == "PLACE", "price"] for run in log.runs]
+    try:
+        tick = choose_tick(settings.TICK_SIZE, np.concatenate(placed).astype(np.float64))
+    except ValueError as error:
+        raise InputError(
+            str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
+        ) from None
+    exposure = measure_exposure(
+        log.runs,
+        tick_size=tick.value,
+        max_state_gap_ms=settings.MAX_STATE_GAP_MS,
+        block_s=settings.BLOCK_S,
+    )
+    selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
+    clocks = check_clocks(log.runs, exposure, settings.MAX_STATE_GAP_MS)
+    return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
