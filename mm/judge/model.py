@@ -140,8 +140,8 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             yield Finding(
                 "warn",
                 "power_law",
-                f"A power law fits better by {power.delta_aic:.1f} in AIC; at {delta:g} ticks it "
-                f"gives {ratio:.2f} times the fills of the fit",
+                f"At {delta:g} ticks a power law, which fits better (AIC by "
+                f"{power.delta_aic:.1f}), expects {ratio:.2f} times the fills of this fit",
                 "λ falls fast near mid and slowly far from it",
                 _NARROW,
             )
