@@ -12,6 +12,23 @@ Mask = npt.NDArray[np.bool_]
 Sides = npt.NDArray[np.int8]
 
 
+def distinct(values: Ints) -> Ints:
+    """Distinct values in order, by sorting: np.unique hashes, which is slow on many numbers."""
+    ordered = values if never_falls(values) else np.sort(values, kind="stable")
+    if not len(ordered):
+        return ordered
+    new = ordered[1:] != ordered[:-1]
+    if new.all():
+        return ordered
+    kept: Ints = ordered[np.append(True, new)]
+    return kept
+
+
+def never_falls(values: Ints) -> bool:
+    """Whether values are in order."""
+    return bool((values[1:] >= values[:-1]).all())
+
+
 def sums_by(group: npt.NDArray[np.integer], values: npt.NDArray[np.generic], n: int) -> Floats:
     """Sum of values in each of n groups, float64. ``group``, ``values``: shape (m,)."""
     return np.bincount(group, weights=values, minlength=n).astype(np.float64)

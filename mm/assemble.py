@@ -16,7 +16,7 @@ from mm.discover import KINDS, Kind
 from mm.errors import InputError
 from mm.intervals import resting_intervals
 from mm.log import RunLog, SetAside
-from mm.order_ids import is_one_of, share_ids
+from mm.order_ids import is_one_of, order_codes, share_ids
 from mm.read import Checked, RawTable, check_table
 from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS
@@ -53,7 +53,7 @@ def assembled(
     labels: Mapping[Kind, str],
     sha256: Mapping[Kind, str],
 ) -> RunLog:
-    """Hold checked tables against each other; ``order_id`` comes back as a categorical.
+    """Hold checked tables against each other; ``order_id`` comes back numbered.
 
     Raises InputError as :func:`run_log`.
     """
@@ -213,13 +213,14 @@ def _check_placements(orders: pd.DataFrame, line: Ints, label: str) -> None:
     place = is_one_of(orders["action"], "PLACE")
     if "status" in orders:
         place &= ~is_one_of(orders["status"], "REJECTED")
-    if not orders["order_id"].cat.codes[place].duplicated().any():
+    if not pd.Series(order_codes(orders, orders)[0][place]).duplicated().any():
         return
     distinct = orders.loc[place].drop_duplicates()
     again = distinct.index[distinct["order_id"].duplicated()]
     if len(again):
+        name = str(orders.loc[again[0], "order_id"])[:60]
         raise InputError(
-            f"order {orders.loc[again[0], 'order_id'][:60]} is placed twice with different terms",
+            f"order {name} is placed twice with different terms",
             where=label,
             row=int(line[again[0]]),
             remedy="an id names one order: was a second run appended to the file?",
@@ -238,7 +239,7 @@ def _without(
         return orders, ()
     names = orders.loc[out, "order_id"].unique()
     text = f"{label}: {len(names)} orders are left out whole for malformed rows of theirs"
-    return orders.loc[~out], (f"{text} (the first: {names[0][:60]})",)
+    return orders.loc[~out], (f"{text} (the first: {str(names[0])[:60]})",)
 
 
 def _repaired(

@@ -38,6 +38,8 @@ class ClockCheck:
     by_chance: float = np.nan
 
 
+#: State rows that are looked at at a time.
+_SLICE = 1 << 20
 #: A count of open orders that agrees with ours in fewer rows than this, or is below that of the
 #: orders which later rows tell of in more than a few, counts something else.
 _AGREES, _BELOW = 0.2, 0.05
@@ -87,39 +89,69 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
 
 
 def _open_orders(
-    run: Run, placed_ms: Ints, heard_ms: Ints, orders: RestingIntervals, max_gap_ms: int
+    run: Run, placed_ms: Ints, heard_ms: Ints, orders: RestingIntervals, max_gap: int
 ) -> Floats:
     """Order-ms (ours beyond the state rows', ours, theirs beyond ours, theirs) of one run; zeros
     where the state rows hold no count of open orders."""
     nothing = np.zeros(4)
     if "open_orders" not in run.state:
         return nothing
-    theirs = run.state["open_orders"].to_numpy(dtype=np.float64)
-    known = np.isfinite(theirs)
-    if known.mean() < 0.5 or np.ptp(theirs[known]) == 0:
-        return nothing
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
-    begun = _until(placed_ms, time)
-    ours = (begun - _until(np.maximum(orders.end_ms, placed_ms), time)).astype(np.float64)
-    sure_until = np.minimum(heard_ms, orders.end_ms)
-    surely = begun - _until(np.maximum(sure_until, placed_ms), time)
-    weight = np.minimum(np.append(np.diff(time), 0), max_gap_ms)[known]
-    ours, theirs, surely = ours[known], theirs[known], surely[known]
-    long, short = nothing[:2], nothing[:2]
-    if (theirs < surely).mean() <= _BELOW and surely.any():
-        # From when they are active: whether an order counts as open before that, backtesters
-        # may see differently.
-        active = (_until(orders.start_ms, time) - _until(orders.end_ms, time))[known]
-        long = np.array([(weight * np.maximum(active - theirs, 0)).sum(), (weight * active).sum()])
-    if (ours == theirs).mean() >= _AGREES:
-        short = np.array([(weight * np.maximum(theirs - ours, 0)).sum(), (weight * theirs).sum()])
-    return np.concatenate([long, short]).astype(np.float64)
+    their_count = run.state["open_orders"].to_numpy()
+    ends = orders.end_ms
+    borders = [
+        np.sort(events, kind="stable")
+        for events in (
+            placed_ms,
+            np.maximum(ends, placed_ms),
+            np.maximum(np.minimum(heard_ms, ends), placed_ms),
+            # From when they are active: whether an order counts as open before that,
+            # backtesters may see differently.
+            orders.start_ms,
+            ends,
+        )
+    ]
+    n = equal = below = surely_any = 0
+    lowest, highest = np.inf, -np.inf
+    out = np.zeros(4)
+    for begin in range(0, len(time), _SLICE):
+        some = slice(begin, begin + _SLICE)
+        theirs = their_count[some].astype(np.float64)
+        known = np.isfinite(theirs)
+        if not known.any():
+            continue
+        theirs = theirs[known]
+        counts = [_until(events, time[some])[known] for events in borders]
+        begun, gone, surely_gone, activated, ended = counts
+        ours, surely, active = begun - gone, begun - surely_gone, activated - ended
+        weight = np.diff(time[begin : begin + _SLICE + 1])
+        weight = np.minimum(weight if begin + _SLICE < len(time) else np.append(weight, 0), max_gap)
+        weight = weight[known]
+        n += len(theirs)
+        equal += int((ours == theirs).sum())
+        below += int((theirs < surely).sum())
+        surely_any += int(surely.any())
+        lowest, highest = min(lowest, theirs.min()), max(highest, theirs.max())
+        out[0] += (weight * np.maximum(active - theirs, 0)).sum()
+        out[1] += (weight * active).sum()
+        out[2] += (weight * np.maximum(theirs - ours, 0)).sum()
+        out[3] += (weight * theirs).sum()
+    if n < 0.5 * len(time) or not highest > lowest:
+        return nothing
+    if below / n > _BELOW or not surely_any:
+        out[:2] = 0.0
+    if equal / n < _AGREES:
+        out[2:] = 0.0
+    return out
 
 
 def _until(events_ms: Ints, time_ms: Ints) -> Ints:
-    """Number of events up to each of some times, which are in order."""
-    at = np.searchsorted(time_ms, events_ms, side="left")
-    return np.cumsum(np.bincount(at, minlength=len(time_ms) + 1)[: len(time_ms)])
+    """Number of events up to each of some times; both are in order."""
+    first = int(np.searchsorted(events_ms, time_ms[0], side="right"))
+    last = int(np.searchsorted(events_ms, time_ms[-1], side="right"))
+    at = np.searchsorted(time_ms, events_ms[first:last], side="left")
+    count: Ints = np.cumsum(np.bincount(at, minlength=len(time_ms)))
+    return count + first
 
 
 def appended_pieces(time_ms: Ints) -> int:
@@ -127,7 +159,7 @@ def appended_pieces(time_ms: Ints) -> int:
 
     Rows that were shuffled, or a few that are late, are one run: only long stretches count.
     """
-    back = np.flatnonzero(np.diff(time_ms) < 0) + 1
+    back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
     lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
     long = lengths >= max(10, 0.05 * len(time_ms))
     return int(long.sum()) if long.sum() >= 2 and lengths[~long].sum() < 0.05 * len(time_ms) else 1

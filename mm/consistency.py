@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Ints, Mask
+from mm.arrays import Ints, Mask, distinct
 from mm.intervals import OPEN, RestingIntervals, resting_intervals
 from mm.order_ids import (
     Codes,
@@ -37,6 +37,8 @@ _MARKET = 2.0
 #: A cancel takes effect within this, or its acknowledgement is missing.
 _CANCEL_MS = 60_000
 _ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
+#: Order rows that are held against their placement at a time.
+_SLICE = 1 << 20
 #: A stretch without state rows that may be the seam of two runs, and the least length of each.
 _SEAM_MS, _RUN_MS = 5_000, 30_000
 _FILLS = ("FILL", "CLOSE_FILLED")
@@ -73,37 +75,44 @@ def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, s
 
 def _order_rows(orders: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[Contradiction]:
     """Later rows of an order against its PLACE row; ``at``: its place among the placements."""
-    action = orders["action"]
-    known = (at >= 0) & ~is_one_of(action, "PLACE")
-    rows = np.flatnonzero(known)
-    at = at[rows]
+    n = len(orders)
+    wrong = {what: np.zeros(n, dtype=np.bool_) for what in _OF_ORDER_ROWS}
+    later = (at >= 0) & ~is_one_of(orders["action"], "PLACE")
+    for start in range(0, n, _SLICE):
+        rows = start + np.flatnonzero(later[start : start + _SLICE])
+        for what, found in _later_rows(orders.iloc[rows], placed, at[rows]):
+            wrong[what][rows] = found
+    for what, mask in wrong.items():
+        yield "orders", mask, what
 
-    def of(wrong: Mask) -> Mask:
-        out = np.zeros(len(orders), dtype=np.bool_)
-        out[rows] = wrong
-        return out
 
-    used = is_one_of(action, *ACTIONS)[rows]
-    begun = placed["recv_ms"].to_numpy(dtype=np.float64)[at] - CLOCK_TOLERANCE_MS
-    recv = orders["recv_ms"].to_numpy()[rows]
-    yield "orders", of(used & (recv < begun)), "column recv_ms: before its order was placed"
-    for name in ("cancel_effective_ms", "expire_recv_ms"):
-        if name in orders:
-            early = orders[name].to_numpy()[rows] < begun
-            yield "orders", of(early), f"column {name}: before its order was placed"
-    other = _other_side(orders["side"], placed["side"], rows, at)
-    yield "orders", of(used & other), "column side: not the one the order was placed with"
-    price, limit = orders["price"].to_numpy()[rows], placed["price"].to_numpy()[at]
+_OF_ORDER_ROWS = (
+    "column recv_ms: before its order was placed",
+    "column cancel_effective_ms: before its order was placed",
+    "column expire_recv_ms: before its order was placed",
+    "column side: not the one the order was placed with",
+    "column price: not the one the order was placed with",
+)
+
+
+def _later_rows(rows: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[tuple[str, Mask]]:
+    before, cancelled, expired, side, price_moved = _OF_ORDER_ROWS
+    used = is_one_of(rows["action"], *ACTIONS)
+    begun = placed["recv_ms"].to_numpy()[at] - CLOCK_TOLERANCE_MS
+    yield before, used & (rows["recv_ms"].to_numpy() < begun)
+    for name, what in (("cancel_effective_ms", cancelled), ("expire_recv_ms", expired)):
+        if name in rows:
+            yield what, rows[name].to_numpy() < begun
+    yield side, used & _other_side(rows["side"], placed["side"], at)
+    price, limit = rows["price"].to_numpy(), placed["price"].to_numpy()[at]
     off = np.abs(price / limit - 1.0)
-    tolerance = np.where(is_one_of(action, *_FILLS)[rows], _FILL_PRICE, 1e-9)
-    moved = (price > 0) & (off > tolerance)
-    yield "orders", of(moved), "column price: not the one the order was placed with"
+    tolerance = np.where(is_one_of(rows["action"], *_FILLS), _FILL_PRICE, 1e-9)
+    yield price_moved, (price > 0) & (off > tolerance)
 
 
-def _other_side(side: pd.Series[Any], placed: pd.Series[Any], rows: Ints, at: Ints) -> Mask:
+def _other_side(side: pd.Series[Any], placed: pd.Series[Any], at: Ints) -> Mask:
     """Where a side is given that is not that of the order."""
-    buy, empty = is_one_of(side, "BUY")[rows], is_one_of(side, "")[rows]
-    sell = is_one_of(side, "SELL")[rows]
+    buy, sell, empty = (is_one_of(side, word) for word in ("BUY", "SELL", ""))
     bought, sold = is_one_of(placed, "BUY")[at], is_one_of(placed, "SELL")[at]
     return np.asarray(~empty & ~((buy & bought) | (sell & sold)), dtype=np.bool_)
 
@@ -134,7 +143,7 @@ def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[
     """Fill rows against the order they fill."""
     known = at >= 0
     if "side" in fills:
-        other = _other_side(fills["side"], placed["side"], np.arange(len(fills)), at)
+        other = _other_side(fills["side"], placed["side"], at)
         yield "fills", known & other, "column side: not that of its order"
     if "price" in fills:
         off = np.abs(fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0)
@@ -225,9 +234,8 @@ def state_shift_ms(orders: pd.DataFrame, state: pd.DataFrame) -> float:
     """
     codes, _, n = order_codes(orders, orders)
     placed = accepted_rows(orders, codes, n)
-    time = np.unique(orders["recv_ms"].to_numpy(dtype=np.int64)[placed])
-    rows = state["recv_ms"].to_numpy(dtype=np.int64)
-    rows = rows[np.append(True, np.diff(rows) > 0)[: len(rows)]]
+    time = distinct(orders["recv_ms"].to_numpy(dtype=np.int64)[placed])
+    rows = distinct(state["recv_ms"].to_numpy(dtype=np.int64))
     if len(time) < 20 or len(rows) < 20 or _share(time, rows) > 0.5:
         return 0.0
     probes = time[np.linspace(0, len(time) - 1, 9).astype(int)]
@@ -258,7 +266,7 @@ def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms
     of one of them again. In one run they would be cancelled or filled at some time.
     """
     time = state["recv_ms"].to_numpy(dtype=np.int64)
-    gaps = np.flatnonzero(np.diff(time) > _SEAM_MS)
+    gaps = np.flatnonzero(time[1:] - time[:-1] > _SEAM_MS)
     long = (time[gaps] - time[0] >= _RUN_MS) & (time[-1] - time[gaps + 1] >= _RUN_MS)
     gaps = gaps[long]
     if not len(gaps):

@@ -18,6 +18,7 @@ from mm.cells import Cells, CellSums, Sums, make_cells, sum_by_cell, to_parts
 from mm.distance import Selection, signed_ticks
 from mm.intervals import END_NAMES, EVENT, FATES, RestingIntervals, resting_intervals
 from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
+from mm.order_ids import OrderNames
 from mm.reconcile import Reconciliation
 from mm.run import Run
 from mm.segments import Segments, joined, segments_of
@@ -55,6 +56,7 @@ class Exposure:
     tick_size: float
     sums: Sums
     unknown_ms: Mapping[int, int]
+    order_names: tuple[OrderNames | None, ...] = ()
 
     def chunks(self) -> Iterator[Segments]:
         """All segments, order by order, CHUNK_SEGMENTS at a time."""
@@ -102,14 +104,16 @@ class Exposure:
     def records(self) -> pd.DataFrame:
         """One row an accepted order: its interval, what ended it and its distance at the start."""
         frames = []
+        names = self.order_names or (None,) * len(self.paths)
         for number, (order, path) in enumerate(zip(self.intervals, self.paths, strict=True)):
+            own, ids = names[number], order.order_id
             stretch = np.searchsorted(path.start_ms, order.start_ms, side="right") - 1
             mid = path.mid[stretch]
             frames.append(
                 pd.DataFrame(
                     {
                         "run": number,
-                        "order_id": order.order_id,
+                        "order_id": ids if own is None else own.of(ids.to_numpy()),
                         "side": np.where(order.side > 0, "BUY", "SELL"),
                         "price": order.price,
                         "mid_at_active": mid,
@@ -155,7 +159,13 @@ def measure_exposure(
         first_block += int(path.block[-1]) + 1
     sums, unknown_ms = _sums(segments_of(intervals, paths, tick_size))
     return Exposure(
-        Events(**joined(events)), tuple(intervals), tuple(paths), tick_size, sums, unknown_ms
+        Events(**joined(events)),
+        tuple(intervals),
+        tuple(paths),
+        tick_size,
+        sums,
+        unknown_ms,
+        tuple(run.order_names for run in runs),
     )
 
 

@@ -7,6 +7,7 @@ The input contract: ``orders_<SYMBOL>``, ``fills_<SYMBOL>`` and ``state_<SYMBOL>
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -80,6 +81,7 @@ def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
         if found is None:
             return None
         log = assembled(found.checked, files.folder.name, label, found.sha256)
+        log = replace(log, order_names=found.order_names)
     except (InputError, OSError):
         return None
     odd = log.set_aside or log.warnings or log.appended or log.shifted or log.n_repaired

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mm.arrays import Floats, Ints
+from mm.arrays import Floats, Ints, distinct
 
 #: State of a stretch of the mid path.
 KNOWN, BEFORE_FIRST, OUTAGE = 0, 1, 2
@@ -58,14 +58,16 @@ def mid_path(
     A row holds until the next, at most ``max_gap_ms``; after that, also behind the last row, is
     an outage. Blocks of ``block_ms`` are counted from the first row up to ``end_ms``.
     """
-    last_of_ms = np.append(row_ms[1:] != row_ms[:-1], True)
-    time, mid = row_ms[last_of_ms], row_mid[last_of_ms]
-    gap = np.append(np.diff(time), _END)
-    silent = gap > max_gap_ms
+    time, mid = row_ms, row_mid
+    same_ms = row_ms[1:] == row_ms[:-1]
+    if same_ms.any():
+        last_of_ms = np.append(~same_ms, True)
+        time, mid = row_ms[last_of_ms], row_mid[last_of_ms]
+    silent = np.append(time[1:] - time[:-1] > max_gap_ms, True)
     # Only rows that change something begin a stretch: long logs repeat the same mid.
     changes = np.append(True, (mid[1:] != mid[:-1]) | silent[:-1])
     blocks = np.arange(time[0], max(end_ms, time[-1]) + 1, block_ms, dtype=np.int64)
-    starts = np.unique(np.concatenate([time[changes], time[silent] + max_gap_ms, blocks]))
+    starts = distinct(np.concatenate([time[changes], time[silent] + max_gap_ms, blocks]))
     row = np.searchsorted(time, starts, side="right") - 1
     outage = starts - time[row] >= max_gap_ms
     return MidPath(

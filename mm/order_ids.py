@@ -1,10 +1,14 @@
 """Order ids as small whole numbers: rows are matched by counting, not by comparing text.
 
-A log holds each id many times. Once both tables keep their ids as a categorical over one list,
-"the first fill of every order" is one pass over whole numbers.
+A log holds each id many times. Once both tables number their ids alike (a categorical over one
+list, or the numbers themselves in a long log), "the first fill of every order" is one pass over
+whole numbers.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +19,25 @@ from mm.arrays import Floats, Ints, Mask
 Codes = npt.NDArray[np.integer]
 
 
+@dataclass(frozen=True)
+class OrderNames:
+    """The ids of a long log's orders, by number; ``text`` is an Arrow array of strings."""
+
+    text: Any
+
+    def of(self, numbers: npt.NDArray[np.integer]) -> npt.NDArray[Any]:
+        """The ids as text, shape of the numbers."""
+        return np.asarray(self.text.take(numbers).to_numpy(zero_copy_only=False))
+
+
 def share_ids(orders: pd.DataFrame, fills: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables with ``order_id`` as a categorical over one list of ids, order of appearance."""
+    """Both tables with ``order_id`` as a categorical over one list of ids, order of appearance.
+
+    Numbers stay what they are.
+    """
     if _shared(orders["order_id"], fills["order_id"]):
+        return orders, fills
+    if _numbered(orders["order_id"]) and _numbered(fills["order_id"]):
         return orders, fills
     ids = [table["order_id"].astype("str") for table in (orders, fills)]
     codes, names = pd.factorize(pd.concat(ids, ignore_index=True))
@@ -31,10 +51,17 @@ def share_ids(orders: pd.DataFrame, fills: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 def order_codes(orders: pd.DataFrame, fills: pd.DataFrame) -> tuple[Codes, Codes, int]:
     """Number of each row's order in both tables, 0 <= number < n, and n."""
+    if _numbered(orders["order_id"]) and _numbered(fills["order_id"]):
+        codes = orders["order_id"].to_numpy(), fills["order_id"].to_numpy()
+        return *codes, 1 + max(int(c.max(initial=-1)) for c in codes)
     if not _shared(orders["order_id"], fills["order_id"]):
         orders, fills = share_ids(orders, fills)
     of_orders, of_fills = orders["order_id"].cat, fills["order_id"].cat
     return of_orders.codes.to_numpy(), of_fills.codes.to_numpy(), len(of_orders.categories)
+
+
+def _numbered(ids: pd.Series) -> bool:
+    return pd.api.types.is_integer_dtype(ids.dtype)
 
 
 def _shared(one: pd.Series, other: pd.Series) -> bool:

@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from mm.arrays import Floats
 
@@ -58,7 +59,7 @@ def price_grid(prices: Floats) -> float | None:
     With few distinct prices their common divisor is an accident, so the last decimal that
     they use is taken instead.
     """
-    distinct = np.unique(prices[np.isfinite(prices)])
+    distinct = np.sort(pd.unique(prices[np.isfinite(prices)]))
     if not distinct.size:
         return None
     for decimals in range(_MAX_DECIMALS + 1):

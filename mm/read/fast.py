@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
-from mm.arrays import Floats, Ints
+from mm.arrays import Floats
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
-from mm.order_ids import is_one_of
+from mm.order_ids import OrderNames, is_one_of
 from mm.read.columns import TEXT, TIMES
 from mm.read.packed import Ids, Numbers, Words
 from mm.read.rows import Checked
@@ -46,16 +45,17 @@ _LARGEST = 1e15
 
 @dataclass(frozen=True)
 class FastRun:
-    """The checked tables of one run, and the SHA-256 of each file's bytes."""
+    """The checked tables of one run, the names of its orders, and the SHA-256 of each file."""
 
     checked: Mapping[Kind, Checked]
     sha256: Mapping[Kind, str]
+    order_names: OrderNames
 
 
 def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
     """All three files, or None where anything at all is odd.
 
-    ``order_id`` is a categorical over the ids of both files, the other texts categoricals.
+    ``order_id`` holds the numbers of ``order_names``, the other texts are categoricals.
     """
     ids, tables, digests = Ids(), {}, {}
     try:
@@ -66,16 +66,12 @@ def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
         names = ids.finish()
         checked = {}
         for kind in KINDS:
-            columns = tables.pop(kind)
-            if "order_id" in columns:
-                codes = cast("Ints", columns["order_id"])
-                columns["order_id"] = pd.Categorical.from_codes(codes, dtype=names)
-            table = pd.DataFrame(columns, copy=False)
+            table = pd.DataFrame(tables.pop(kind), copy=False)
             _check(table, kind, ids)
             checked[kind] = _checked(table)
     except (Odd, InputError, MemoryError):
         return None
-    return FastRun(checked, digests)
+    return FastRun(checked, digests, names)
 
 
 def _columns(stream: Stream, ids: Ids) -> dict[str, object]:

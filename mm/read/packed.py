@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mm.arrays import Ints, Mask
+from mm.order_ids import OrderNames
 from mm.read.stream import Odd
 
 #: A column of words that holds more different ones than this holds no words.
@@ -94,7 +95,7 @@ class Ids:
         self._files.append(codes)
         return codes
 
-    def finish(self) -> pd.CategoricalDtype:
+    def finish(self) -> OrderNames:
         """Number equal ids of all chunks alike, in place; the names, in order of appearance.
 
         Raises Odd for ids with blanks around them.
@@ -105,7 +106,7 @@ class Ids:
         for codes in self._files:
             np.take(number, codes, out=codes)
         self._check(together.dictionary)
-        return pd.CategoricalDtype(pd.Index(pd.Series(together.dictionary, dtype="str")))
+        return OrderNames(together.dictionary)
 
     def _check(self, names: pa.Array) -> None:
         _, offsets, data = names.buffers()
@@ -123,4 +124,4 @@ class Ids:
         """Which cells hold no id."""
         if self.empty < 0:
             return np.zeros(len(column), dtype=np.bool_)
-        return np.asarray(column.cat.codes.to_numpy() == self.empty, dtype=np.bool_)
+        return np.asarray(column.to_numpy() == self.empty, dtype=np.bool_)
