@@ -270,7 +270,12 @@ def make_log(
 
 def _writer(path: Path, form: str, schema: pa.Schema) -> Any:
     if form == "parquet":
-        return pq.ParquetWriter(path, schema)
+        coded = [
+            n for n in schema.names if not n.endswith("_ms") and n not in ("cash", "inventory")
+        ]
+        return pq.ParquetWriter(
+            path, schema, use_dictionary=coded, dictionary_pagesize_limit=1 << 26
+        )
     # Arrow quotes the header whatever one says; backtesters don't.
     sink = path.open("wb")
     sink.write(",".join(schema.names).encode() + b"\n")

@@ -20,6 +20,7 @@ from mm.log import BacktestLog, RunLog, SetAside
 from mm.read import RawTable, read_table
 from mm.read.fast import read_fast
 from mm.remote import Place
+from mm.read.parts import size_of
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
 
@@ -75,7 +76,7 @@ def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
     """A large run in whole columns. None for a small one, which gains nothing, and if anything at
     all is odd in it: then row numbers and the careful reader's words are wanted."""
     try:
-        if sum(path.stat().st_size for path in files.paths.values()) < LARGE_BYTES:
+        if sum(size_of(path) for path in files.paths.values()) < LARGE_BYTES:
             return None
         found = read_fast(files.paths)
         if found is None:

@@ -14,6 +14,7 @@ from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole
 from mm.pipeline.state import read_record
 from mm.pipeline.symbol import TEMPLATE
+from mm.read.parts import digest_of_parts, is_dataset, parts_of
 from mm.record import Record
 from mm.remote import Place, Remote
 
@@ -58,6 +59,8 @@ def _digest(path: Place) -> str:
     if isinstance(path, Remote):
         return path.mark  # the store knows of a change; nothing is read for it
     try:
+        if is_dataset(path):
+            return digest_of_parts(path, {part: file_digest(part) for part in parts_of(path)})
         return file_digest(path)
     except OSError as error:
         return f"unreadable: {error.errno}"

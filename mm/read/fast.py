@@ -41,6 +41,8 @@ _LEFT_OUT = frozenset({"remaining_qty"})
 #: Where each cell is compared with the first row's only, that is all that is kept of it.
 _AS_AT_START = ("inventory", "cash")
 _LARGEST = 1e15
+#: How numbers are kept, where not as doubles; counts of orders are checked to be the same.
+_KINDS = {"recv_ms": "i8", "open_orders": "f4"}
 
 
 @dataclass(frozen=True)
@@ -85,20 +87,15 @@ def _columns(stream: Stream, ids: Ids) -> dict[str, object]:
                 ids.add(column, stream.rows)
             elif name in TEXT:
                 packed.setdefault(name, Words(stream.rows)).add(column)
+            elif name in _AS_AT_START:
+                # Whether it is as in the first row is all that is ever asked of it.
+                start = packed.setdefault(name, Numbers(np.bool_, stream.rows))
+                assert isinstance(start, Numbers)
+                start.add(start.as_first(_numbers(column, name)))
             else:
                 values = _numbers(column, name)
-                if name in _AS_AT_START:
-                    # Whether it is as in the first row is all that is ever asked of it.
-                    start = packed.setdefault(name, Numbers(np.bool_, stream.rows))
-                    assert isinstance(start, Numbers)
-                    if start.first is None:
-                        start.first = float(values[0]) if len(values) else np.nan
-                    start.add(values == start.first)
-                    continue
-                if stream.is_text and name in ("price", "mid", "qty"):
-                    _few_digits(values)
-                kind = np.int64 if name == "recv_ms" else np.float64
-                packed.setdefault(name, Numbers(kind, stream.rows)).add(values)
+                _check_numbers(values, name, stream.is_text)
+                packed.setdefault(name, Numbers(_KINDS.get(name, "f8"), stream.rows)).add(values)
         n += len(table)
     if not n and stream.kind != "fills":
         raise Odd("no row")
@@ -112,7 +109,7 @@ def _columns(stream: Stream, ids: Ids) -> dict[str, object]:
 
 
 def _without_the_unused(out: dict[str, object], packed: Mapping[str, Numbers | Words]) -> None:
-    """Columns that say nothing are not kept; a count of orders needs no double."""
+    """Columns that say nothing are not kept."""
     expire = out.get("expire_recv_ms")
     if isinstance(expire, np.ndarray) and np.isnan(expire).all():
         del out["expire_recv_ms"]
@@ -121,11 +118,6 @@ def _without_the_unused(out: dict[str, object], packed: Mapping[str, Numbers | W
         if isinstance(column, Numbers) and not np.isfinite(column.first or 0.0):
             for other in _AS_AT_START:
                 out.pop(other, None)
-    count = out.get("open_orders")
-    if isinstance(count, np.ndarray):
-        short = count.astype(np.float32)
-        if np.array_equal(short, count, equal_nan=True):
-            out["open_orders"] = short
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
@@ -144,7 +136,22 @@ def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
     return np.asarray(values, dtype=np.float64)
 
 
-def _few_digits(values: Floats) -> None:
+def _check_numbers(values: Floats, name: str, is_text: bool) -> None:
+    """Raise Odd for numbers that can't be what they should, or that parsers may read apart."""
+    if name == "open_orders":
+        short = values.astype(np.float32)
+        if not np.array_equal(short, values, equal_nan=True):
+            raise Odd("no count of orders")
+    elif name in ("price", "qty", "mid"):
+        if np.nanmax(np.abs(values), initial=0.0) > _LARGEST:
+            raise Odd(f"{name} is larger than any")
+        if is_text:
+            few_digits(values)
+    elif values.dtype.kind == "f" and not np.array_equal(np.rint(values), values, equal_nan=True):
+        raise Odd(f"{name} is no whole ms")
+
+
+def few_digits(values: Floats) -> None:
     """Raise Odd for numbers of many digits: of those parsers may differ in the last bit."""
     there = values[~np.isnan(values)]
     if not len(there):
@@ -161,11 +168,6 @@ def _check(table: pd.DataFrame, kind: Kind, ids: Ids) -> None:
     """Raise Odd for any row that breaks a rule."""
     _check_times(table)
     _check_words(table, kind)
-    for name in ("price", "qty", "mid"):
-        if name in table and not float(np.nanmax(np.abs(table[name].to_numpy()), initial=0.0)) <= (
-            _LARGEST
-        ):
-            raise Odd(f"{name} is larger than any")
     if kind == "state":
         _check_mids(table)
         return
@@ -184,7 +186,7 @@ def _check(table: pd.DataFrame, kind: Kind, ids: Ids) -> None:
 
 
 def _check_times(table: pd.DataFrame) -> None:
-    """Positive whole milliseconds, all of one year: then no rule on times can be broken."""
+    """Positive milliseconds, all of one year: then no rule on times can be broken."""
     for name in (n for n in TIMES if n in table):
         values = table[name].to_numpy()
         low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
@@ -193,10 +195,6 @@ def _check_times(table: pd.DataFrame) -> None:
         small = high <= 5e8
         if not low > 0 or not (small or (low > 1e11 and high < 1e14)):
             raise Odd(f"{name} is in another unit")
-        if values.dtype.kind == "f":
-            whole = np.rint(values)
-            if not np.array_equal(whole, values, equal_nan=True):
-                raise Odd(f"{name} is no whole ms")
         if name == "recv_ms" and high - low > FAR_MS:
             raise Odd("a row far from the others")
 

@@ -12,10 +12,14 @@ import stat
 import zlib
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
 from mm.errors import InputError
-from mm.read.columns import RawTable
+from mm.read.columns import RawTable, wanted
 from mm.read.csv_text import parse_csv
 from mm.read.parquet import parse_parquet
+from mm.read.parts import digest_of_parts, is_dataset, parts_of
 
 _REWRITE = "write the file again"
 
@@ -25,6 +29,8 @@ def read_table(path: Path, kind: str, label: str) -> RawTable:
 
     Raises InputError for a file that is no table of this kind.
     """
+    if is_dataset(path):
+        return _read_parts(path, kind, label)
     content = _read_bytes(path, label)
     digest = hashlib.sha256(content).hexdigest()
     if path.name.endswith(".parquet"):
@@ -32,6 +38,27 @@ def read_table(path: Path, kind: str, label: str) -> RawTable:
     if path.name.endswith(".gz"):
         content = _unzipped(content, label)
     return parse_csv(content, kind, label, digest)
+
+
+def _read_parts(folder: Path, kind: str, label: str) -> RawTable:
+    """The parts of a folder one behind the other; rows are counted through all of them."""
+    tables, digests, header = [], {}, None
+    for part in parts_of(folder):
+        where = f"{label}/{part.relative_to(folder).as_posix()}"
+        content = _read_bytes(part, where)
+        digests[part] = hashlib.sha256(content).hexdigest()
+        raw = parse_parquet(content, kind, where, digests[part])
+        header = header or raw.header
+        if set(raw.table.columns) != set(wanted(kind)) & set(header):
+            raise InputError(
+                "its columns are not those of the first part", where=where, remedy=_REWRITE
+            )
+        tables.append(raw.table)
+    if header is None:
+        raise InputError("a folder without a .parquet file", where=label, remedy=_REWRITE)
+    table = pd.concat(tables, ignore_index=True)
+    line = np.arange(len(table), dtype=np.int64) + 2
+    return RawTable(table, line, header, sha256=digest_of_parts(folder, digests))
 
 
 def _read_bytes(path: Path, label: str) -> bytes:

@@ -35,6 +35,12 @@ class Numbers:
         self._data[self._n : end] = values
         self._n = end
 
+    def as_first(self, values: npt.NDArray[Any]) -> Mask:
+        """Which of the next cells are what the first one of all was."""
+        if self.first is None:
+            self.first = float(values[0]) if len(values) else None
+        return np.asarray(values == self.first, dtype=np.bool_)
+
     def finish(self) -> npt.NDArray[Any]:
         """All cells."""
         return self._data[: self._n]

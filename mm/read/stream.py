@@ -13,7 +13,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
 from mm.read.columns import TEXT, TIMES, check_header, wanted
+from mm.read.parts import digest_of_parts, is_dataset, parts_of
 
 #: Bytes of CSV that are parsed at a time.
 CHUNK_BYTES = 16 << 20
@@ -45,26 +46,24 @@ class Stream:
     names: tuple[str, ...] = ()
     rows: int = 0
     is_text: bool = False
-    _digest: Any = field(default_factory=hashlib.sha256)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of the bytes that were read."""
-        return str(self._digest.hexdigest())
+    sha256: str = ""
 
     def tables(self, leave_out: frozenset[str] = frozenset()) -> Iterator[pa.Table]:
         """The used columns, except some, chunk by chunk. Raises Odd."""
         try:
-            before = self.path.stat()
-            if not stat.S_ISREG(before.st_mode):
+            parts = parts_of(self.path)
+            before = [part.stat() for part in parts]
+            if not all(stat.S_ISREG(one.st_mode) for one in before):
                 raise Odd("no regular file")
             if self.path.name.endswith(".parquet"):
-                yield from self._parquet(leave_out)
+                yield from self._parquet(parts, leave_out)
             else:
                 self.is_text = True
                 yield from self._csv(leave_out)
-            after = self.path.stat()
-            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            after = [part.stat() for part in parts]
+            if [(s.st_size, s.st_mtime_ns) for s in before] != [
+                (s.st_size, s.st_mtime_ns) for s in after
+            ]:
                 raise Odd("changed while it was read")
         except (pa.ArrowException, OSError, ValueError, EOFError, zlib.error) as error:
             raise Odd(str(error)) from None
@@ -75,29 +74,39 @@ class Stream:
         self.names = tuple(chosen)
         return chosen
 
-    def _parquet(self, leave_out: frozenset[str]) -> Iterator[pa.Table]:
-        with self.path.open("rb") as raw:
-            for block in iter(lambda: raw.read(1 << 22), b""):
-                self._digest.update(block)
-        with pq.ParquetFile(self.path) as file:
-            names = self._chosen(list(file.schema_arrow.names), leave_out)
-            self.rows = file.metadata.num_rows
-            text = [n for n in names if n in TEXT and _is_text(file.schema_arrow.field(n).type)]
-        with pq.ParquetFile(self.path, read_dictionary=text, pre_buffer=False) as file:
+    def _parquet(self, parts: list[Path], leave_out: frozenset[str]) -> Iterator[pa.Table]:
+        self.rows = sum(pq.read_metadata(part).num_rows for part in parts)
+        digests = {}
+        for part in parts:
+            with part.open("rb") as raw:
+                digests[part] = hashlib.file_digest(raw, "sha256").hexdigest()
+            yield from self._part(part, leave_out)
+        whole = is_dataset(self.path)
+        self.sha256 = digest_of_parts(self.path, digests) if whole else digests[parts[0]]
+
+    def _part(self, part: Path, leave_out: frozenset[str]) -> Iterator[pa.Table]:
+        schema = pq.read_schema(part)
+        before = self.names
+        names = self._chosen(list(schema.names), leave_out)
+        if before and self.names != before:
+            raise Odd("parts of different columns")
+        text = [n for n in names if n in TEXT and _is_text(schema.field(n).type)]
+        with pq.ParquetFile(part, read_dictionary=text, pre_buffer=False) as file:
             for batch in file.iter_batches(CHUNK_ROWS, columns=names):
                 table = pa.Table.from_batches([batch])
-                for at, name in enumerate(names):
+                for at, name in enumerate(table.column_names):
                     if name in TEXT and name not in text:
                         if not kinds.is_integer(table.column(name).type):
                             raise Odd(f"{name} is no text")
                         cast = table.column(name).cast(pa.string()).dictionary_encode()
                         table = table.set_column(at, name, cast)
-                yield table.select(names)
+                yield table
 
     def _csv(self, leave_out: frozenset[str]) -> Iterator[pa.Table]:
+        digest = hashlib.sha256()
         with self.path.open("rb") as raw, ThreadPoolExecutor(1) as ahead:
             size = self.path.stat().st_size
-            source = _Hashed(raw, self._digest)
+            source = _Hashed(raw, digest)
             text: io.RawIOBase | gzip.GzipFile = source
             if self.path.name.endswith(".gz"):
                 text, size = gzip.GzipFile(fileobj=cast("IO[bytes]", source)), 8 * size
@@ -124,6 +133,7 @@ class Stream:
             if rest:
                 raise Odd("the last line is not ended")
             source.drain()
+            self.sha256 = digest.hexdigest()
 
     def _types(
         self, chunk: bytes, width: int, names: list[str], places: list[str]
