@@ -270,9 +270,8 @@ def make_log(
 
 def _writer(path: Path, form: str, schema: pa.Schema) -> Any:
     if form == "parquet":
-        coded = [
-            n for n in schema.names if not n.endswith("_ms") and n not in ("cash", "inventory")
-        ]
+        many = ("cash", "inventory", "mtm_value", "fee")
+        coded = [n for n in schema.names if not n.endswith("_ms") and n not in many]
         return pq.ParquetWriter(
             path, schema, use_dictionary=coded, dictionary_pagesize_limit=1 << 26
         )

@@ -21,8 +21,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mm.discover import Kind, RunFiles, find_symbols
+from mm.discover import Kind, find_symbols
 from mm.errors import CalibrationError, InputError
+from mm.fetch import LocalRun, fetched
 from mm.read import check_table, read_table
 from mm.read.columns import TEXT, TIMES
 from mm.read.fast import few_digits
@@ -55,7 +56,7 @@ def convert(
         names = ", ".join(list(found)[:20]) or "none"
         what = f"no files of symbol {missing[0]!r}" if missing else "no logs"
         raise InputError(f"{what} (symbols there: {names})", where=data_dir, remedy="look there")
-    wanted = [(name, run) for name in symbols or found for run in found[name]]
+    wanted = [(name, fetched(run)) for name in symbols or found for run in found[name]]
     targets = {
         (name, run.folder, kind): out_dir
         / ("" if run.folder == data_dir else run.folder.name)
@@ -89,7 +90,7 @@ def convert(
     return [target for _, target in made]
 
 
-def _convert(run: RunFiles, kind: Kind, target: Path, by_day: bool) -> Path:
+def _convert(run: LocalRun, kind: Kind, target: Path, by_day: bool) -> Path:
     """Write one log; whole columns at a time where nothing is odd, else by the careful reader."""
     path = run.paths[kind]
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,14 +17,14 @@ from mm.errors import InputError
 from mm.fetch import LocalRun, fetched
 from mm.fill_source import FillSource
 from mm.log import BacktestLog, RunLog, SetAside
+from mm.parts import size_of
 from mm.read import RawTable, read_table
 from mm.read.fast import read_fast
 from mm.remote import Place
-from mm.read.parts import size_of
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
 
-#: Bytes of a run's files from which on they are read in whole columns first.
+#: Bytes of a run's files, as CSV, from which on they are read in whole columns first.
 LARGE_BYTES = 32 << 20
 
 

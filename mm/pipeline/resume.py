@@ -10,11 +10,11 @@ from pathlib import Path
 from mm.config import REPO_ROOT
 from mm.discover import RunFiles
 from mm.params import versions
+from mm.parts import digest_of_parts, is_dataset, parts_of
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole
 from mm.pipeline.state import read_record
 from mm.pipeline.symbol import TEMPLATE
-from mm.read.parts import digest_of_parts, is_dataset, parts_of
 from mm.record import Record
 from mm.remote import Place, Remote
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from mm.errors import InputError
+from mm.parts import digest_of_parts, is_dataset, parts_of
 from mm.read.columns import RawTable, wanted
 from mm.read.csv_text import parse_csv
 from mm.read.parquet import parse_parquet
-from mm.read.parts import digest_of_parts, is_dataset, parts_of
 
 _REWRITE = "write the file again"
 

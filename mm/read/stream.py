@@ -22,8 +22,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
+from mm.parts import digest_of_parts, is_dataset, parts_of
 from mm.read.columns import TEXT, TIMES, check_header, wanted
-from mm.read.parts import digest_of_parts, is_dataset, parts_of
 
 #: Bytes of CSV that are parsed at a time.
 CHUNK_BYTES = 16 << 20
