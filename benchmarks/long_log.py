@@ -82,9 +82,11 @@ def _quotes(
     step = float(np.median(np.diff(time)))
     lives = 1 + rng.geometric(step / _LIFE_MS if step < _LIFE_MS else 0.5, len(time))
     rows = np.cumsum(lives)
-    rows = np.concatenate([[0], rows[rows < len(time) - 3]])
+    # The last quote of a day is taken back before it ends.
+    latest = int(np.searchsorted(time, time[-1] - 4 * LATENCY_MS))
+    rows = np.concatenate([[0], rows[rows < latest]])
     place = time[rows]
-    request = np.append(place[1:], stop + DAY_MS)
+    request = np.append(place[1:], time[-1] - LATENCY_MS)
     price = np.floor(mid[rows]) - sign * rng.integers(1, 6, len(rows)) + (0 if sign > 0 else 1)
     active = place + LATENCY_MS
     # Hazard along the path: one piece a state row while the order rests.
@@ -108,7 +110,7 @@ def _quotes(
         "side": np.full(len(rows), sign, dtype=np.int8),
         "place": place,
         "active": active,
-        "request": np.where(request > stop, 0, request),
+        "request": request,
         "price": price,
         "fill": fill,
     }
@@ -153,7 +155,7 @@ def _orders(
 ) -> pa.Table:
     n = len(quotes["place"])
     closing = prints["left"] == 0
-    cancelled = np.flatnonzero((quotes["fill"] == 0) & (quotes["request"] > 0))
+    cancelled = np.flatnonzero(quotes["fill"] == 0)
     effective = quotes["request"][cancelled] + LATENCY_MS
     next_row = np.searchsorted(time, effective, side="left")
     acknowledged = next_row < len(time)
@@ -231,7 +233,7 @@ def _state(
     inventory = np.round(carried.inventory + bought[until], 8)
     cash = np.round(carried.cash - paid[until], 6)
     carried.inventory, carried.cash = float(inventory[-1]), float(cash[-1])
-    gone = np.where(quotes["request"] > 0, quotes["request"] + LATENCY_MS, time[-1] + DAY_MS)
+    gone = quotes["request"] + LATENCY_MS
     last_print = np.zeros(len(gone), dtype=np.int64)
     np.maximum.at(last_print, prints["order"], prints["time"])
     gone = np.where(last_print > 0, last_print, gone)

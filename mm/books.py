@@ -13,6 +13,8 @@ import pandas as pd
 from mm.arrays import Floats, Ints, Mask
 from mm.order_ids import is_one_of
 
+#: State rows that are looked at at a time.
+_SLICE = 1 << 20
 #: Fewer moves or rows than this say nothing.
 _FEW_MOVES, _FEW_ROWS = 20, 50
 #: A value further than this from cash + inventory × mid is counted by another rule.
@@ -29,13 +31,16 @@ def unmatched_moves(fills: pd.DataFrame, state: pd.DataFrame) -> tuple[int, int]
     time order."""
     if "inventory" not in state or not {"side", "qty"} <= set(fills.columns) or fills.empty:
         return 0, 0
-    known = np.isfinite(state["inventory"].to_numpy(dtype=np.float64))
-    time = state["recv_ms"].to_numpy(dtype=np.int64)[known]
-    held = state["inventory"].to_numpy(dtype=np.float64)[known]
+    time = state["recv_ms"].to_numpy(dtype=np.int64)
+    held = state["inventory"].to_numpy(dtype=np.float64)
+    known = np.isfinite(held)
+    if not known.all():
+        time, held = time[known], held[known]
     if len(held) < 2:
         return 0, 0
-    moved = np.abs(np.diff(held)) > 4.0 * np.spacing(np.abs(held).max())
-    if not moved.any():
+    largest = max(-float(held.min()), float(held.max()))
+    moved = _moves(held, 4.0 * float(np.spacing(largest)))
+    if not len(moved):
         return 0, 0
     sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)
     signed = sign * np.nan_to_num(fills["qty"].to_numpy(dtype=np.float64))
@@ -44,20 +49,46 @@ def unmatched_moves(fills: pd.DataFrame, state: pd.DataFrame) -> tuple[int, int]
     # written before their tick's fills.
     for side, lag in (("left", 0), ("right", 0), ("left", 1)):
         traded = _traded(fills["recv_ms"].to_numpy(dtype=np.int64), signed, time, side, lag)
-        either = int((moved | traded).sum())
-        wrong = int((moved ^ traded).sum())
+        both = len(np.intersect1d(moved, traded, assume_unique=True))
+        either = len(moved) + len(traded) - both
+        wrong = either - both
         if not best[0] or wrong * best[0] < best[1] * either:
             best = either, wrong
     return best if best[0] >= _FEW_MOVES else (0, 0)
 
 
-def _traded(fill_ms: Ints, signed: Floats, time: Ints, side: str, lag: int) -> Mask:
-    """Whether the fills of each time between two rows leave another quantity."""
+def _moves(held: Floats, tolerance: float) -> Ints:
+    """Rows in which the inventory is not that of the row before."""
+    found = []
+    for start in range(1, len(held), _SLICE):
+        step = (
+            held[start : start + _SLICE] - held[start - 1 : start - 1 + _SLICE][: len(held) - start]
+        )
+        found.append(np.flatnonzero(np.abs(step) > tolerance) + start)
+    return np.concatenate(found)
+
+
+def _traded(fill_ms: Ints, signed: Floats, time: Ints, side: str, lag: int) -> Ints:
+    """Rows since the one before which the fills leave another quantity."""
     at = np.searchsorted(time, fill_ms, side=side) + lag  # type: ignore[call-overload]
     inside = (at > 0) & (at < len(time))
-    net = np.bincount(at[inside], weights=signed[inside], minlength=len(time))[1:]
-    gross = np.bincount(at[inside], weights=np.abs(signed[inside]), minlength=len(time))[1:]
-    return np.asarray(np.abs(net) > 1e-9 * np.maximum(gross, 1e-300), dtype=np.bool_)
+    rows, of = np.unique(at[inside], return_inverse=True)
+    net = np.bincount(of, weights=signed[inside], minlength=len(rows))
+    gross = np.bincount(of, weights=np.abs(signed[inside]), minlength=len(rows))
+    return np.asarray(rows[np.abs(net) > 1e-9 * np.maximum(gross, 1e-300)], dtype=np.int64)
+
+
+def value_error(
+    held: Floats, cash: Floats, value: Floats, mid: Floats
+) -> tuple[Mask, Floats, Floats]:
+    """By state row: whether its value tells of its mid, by how much it is off, and by how much it
+    may be for rounding."""
+    rounding = _ROUNDING * (mid + np.abs(held) + 2.0)
+    rounding += 8.0 * np.spacing(np.maximum(np.abs(value), np.abs(cash)))
+    off = value - cash - held * mid
+    # Where next to nothing is held, no mid can be told.
+    tells = np.isfinite(off) & (np.abs(held) * mid * 1e-3 > rounding)
+    return tells, off, rounding
 
 
 def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
@@ -68,11 +99,7 @@ def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
         return none, 0.0
     names = ("inventory", "cash", "mtm_value", "mid")
     held, cash, value, mid = (state[name].to_numpy(dtype=np.float64) for name in names)
-    rounding = _ROUNDING * (mid + np.abs(held) + 2.0)
-    rounding += 8.0 * np.spacing(np.maximum(np.abs(value), np.abs(cash)))
-    off = value - cash - held * mid
-    # Where next to nothing is held, no mid can be told.
-    tells = np.isfinite(off) & (np.abs(held) * mid * 1e-3 > rounding)
+    tells, off, rounding = value_error(held, cash, value, mid)
     if tells.sum() < _FEW_ROWS:
         return none, 0.0
     false = tells & (np.abs(off) > rounding)

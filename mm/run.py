@@ -22,8 +22,8 @@ class Run:
     in time order; of rows that share a ms all are kept, in file order. ``end_ms``: time of the
     last row in any of the three. Times are ms since the epoch. ``blind_ms``: times from which
     the mid is unknown until the next state row, because a malformed row stood there.
-    ``order_names``: of a long log, whose ``order_id`` are numbers; it has no remaining_qty, and of
-    cash and inventory only whether they are as in the first row.
+    ``order_names``: of a long log, whose ``order_id`` are numbers; it has neither
+    remaining_qty nor mtm_value, and of cash only whether it is as in the first row.
     ``written``: by kind, a table as it stands in its file, where checking changed it.
     """
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mm import consistency
+from mm.arrays import distinct
 from mm.clocks import appended_pieces
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
@@ -45,10 +46,14 @@ def _utc(time_ms: int) -> str:
 
 def rounded(state: pd.DataFrame, label: str) -> tuple[str, ...]:
     """Whether times were rounded: most state rows share theirs with others, on a wide grid."""
-    steps = np.diff(np.unique(state["recv_ms"].to_numpy(dtype=np.int64)))
-    shared = 1.0 - (len(steps) + 1) / len(state)
+    time = state["recv_ms"].to_numpy(dtype=np.int64)
+    different = distinct(time)
+    shared = 1.0 - len(different) / len(time)
+    if shared <= _SHARED:
+        return ()
+    steps = np.diff(different)
     grid = int(np.gcd.reduce(steps)) if len(steps) else 0
-    if len(state) < 20 or shared <= _SHARED or 0 < grid < _ROUNDED_MS:
+    if len(state) < 20 or 0 < grid < _ROUNDED_MS:
         return ()
     what = f"all times are multiples of {grid:,} ms" if grid else "all rows have one time"
     return (f"{label}, column recv_ms: {what}; {shared:.0%} of the rows share theirs",)
@@ -87,7 +92,8 @@ def appended(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> tup
 
 def in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The state rows by time, those of one ms in file order, and whether that changed any."""
-    backwards = int(np.count_nonzero(np.diff(state["recv_ms"].to_numpy()) < 0))
+    time = state["recv_ms"].to_numpy()
+    backwards = int(np.count_nonzero(time[1:] < time[:-1]))
     if not backwards:
         return state, ()
     ordered = state.sort_values("recv_ms", kind="stable", ignore_index=True)

@@ -47,7 +47,7 @@ def found(folder: Path) -> object:
         out += [run.end_ms, run.name, run.set_aside, run.warnings, run.appended, run.shifted]
         for table in (run.orders, run.fills, run.state):
             shown = table.drop(
-                columns=["remaining_qty", "reject_reason", "cash", "inventory"], errors="ignore"
+                columns=["remaining_qty", "reject_reason", "cash", "mtm_value"], errors="ignore"
             )
             if run.order_names is not None and "order_id" in shown:
                 shown["order_id"] = run.order_names.of(shown["order_id"].to_numpy())

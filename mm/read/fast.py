@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
+from mm import books
 from mm.arrays import Floats
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
@@ -39,7 +40,7 @@ _SLICE = 1 << 20
 #: Only a repair of missing fills needs it, and that is work for the careful reader.
 _LEFT_OUT = frozenset({"remaining_qty"})
 #: Where each cell is compared with the first row's only, that is all that is kept of it.
-_AS_AT_START = ("inventory", "cash")
+_AS_AT_START = "cash"
 _LARGEST = 1e15
 #: How numbers are kept, where not as doubles; counts of orders are checked to be the same.
 _KINDS = {"recv_ms": "i8", "open_orders": "f4"}
@@ -87,7 +88,9 @@ def _columns(stream: Stream, ids: Ids) -> dict[str, object]:
                 ids.add(column, stream.rows)
             elif name in TEXT:
                 packed.setdefault(name, Words(stream.rows)).add(column)
-            elif name in _AS_AT_START:
+            elif name == "mtm_value":
+                continue
+            elif name == _AS_AT_START:
                 # Whether it is as in the first row is all that is ever asked of it.
                 start = packed.setdefault(name, Numbers(np.bool_, stream.rows))
                 assert isinstance(start, Numbers)
@@ -96,11 +99,11 @@ def _columns(stream: Stream, ids: Ids) -> dict[str, object]:
                 values = _numbers(column, name)
                 _check_numbers(values, name, stream.is_text)
                 packed.setdefault(name, Numbers(_KINDS.get(name, "f8"), stream.rows)).add(values)
+        if {"inventory", "cash", "mtm_value"} <= set(stream.names):
+            _check_value(table)
         n += len(table)
-    if not n and stream.kind != "fills":
-        raise Odd("no row")
     if not n:
-        raise Odd("no fill row")
+        raise Odd("no row")
     out: dict[str, object] = {name: column.finish() for name, column in packed.items()}
     if "order_id" in stream.names:
         out["order_id"] = ids.cut()
@@ -113,11 +116,9 @@ def _without_the_unused(out: dict[str, object], packed: Mapping[str, Numbers | W
     expire = out.get("expire_recv_ms")
     if isinstance(expire, np.ndarray) and np.isnan(expire).all():
         del out["expire_recv_ms"]
-    for name in _AS_AT_START:
-        column = packed.get(name)
-        if isinstance(column, Numbers) and not np.isfinite(column.first or 0.0):
-            for other in _AS_AT_START:
-                out.pop(other, None)
+    cash = packed.get(_AS_AT_START)
+    if isinstance(cash, Numbers) and not np.isfinite(cash.first or 0.0):
+        del out[_AS_AT_START]
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
@@ -138,17 +139,29 @@ def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
 
 def _check_numbers(values: Floats, name: str, is_text: bool) -> None:
     """Raise Odd for numbers that can't be what they should, or that parsers may read apart."""
+    if name == "inventory":
+        return
     if name == "open_orders":
         short = values.astype(np.float32)
         if not np.array_equal(short, values, equal_nan=True):
             raise Odd("no count of orders")
-    elif name in ("price", "qty", "mid"):
+        return
+    if name in ("price", "qty", "mid"):
         if np.nanmax(np.abs(values), initial=0.0) > _LARGEST:
             raise Odd(f"{name} is larger than any")
         if is_text:
             few_digits(values)
     elif values.dtype.kind == "f" and not np.array_equal(np.rint(values), values, equal_nan=True):
         raise Odd(f"{name} is no whole ms")
+
+
+def _check_value(table: pa.Table) -> None:
+    """Raise Odd where a row's mid is not the one by which its value was counted."""
+    names = ("inventory", "cash", "mtm_value", "mid")
+    held, cash, value, mid = (_numbers(table.column(name), name) for name in names)
+    tells, off, rounding = books.value_error(held, cash, value, mid)
+    if (tells & (np.abs(off) > rounding)).any():
+        raise Odd("a value that was counted by another mid")
 
 
 def few_digits(values: Floats) -> None:

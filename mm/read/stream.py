@@ -26,7 +26,7 @@ from mm.parts import digest_of_parts, is_dataset, parts_of
 from mm.read.columns import TEXT, TIMES, check_header, wanted
 
 #: Bytes of CSV that are parsed at a time.
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 4 << 20
 #: Rows of Parquet that are decoded at a time.
 CHUNK_ROWS = 1 << 19
 _TEXT_TYPE = pa.dictionary(pa.int32(), pa.string())
@@ -172,7 +172,7 @@ def _parsed(chunk: bytes, width: int, places: list[str], types: dict[str, pa.Dat
     return pa_csv.read_csv(
         io.BytesIO(chunk) if not chunk else pa.BufferReader(chunk),
         read_options=pa_csv.ReadOptions(
-            column_names=[str(at) for at in range(width)], block_size=1 << 21
+            column_names=[str(at) for at in range(width)], block_size=1 << 20
         ),
         parse_options=pa_csv.ParseOptions(quote_char=False),
         convert_options=pa_csv.ConvertOptions(
