@@ -40,7 +40,8 @@ except ImportError as error:
 CONNECT_TIMEOUT_S, FIRST_WORKER_TIMEOUT_S = 15.0, 60.0
 #: How often the cluster is looked at, and how long it may be without any worker.
 LOOK_EVERY_S, WITHOUT_WORKERS_S = 3.0, 120.0
-_PUBLISHERS = 8
+#: Symbols published at the same time: most of it is waiting, for a disk or a store.
+_PUBLISHERS = 16
 _GONE = "the connection to the dask scheduler is lost"
 
 

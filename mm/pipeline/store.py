@@ -103,9 +103,10 @@ class StoreResults(Results):
     def _put_in_place(self, symbol: str, stage: str, outputs: Collection[str], record: str) -> None:
         target, place = self.remote / symbol, self.remote / _STAGING / symbol / stage
         # A consumer must not go on with parameters that no longer hold.
-        for name in (params_name(symbol), schedule_name(symbol)):
-            if name not in outputs:
-                (target / name).remove()
+        numbers = {params_name(symbol), schedule_name(symbol)}
+        for path in target.iterdir() if target.is_dir() else ():
+            if path.name in numbers.difference(outputs):
+                path.remove()
         for name in sorted(outputs, key=lambda name: (name == params_name(symbol), name)):
             (place / name).copy_to(target / name)
         found = target.iterdir()
