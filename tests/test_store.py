@@ -22,7 +22,9 @@ from mm.errors import CalibrationError, InputError, SettingsError
 from mm.load import load_log
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
 from mm.pipeline.plan import Request, make_plan
+from mm.pipeline.store import open_store
 from mm.pipeline.symbol import SymbolRun
+from mm.record import Record
 from mm.remote import Remote, StoreError, is_url, place
 from mm.simulate.write import csv_bytes
 
@@ -304,6 +306,20 @@ def test_every_store_is_a_folder(scheme: str, tmp_path: Path) -> None:
     assert not (top / "below" / "a.txt").is_file()
     with pytest.raises(FileNotFoundError):
         (top / "below" / "a.txt").read_bytes()
+
+
+def test_a_symbol_that_left_nothing_has_a_page_that_says_so_and_no_parameters() -> None:
+    out = Remote.of("memory://failures/out")
+    (out / "AAA" / "params_AAA.json").write_bytes(b"{}")
+    (out / "AAA" / "report_AAA.html").write_bytes(b"old")
+    with open_store(out) as results:
+        record = Record(status="failed", error="lost its worker", error_kind="lost_worker")
+        results.failed("AAA", record)
+    there = everything(out)
+    assert {name for name in there if name.startswith("AAA/")} == {"AAA/report_AAA.html"}
+    assert b"lost its worker" in there["AAA/report_AAA.html"].lower()
+    assert json.loads(there[".state/records/AAA.json"])["error_kind"] == "lost_worker"
+    assert not [name for name in there if ".staging" in name or "lock" in name]
 
 
 def test_an_unknown_scheme_is_one_line() -> None:

@@ -27,7 +27,7 @@ from mm.pipeline.results import Results
 from mm.pipeline.resume import unchanged
 from mm.pipeline.state import read_record, write_record
 from mm.pipeline.summary import RUN_JSON, read_books
-from mm.record import Record, params_name, points_name, schedule_name
+from mm.record import Record, params_name, points_name, report_name, schedule_name
 from mm.remote import Remote, StoreError
 
 _STATE, _STAGING, _LIST = ".state", ".staging", "complete.json"
@@ -81,6 +81,11 @@ class StoreResults(Results):
         Raises StoreError; if uploading fails, the old ones stand as they were.
         """
         self._unpublished.add(symbol)
+        self._upload(stage, symbol, record)
+        self._unpublished.discard(symbol)
+        super().publish(stage, symbol, record)
+
+    def _upload(self, stage: Path, symbol: str, record: Record) -> None:
         name = uuid.uuid4().hex
         place = self.remote / _STAGING / symbol / name
         text = record.model_dump_json(indent=2) + "\n"
@@ -97,8 +102,6 @@ class StoreResults(Results):
             self._put_in_place(symbol, name, list(record.outputs), text)
         except StoreError as error:
             raise StoreError(f"published in part, the next run completes it: {error}") from None
-        self._unpublished.discard(symbol)
-        super().publish(stage, symbol, record)
 
     def _put_in_place(self, symbol: str, stage: str, outputs: Collection[str], record: str) -> None:
         target, place = self.remote / symbol, self.remote / _STAGING / symbol / stage
@@ -127,7 +130,11 @@ class StoreResults(Results):
             write_record(self.folder, symbol, record)
             return
         super().failed(symbol, record)
+        page = self.folder / symbol
         with contextlib.suppress(StoreError):  # the books will tell
+            if (page / report_name(symbol)).is_file():
+                outputs = {path.name: "" for path in page.iterdir()}
+                self._upload(page, symbol, record.model_copy(update={"outputs": outputs}))
             for name in (params_name(symbol), schedule_name(symbol)):
                 (self.remote / symbol / name).remove()
 
