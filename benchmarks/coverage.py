@@ -198,15 +198,16 @@ the logs.
 """
 
 FOOT = """
-How to read it: *bias* is of the mean estimate against what the row is held against, *A in* and *k in* are the shares of
-logs whose 95 % interval holds it. In the first seven rows the model is true: a warning there is a false alarm. In bursts
-the pooled fit tends to a limit of its own, below the time average of A, since quotes fill at once in busy time and so see
-little of it; the interval is for that limit, and all but 0.6 % of such logs are warned of. Under the power law no A and k
-are true.
+How to read it: *bias* is of the mean estimate against what the row is held against, *A in* and *k
+in* are the shares of logs whose 95 % interval holds it. In the first seven rows the model is
+true: a warning there is a false alarm. In bursts the pooled fit tends to a limit of its own,
+below the time average of A, since quotes fill at once in busy time and so see little of it; the
+interval is for that limit, and all but 0.6 % of such logs are warned of. Under the power law no A
+and k are true.
 
-The interval is the one robust by block. From 15 blocks on it also holds what neighbouring blocks have in common and leans
-to the side on which bursts were missed (Hall 1992); with the textbook interval the rows of bursts would cover A in 87 to
-90 % of the logs.
+The interval is the one robust by block. From 15 blocks on it also holds what neighbouring blocks
+have in common and leans to the side on which bursts were missed (Hall 1992); with the textbook
+interval the rows of bursts would cover A in 87 to 90 % of the logs.
 """
 
 
