@@ -4,14 +4,14 @@ process publishes them: workers share no folder, and each symbol is published on
 from __future__ import annotations
 
 import contextlib
-import pickle
+import json
 import shutil
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,19 @@ _PUBLISHERS = 16
 _GONE = "the connection to the dask scheduler is lost"
 
 
-class _Call:
-    """Pickled it is a call of a function by name, made by ``pickle.loads`` on the worker: the
-    scheduler in between, which unpickles what tasks are made of, then needs no ``mm``."""
+def _named_call() -> Callable[[str], worker.Finished]:
+    """A function that calls ``worker.run_symbol``, of text.
 
-    def __init__(self, task: worker.Task) -> None:
-        self.task = task
+    dask ships a function of inside another one whole, and not by its name: the scheduler in
+    between, which loads what tasks are made of, then needs no ``mm``.
+    """
 
-    def __reduce__(self) -> tuple[Callable[[worker.Task], worker.Finished], tuple[worker.Task]]:
-        return worker.run_symbol, (self.task,)
+    def run_symbol(task: str) -> worker.Finished:
+        from mm.pipeline.worker import run_symbol
+
+        return run_symbol(task)
+
+    return run_symbol
 
 
 class DaskExecutor:
@@ -97,9 +101,11 @@ class DaskExecutor:
         options = self._options
         task = worker.Task(
             run=self._run,
-            job=replace(job, runs=[]),
+            symbol=job.symbol,
+            settings=job.resolved.settings.model_dump(mode="json"),
+            settings_from=dict(job.resolved.sources),
             mark=mark,
-            code=self._code,
+            code=dict(self._code),
             kernel=options.kernel,
             deadline_s=options.deadline_s,
             retries=options.retries,
@@ -107,7 +113,7 @@ class DaskExecutor:
         )
         ended: Future[SymbolRun] = Future()
         there = self._client.submit(
-            pickle.loads, pickle.dumps(_Call(task)), key=f"{self._run}-{job.symbol}", pure=False
+            _named_call(), json.dumps(asdict(task)), key=f"{self._run}-{job.symbol}", pure=False
         )
         self._waiting[ended] = there
         there.add_done_callback(lambda _: self._pool.submit(self._collect, ended, job.symbol))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from mm.config import REPO_ROOT, backtest_folder
+from mm.config import REPO_ROOT, Resolved, backtest_folder
 from mm.errors import CalibrationError
 from mm.pipeline.executor import PRELOAD
 from mm.pipeline.kernels import Kernels, open_kernels
@@ -23,6 +24,7 @@ from mm.pipeline.resume import code_marks
 from mm.pipeline.symbol import SymbolRunner
 from mm.record import Record
 from mm.remote import opener
+from mm.settings import Settings
 
 #: As it is when this process loads it: what lies on disk may be renewed under a running worker.
 _CODE = code_marks()
@@ -34,20 +36,28 @@ Finished = tuple[str, dict[str, bytes]]
 
 @dataclass(frozen=True)
 class Task:
-    """One symbol of a run, with all that the worker needs to know of the run.
+    """One symbol of a run, with all that the worker needs to know of the run; it travels as JSON.
 
     ``code``: the driver's, see ``code_marks``; ``named_root``: its repository, as the executed
     notebook is to name it.
     """
 
     run: str
-    job: Job
+    symbol: str
+    settings: dict[str, Any]
+    settings_from: dict[str, str]
     mark: str
-    code: Mapping[str, str]
+    code: dict[str, str]
     kernel: Literal["warm", "stock"]
     deadline_s: float
     retries: int
     named_root: str
+
+    @property
+    def job(self) -> Job:
+        """The symbol as the local pool has it; its files are found where it runs."""
+        settings = Settings.build(self.settings, "driver")
+        return Job(self.symbol, Resolved(settings, self.settings_from), [])
 
 
 class KeptKernels(WorkerPlugin):
@@ -78,18 +88,20 @@ _runners: dict[str, SymbolRunner] = {}
 _lock = threading.Lock()
 
 
-def run_symbol(task: Task) -> Finished:
-    """Calibrate a symbol here; its files go to the driver, which publishes them.
+def run_symbol(text: str) -> Finished:
+    """Calibrate a symbol here, given a ``Task`` as JSON; its files go to the driver.
 
     Raises CalibrationError if this worker has other code than the driver, Stopped if the run was
     ended meanwhile.
     """
+    task = Task(**json.loads(text))
     difference = difference_of(task.code, _CODE)
     if difference:
         raise CalibrationError(f"worker {get_worker().address}: {difference}")
     worker: Any = get_worker()
-    worker.log_event(task.run, task.job.symbol)
-    modules = PRELOAD + opener(backtest_folder(task.job.resolved.settings.BACKTEST_DIR))
+    job = task.job
+    worker.log_event(task.run, job.symbol)
+    modules = PRELOAD + opener(backtest_folder(job.resolved.settings.BACKTEST_DIR))
     runner = _runner(task, _kernels(worker).get(task.kernel, modules))
 
     def pack(stage: Path, record: Record) -> Finished:
@@ -97,7 +109,7 @@ def run_symbol(task: Task) -> Finished:
         return record.model_dump_json(), files
 
     # In the kernels' directory: it goes with them, also where this process is killed.
-    return runner.run(task.job, task.mark, Path(runner.kernels.directory), pack)
+    return runner.run(job, task.mark, Path(runner.kernels.directory), pack)
 
 
 def _kernels(worker: Any) -> KeptKernels:
