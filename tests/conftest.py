@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So started in a shell's background: what tests start would ignore their Ctrl-C too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Tables = dict[str, pd.DataFrame]
 WriteRun = Callable[..., Path]

@@ -22,7 +22,7 @@ def coverage(root: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("cell", "runs"), [(0, 24), (2, 12), (3, 12)])
+@pytest.mark.parametrize(("cell", "runs"), [(0, 24), (2, 12), (6, 12)])
 def test_clean_cells_cover_and_do_not_warn(coverage: ModuleType, cell: int, runs: int) -> None:
     truth = coverage.CELLS[cell].scenario
     drawn = [coverage.draw((cell, run, 99)) for run in range(runs)]
@@ -34,7 +34,7 @@ def test_clean_cells_cover_and_do_not_warn(coverage: ModuleType, cell: int, runs
     assert sum(d.status != "ok" for d in drawn) <= 2
 
 
-@pytest.mark.parametrize("cell", [4, 5, 6])
+@pytest.mark.parametrize("cell", [7, 8, 9])
 def test_broken_truths_are_warned_of(coverage: ModuleType, cell: int) -> None:
     drawn = [coverage.draw((cell, run, 99)) for run in range(4)]
     assert all(d.status == "warn" for d in drawn)
