@@ -132,6 +132,7 @@ def assembled(
         labels=labels,
         disagree=_disagree(fills, state, labels),
         mid_offset=mid_offset,
+        price_offset=books.prices_against_cash(fills, state),
         blind_ms=blind_ms,
     )
 

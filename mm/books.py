@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Mask
+from mm.arrays import Floats, Ints, Mask, sums_by
 from mm.order_ids import is_one_of
 
 #: State rows that are looked at at a time.
@@ -111,3 +111,37 @@ def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
     if abs(middle) > _OTHER_RULE * float(np.median(mid)) or spread > _ALIKE * abs(middle):
         return none, 0.0
     return none, middle
+
+
+def prices_against_cash(fills: pd.DataFrame, state: pd.DataFrame) -> float:
+    """By how much all fill prices are off alike from those that cash was moved by, in units of
+    price; 0 where they are not, or the books don't tell. ``state`` is in time order.
+
+    Looked at are times between two state rows in which the inventory moved by what was filled.
+    Cash then moved by price × quantity and the fee, which buyers and sellers both pay: half the
+    sum of what is missing for a bought and for a sold unit is the error of the prices.
+    """
+    needed = {"recv_ms", "side", "price", "qty"}
+    if not {"inventory", "cash"} <= set(state.columns) or not needed <= set(fills.columns):
+        return 0.0
+    time = state["recv_ms"].to_numpy(dtype=np.int64)
+    at = np.searchsorted(time, fills["recv_ms"].to_numpy(dtype=np.int64), side="left")
+    inside = (at > 0) & (at < len(time))
+    rows, of = np.unique(at[inside], return_inverse=True)
+    sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)[inside]
+    price, qty = (fills[name].to_numpy(dtype=np.float64)[inside] for name in ("price", "qty"))
+    bought = sums_by(of, sign * qty, len(rows))
+    paid = sums_by(of, sign * qty * price, len(rows))
+    held, cash = (state[name].to_numpy(dtype=np.float64) for name in ("inventory", "cash"))
+    moved = held[rows] - held[rows - 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        missing = (cash[rows] - cash[rows - 1] + paid) / bought
+    tells = np.isfinite(missing) & (np.abs(moved - bought) <= 1e-6 * np.abs(bought))
+    sides = [missing[tells & (bought > 0)], missing[tells & (bought < 0)]]
+    if min(len(side) for side in sides) < _FEW_MOVES // 2:
+        return 0.0
+    middle = [float(np.median(side)) for side in sides]
+    error = 0.5 * (middle[0] + middle[1])
+    spread = max(float(np.median(np.abs(side - m))) for side, m in zip(sides, middle, strict=True))
+    largest = _OTHER_RULE * float(np.median(price))
+    return error if spread <= 0.25 * abs(error) <= 0.25 * largest else 0.0

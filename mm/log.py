@@ -37,7 +37,7 @@ class RunLog(Run):
     ``n_repaired``: orders whose fills were taken from the orders file. ``labels``: by kind, what
     its file is called. ``disagree``: signs that the files tell of different trades.
     ``mid_offset``: by how much all mids differ alike from those by which the state rows count
-    the value, in units of price.
+    the value, in units of price; ``price_offset``: the same of fill prices and cash.
     """
 
     name: str
@@ -50,6 +50,7 @@ class RunLog(Run):
     labels: Mapping[Kind, str] = field(default_factory=dict)
     disagree: tuple[str, ...] = ()
     mid_offset: float = 0.0
+    price_offset: float = 0.0
 
 
 @dataclass(frozen=True, repr=False)

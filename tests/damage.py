@@ -463,6 +463,10 @@ def numbers() -> list[Damage]:
           "column mid: not the one by which the row's mtm_value was counted"),
         D("state", "all mids off by 5", column("state", "mid", lambda s: f"{float(s) + 5:.2f}"),
           "refused", "(+5 ticks) from the mids by which the rows' mtm_value was counted"),
+        D("orders, fills", "all prices 2 higher", both(
+          column("orders", "price", lambda s: f"{float(s) + 2:.2f}"),
+          column("fills", "price", lambda s: f"{float(s) + 2:.2f}")),
+          "refused", "(+2 ticks) from the prices by which cash moved in"),
         D("fills", "prices off by 30", column("fills", "price", lambda s: f"{float(s) + 30}"),
           "refused", "column price: worse than the limit of its order"),
         D("state", "2 % of the mids empty", row_of("state", "mid", "", 0.02), "refused",

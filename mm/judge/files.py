@@ -172,7 +172,7 @@ def _of_constant_mid(log: BacktestLog) -> Iterator[Finding]:
 
 
 def of_mids(log: BacktestLog, tick: TickSize) -> Iterator[Finding]:
-    """Mids that are off by a constant, or coarser than the distances measured from them."""
+    """Mids or prices that are off by a constant, or mids coarser than the distances from them."""
     for run in log.runs:
         label = run.labels.get("state", run.name)
         if abs(run.mid_offset) > MID_OFFSET_TICKS * tick.value:
@@ -184,6 +184,16 @@ def of_mids(log: BacktestLog, tick: TickSize) -> Iterator[Finding]:
                 "mtm_value was counted",
                 "The column was shifted, or mtm_value is counted by another price",
                 "Write the mid; if mtm_value is not cash + inventory × mid, leave that column out",
+            )
+        if abs(run.price_offset) > MID_OFFSET_TICKS * tick.value:
+            yield Finding(
+                "refused",
+                "price_offset",
+                f"{run.labels.get('fills', run.name)}, column price: off by "
+                f"{run.price_offset:+.6g} ({run.price_offset / tick.value:+.3g} ticks) from the "
+                f"prices by which cash moved in {label}",
+                "The column was shifted, perhaps in the orders file too",
+                "Write the prices; if cash is counted by another price, leave that column out",
             )
         every = max(1, len(run.state) // SAMPLED_ROWS)
         mids = np.unique(run.state["mid"].to_numpy(dtype=np.float64)[::every])
