@@ -20,7 +20,15 @@ from mm.order_ids import is_one_of, order_codes, share_ids
 from mm.read import Checked, RawTable, check_table
 from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS
-from mm.timeline import appended, check_overlap, in_time_order, rounded, shifted
+from mm.timeline import (
+    appended,
+    check_overlap,
+    in_time_order,
+    restarts,
+    rounded,
+    seams,
+    shifted,
+)
 
 #: Real logs stay below a third of it: fills in the very ms of a state row.
 UNMATCHED = 0.05
@@ -109,13 +117,12 @@ def assembled(
             remedy="write the file again",
         )
     orders, fills = orders.reset_index(drop=True), fills.reset_index(drop=True)
-    seams = consistency.seams(orders, fills, state, end_ms)
     second += tuple(
         f"{labels['state']}: after {time} ms no row tells of the orders that rested before"
-        for time in seams
+        for time in seams(orders, fills, state, end_ms)
     ) + tuple(
         f"{labels['state']}: at {time} ms inventory and cash start again without a fill"
-        for time in consistency.restarts(fills, state)[:1]
+        for time in restarts(fills, state)[:1]
     )
     return RunLog(
         orders,

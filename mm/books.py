@@ -1,4 +1,4 @@
-"""The state rows keep books: inventory, cash and value. Held against fills and mids.
+"""The state rows keep books: inventory, cash and value. Held against fills, their prices and mids.
 
 Double entry: what the fills file says was bought and sold must move the inventory, and
 ``mtm_value`` = cash + inventory × mid must hold with the mid of its row. A log whose books are
@@ -19,8 +19,9 @@ _SLICE = 1 << 20
 _FEW_MOVES, _FEW_ROWS = 20, 50
 #: A value further than this from cash + inventory × mid is counted by another rule.
 _OTHER_RULE = 0.02
-#: Spread of the implied error of the mids, of the error itself, below which all are off alike.
-_ALIKE = 0.1
+#: Spread of the implied error, of the error itself, below which all mids or prices are off alike;
+#: fees go with the price, so that prices spread a little more.
+_ALIKE, _PRICES_ALIKE = 0.1, 0.25
 #: Books are written with this many decimals, or more.
 _ROUNDING = 1e-8
 
@@ -144,4 +145,5 @@ def prices_against_cash(fills: pd.DataFrame, state: pd.DataFrame) -> float:
     error = 0.5 * (middle[0] + middle[1])
     spread = max(float(np.median(np.abs(side - m))) for side, m in zip(sides, middle, strict=True))
     largest = _OTHER_RULE * float(np.median(price))
-    return error if spread <= 0.25 * abs(error) <= 0.25 * largest else 0.0
+    alike = spread <= _PRICES_ALIKE * abs(error)
+    return error if alike and abs(error) <= largest else 0.0

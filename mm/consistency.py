@@ -12,14 +12,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Ints, Mask, distinct
-from mm.intervals import OPEN, RestingIntervals, resting_intervals
+from mm.arrays import Ints, Mask
+from mm.intervals import OPEN, RestingIntervals
 from mm.order_ids import (
     Codes,
     accepted_rows,
     earliest,
     is_one_of,
-    latest,
     order_codes,
     place_of,
 )
@@ -39,8 +38,6 @@ _CANCEL_MS = 60_000
 _ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
 #: Order rows that are held against their placement at a time.
 _SLICE = 1 << 20
-#: A stretch without state rows that may be the seam of two runs, and the least length of each.
-_SEAM_MS, _RUN_MS = 5_000, 30_000
 _FILLS = ("FILL", "CLOSE_FILLED")
 
 
@@ -184,21 +181,6 @@ def suspects(lost: pd.DataFrame, intervals: RestingIntervals) -> set[str]:
     return found
 
 
-def fill_shift_ms(orders: pd.DataFrame, fills: pd.DataFrame) -> float:
-    """How much later the fills file has first fills than the FILL rows have, ms; 0 unless that is
-    certain: more than the tolerance in the middle, or the same to the ms for nearly all."""
-    codes, fill_codes, n = order_codes(orders, fills)
-    rows = is_one_of(orders["action"], "FILL")
-    told = earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n)
-    late = earliest(fill_codes, fills["recv_ms"].to_numpy(), n) - told
-    late = late[~np.isnan(late)]
-    if len(late) < 3:
-        return 0.0
-    middle = float(np.median(late))
-    certain = abs(middle) > CLOCK_TOLERANCE_MS or (late == middle).mean() > 0.9
-    return middle if certain else 0.0
-
-
 def missing_fills(orders: pd.DataFrame, fills: pd.DataFrame) -> pd.DataFrame:
     """Fill rows that only the orders file tells of, in the columns of the fills file.
 
@@ -224,79 +206,3 @@ def missing_fills(orders: pd.DataFrame, fills: pd.DataFrame) -> pd.DataFrame:
     for name in TEXT.intersection(found.columns):
         found[name] = found[name].astype("str").fillna("")
     return found
-
-
-def state_shift_ms(orders: pd.DataFrame, state: pd.DataFrame) -> float:
-    """By how much the orders' clock is off that of the state rows; 0 unless that is certain.
-
-    A backtester acts on ticks: it places orders in the ms of a state row. Where hardly one order
-    was placed in such a ms, but nearly all are once a constant is added, that is the shift.
-    """
-    codes, _, n = order_codes(orders, orders)
-    placed = accepted_rows(orders, codes, n)
-    time = distinct(orders["recv_ms"].to_numpy(dtype=np.int64)[placed])
-    rows = distinct(state["recv_ms"].to_numpy(dtype=np.int64))
-    if len(time) < 20 or len(rows) < 20 or _share(time, rows) > 0.5:
-        return 0.0
-    probes = time[np.linspace(0, len(time) - 1, 9).astype(int)]
-    for anchor in probes[::4]:
-        # Every row is a candidate for the anchor's; the few that suit the other probes are tried.
-        shifts = rows - anchor
-        suits = sum((_among(probe + shifts, rows).astype(np.int8) for probe in probes), 0 * shifts)
-        for shift in shifts[np.argsort(-suits, kind="stable")[:5]].tolist():
-            if _share(time + shift, rows) > 0.9:
-                return float(-shift)
-    return 0.0
-
-
-def _among(time: Ints, rows: Ints) -> Mask:
-    """Which times are those of a row; ``rows`` are sorted."""
-    at = np.minimum(np.searchsorted(rows, time), len(rows) - 1)
-    return np.asarray(rows[at] == time, dtype=np.bool_)
-
-
-def _share(time: Ints, rows: Ints) -> float:
-    return float(_among(time, rows).mean())
-
-
-def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms: int) -> list[int]:
-    """Times at which a second run begins behind the first, ms.
-
-    The sign: state rows stop and go on later, orders rest at that moment, and no row ever tells
-    of one of them again. In one run they would be cancelled or filled at some time.
-    """
-    time = state["recv_ms"].to_numpy(dtype=np.int64)
-    gaps = np.flatnonzero(time[1:] - time[:-1] > _SEAM_MS)
-    long = (time[gaps] - time[0] >= _RUN_MS) & (time[-1] - time[gaps + 1] >= _RUN_MS)
-    gaps = gaps[long]
-    if not len(gaps):
-        return []
-    intervals = resting_intervals(orders, fills, end_ms)
-    codes, fill_codes, n = order_codes(orders, fills)
-    both = np.concatenate([codes, fill_codes])
-    times = np.concatenate([orders["recv_ms"].to_numpy(), fills["recv_ms"].to_numpy()])
-    heard = latest(both, times, n)[codes[accepted_rows(orders, codes, n)]]
-    begun, end, last = intervals.start_ms, intervals.end_ms, heard
-    found = []
-    for gap in gaps:
-        stop, go_on = int(time[gap]), int(time[gap + 1])
-        before = begun <= stop
-        if (before & (end >= go_on)).any() and not (last[before] >= go_on).any():
-            found.append(go_on)
-    return found
-
-
-def restarts(fills: pd.DataFrame, state: pd.DataFrame) -> list[int]:
-    """Times at which inventory and cash are those of the first state row again, without a fill:
-    a second run begins there, ms."""
-    if "cash" not in state or "inventory" not in state:
-        return []
-    initial = np.ones(len(state), dtype=np.bool_)
-    for name in ("cash", "inventory"):
-        values = state[name].to_numpy()
-        initial &= values == values[0]
-    back = np.flatnonzero(initial[1:] & ~initial[:-1]) + 1
-    time, fill = state["recv_ms"].to_numpy(), np.sort(fills["recv_ms"].to_numpy())
-    before = np.searchsorted(fill, time[back - 1], side="left")
-    none = np.searchsorted(fill, time[back], side="right") == before
-    return [int(t) for t in time[back[none]]]

@@ -6,7 +6,6 @@ drawn row by row is at risk at its state rows only: its pieces are single draws 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,11 +112,6 @@ class Risk:
             event_ms=self.event_ms[events],
             event_delta=self.event_delta[events],
         )
-
-    def split(self, key: Callable[[Risk], tuple[Mask, Mask]]) -> tuple[Risk, Risk]:
-        """Two parts: where the key's masks hold, and the rest."""
-        pieces, events = key(self)
-        return self.where(pieces, events), self.where(~pieces, ~events)
 
     def cells(self) -> Cells:
         """Sums by (block, side, distance)."""

@@ -169,6 +169,7 @@ class DaskExecutor:
             try:
                 without_s = 0.0 if self._client.nthreads() else without_s + LOOK_EVERY_S
                 line = f"the scheduler has had no workers for {WITHOUT_WORKERS_S:g} s"
+            # dask raises what its transport does; whatever it is, nobody answers.
             except Exception:
                 without_s, line = WITHOUT_WORKERS_S, _GONE
             if without_s >= WITHOUT_WORKERS_S and not self._closed.is_set():
