@@ -24,6 +24,16 @@ def distinct(values: Ints) -> Ints:
     return kept
 
 
+def distinct_of(values: Ints) -> tuple[Ints, Ints]:
+    """Distinct values in order, and the place of each value among them; no search where the
+    values are in order already, as times of a log mostly are."""
+    if not never_falls(values):
+        found, of = np.unique(values, return_inverse=True)
+        return found, of
+    new = np.append(True, values[1:] != values[:-1])[: len(values)]
+    return values[new], np.cumsum(new) - 1
+
+
 def never_falls(values: Ints) -> bool:
     """Whether values are in order."""
     return bool((values[1:] >= values[:-1]).all())

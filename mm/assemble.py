@@ -15,6 +15,7 @@ from mm.as_written import as_written
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
 from mm.intervals import resting_intervals
+from mm.ledger import Ledger
 from mm.log import RunLog, SetAside
 from mm.order_ids import is_one_of, order_codes, share_ids
 from mm.read import Checked, RawTable, check_table
@@ -81,6 +82,8 @@ def assembled(
     aside = [SetAside(labels[kind], *bad) for kind in KINDS for bad in checked[kind].bad]
     state, blind_ms, mid_offset = _by_value(checked["state"], labels["state"], aside)
     state, warnings = in_time_order(state, labels["state"])
+    time_ms = state["recv_ms"].to_numpy(dtype=np.int64)
+    ledger = checked["state"].ledger or Ledger.of(state)
     off = rounded(state, labels["state"]) + shifted(orders, fills, state, labels)
     tainted = set(checked["orders"].tainted | checked["fills"].tainted)
     false: dict[str, Mask] = {
@@ -122,7 +125,7 @@ def assembled(
         for time in seams(orders, fills, state, end_ms)
     ) + tuple(
         f"{labels['state']}: at {time} ms inventory and cash start again without a fill"
-        for time in restarts(fills, state)[:1]
+        for time in restarts(fills, time_ms, ledger)[:1]
     )
     return RunLog(
         orders,
@@ -137,9 +140,10 @@ def assembled(
         n_repaired,
         {labels[kind]: sha256[kind] for kind in KINDS if sha256[kind]},
         labels=labels,
-        disagree=_disagree(fills, state, labels),
+        ledger=ledger,
+        disagree=_disagree(fills, time_ms, ledger, labels),
         mid_offset=mid_offset,
-        price_offset=books.prices_against_cash(fills, state),
+        price_offset=books.prices_against_cash(fills, time_ms, ledger),
         blind_ms=blind_ms,
     )
 
@@ -164,10 +168,10 @@ def _by_value(
 
 
 def _disagree(
-    fills: pd.DataFrame, state: pd.DataFrame, labels: Mapping[Kind, str]
+    fills: pd.DataFrame, time_ms: Ints, ledger: Ledger, labels: Mapping[Kind, str]
 ) -> tuple[str, ...]:
     """Whether the inventory in the state rows moves when the fills say so."""
-    moves, wrong = books.unmatched_moves(fills, state)
+    moves, wrong = books.unmatched_moves(fills, time_ms, ledger)
     if not moves or wrong / moves <= UNMATCHED:
         return ()
     return (

@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Mask, sums_by
+from mm.arrays import Floats, Ints, Mask, distinct_of, sums_by
+from mm.ledger import Ledger
 from mm.order_ids import is_one_of
 
-#: State rows that are looked at at a time.
-_SLICE = 1 << 20
 #: Fewer moves or rows than this say nothing.
 _FEW_MOVES, _FEW_ROWS = 20, 50
 #: A value further than this from cash + inventory × mid is counted by another rule.
@@ -26,21 +25,19 @@ _ALIKE, _PRICES_ALIKE = 0.1, 0.25
 _ROUNDING = 1e-8
 
 
-def unmatched_moves(fills: pd.DataFrame, state: pd.DataFrame) -> tuple[int, int]:
+def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[int, int]:
     """Times between two state rows in which either the fills or the inventory moved, and how
-    many of them only one of both did. (0, 0) without an inventory that moves. ``state`` is in
-    time order."""
-    if "inventory" not in state or not {"side", "qty"} <= set(fills.columns) or fills.empty:
+    many of them only one of both did. (0, 0) without an inventory that moves. ``time``: of the
+    state rows, ms, in order."""
+    held = ledger.inventory
+    if held is None or not {"side", "qty"} <= set(fills.columns) or fills.empty:
         return 0, 0
-    time = state["recv_ms"].to_numpy(dtype=np.int64)
-    held = state["inventory"].to_numpy(dtype=np.float64)
-    known = np.isfinite(held)
-    if not known.all():
-        time, held = time[known], held[known]
-    if len(held) < 2:
+    held, there = held.without_nothing()
+    if held.n < 2:
         return 0, 0
-    largest = max(-float(held.min()), float(held.max()))
-    moved = _moves(held, 4.0 * float(np.spacing(largest)))
+    time = time if there is None else time[there]
+    largest = max(-float(held.value.min()), float(held.value.max()))
+    moved = held.row[1:][np.abs(np.diff(held.value)) > 4.0 * float(np.spacing(largest))]
     if not len(moved):
         return 0, 0
     sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)
@@ -48,8 +45,10 @@ def unmatched_moves(fills: pd.DataFrame, state: pd.DataFrame) -> tuple[int, int]
     best: tuple[int, int] = (0, 0)
     # A fill in the very ms of a row may have been booked in it or in the next; rows may also be
     # written before their tick's fills.
-    for side, lag in (("left", 0), ("right", 0), ("left", 1)):
-        traded = _traded(fills["recv_ms"].to_numpy(dtype=np.int64), signed, time, side, lag)
+    fill_ms = fills["recv_ms"].to_numpy(dtype=np.int64)
+    before, behind = (np.searchsorted(time, fill_ms, side=side) for side in ("left", "right"))
+    for at in (before, behind, before + 1):
+        traded = _traded(at, signed, len(time))
         both = len(np.intersect1d(moved, traded, assume_unique=True))
         either = len(moved) + len(traded) - both
         wrong = either - both
@@ -58,22 +57,10 @@ def unmatched_moves(fills: pd.DataFrame, state: pd.DataFrame) -> tuple[int, int]
     return best if best[0] >= _FEW_MOVES else (0, 0)
 
 
-def _moves(held: Floats, tolerance: float) -> Ints:
-    """Rows in which the inventory is not that of the row before."""
-    found = []
-    for start in range(1, len(held), _SLICE):
-        step = (
-            held[start : start + _SLICE] - held[start - 1 : start - 1 + _SLICE][: len(held) - start]
-        )
-        found.append(np.flatnonzero(np.abs(step) > tolerance) + start)
-    return np.concatenate(found)
-
-
-def _traded(fill_ms: Ints, signed: Floats, time: Ints, side: str, lag: int) -> Ints:
-    """Rows since the one before which the fills leave another quantity."""
-    at = np.searchsorted(time, fill_ms, side=side) + lag  # type: ignore[call-overload]
-    inside = (at > 0) & (at < len(time))
-    rows, of = np.unique(at[inside], return_inverse=True)
+def _traded(at: Ints, signed: Floats, n_rows: int) -> Ints:
+    """Rows since the one before which the fills leave another quantity; ``at``: the row of each."""
+    inside = (at > 0) & (at < n_rows)
+    rows, of = distinct_of(at[inside])
     net = np.bincount(of, weights=signed[inside], minlength=len(rows))
     gross = np.bincount(of, weights=np.abs(signed[inside]), minlength=len(rows))
     return np.asarray(rows[np.abs(net) > 1e-9 * np.maximum(gross, 1e-300)], dtype=np.int64)
@@ -114,29 +101,28 @@ def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
     return none, middle
 
 
-def prices_against_cash(fills: pd.DataFrame, state: pd.DataFrame) -> float:
+def prices_against_cash(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> float:
     """By how much all fill prices are off alike from those that cash was moved by, in units of
-    price; 0 where they are not, or the books don't tell. ``state`` is in time order.
+    price; 0 where they are not, or the books don't tell. ``time``: of the state rows, in order.
 
     Looked at are times between two state rows in which the inventory moved by what was filled.
     Cash then moved by price × quantity and the fee, which buyers and sellers both pay: half the
     sum of what is missing for a bought and for a sold unit is the error of the prices.
     """
     needed = {"recv_ms", "side", "price", "qty"}
-    if not {"inventory", "cash"} <= set(state.columns) or not needed <= set(fills.columns):
+    held, cash = ledger.inventory, ledger.cash
+    if held is None or cash is None or not needed <= set(fills.columns):
         return 0.0
-    time = state["recv_ms"].to_numpy(dtype=np.int64)
     at = np.searchsorted(time, fills["recv_ms"].to_numpy(dtype=np.int64), side="left")
     inside = (at > 0) & (at < len(time))
-    rows, of = np.unique(at[inside], return_inverse=True)
+    rows, of = distinct_of(at[inside])
     sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)[inside]
     price, qty = (fills[name].to_numpy(dtype=np.float64)[inside] for name in ("price", "qty"))
     bought = sums_by(of, sign * qty, len(rows))
     paid = sums_by(of, sign * qty * price, len(rows))
-    held, cash = (state[name].to_numpy(dtype=np.float64) for name in ("inventory", "cash"))
-    moved = held[rows] - held[rows - 1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        missing = (cash[rows] - cash[rows - 1] + paid) / bought
+        moved = held.at(rows) - held.at(rows - 1)
+        missing = (cash.at(rows) - cash.at(rows - 1) + paid) / bought
     tells = np.isfinite(missing) & (np.abs(moved - bought) <= 1e-6 * np.abs(bought))
     sides = [missing[tells & (bought > 0)], missing[tells & (bought < 0)]]
     if min(len(side) for side in sides) < _FEW_MOVES // 2:

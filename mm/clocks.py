@@ -10,6 +10,7 @@ import numpy as np
 from mm.arrays import Floats, Ints
 from mm.exposure import Exposure
 from mm.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
+from mm.ledger import Ledger
 from mm.order_ids import accepted_rows, first_of_each, is_one_of, latest, order_codes, place_of
 from mm.run import Run
 
@@ -39,7 +40,7 @@ class ClockCheck:
 
 
 #: State rows that are looked at at a time.
-_SLICE = 1 << 20
+_SLICE = 1 << 16
 #: A count of open orders that agrees with ours in fewer rows than this, or is below that of the
 #: orders which later rows tell of in more than a few, counts something else.
 _AGREES, _BELOW = 0.2, 0.05
@@ -94,10 +95,10 @@ def _open_orders(
     """Order-ms (ours beyond the state rows', ours, theirs beyond ours, theirs) of one run; zeros
     where the state rows hold no count of open orders."""
     nothing = np.zeros(4)
-    if "open_orders" not in run.state:
+    their_count = (run.ledger or Ledger.of(run.state)).open_orders
+    if their_count is None:
         return nothing
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
-    their_count = run.state["open_orders"].to_numpy()
     ends = orders.end_ms
     borders = [
         np.sort(events, kind="stable")
@@ -116,7 +117,7 @@ def _open_orders(
     out = np.zeros(4)
     for begin in range(0, len(time), _SLICE):
         some = slice(begin, begin + _SLICE)
-        theirs = their_count[some].astype(np.float64)
+        theirs = their_count.cells(begin, min(begin + _SLICE, len(time)))
         known = np.isfinite(theirs)
         if not known.any():
             continue

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mm.arrays import Ints
+from mm.ledger import Ledger
 from mm.order_ids import OrderNames
 
 
@@ -22,8 +23,9 @@ class Run:
     in time order; of rows that share a ms all are kept, in file order. ``end_ms``: time of the
     last row in any of the three. Times are ms since the epoch. ``blind_ms``: times from which
     the mid is unknown until the next state row, because a malformed row stood there.
-    ``order_names``: of a long log, whose ``order_id`` are numbers; it has neither
-    remaining_qty nor mtm_value, and of cash only whether it is as in the first row.
+    ``ledger``: the state rows' inventory, cash and open orders, None to take the table's.
+    ``order_names``: of a long log, whose ``order_id`` are numbers; its tables have neither
+    remaining_qty nor mtm_value, nor what is in the ledger.
     ``written``: by kind, a table as it stands in its file, where checking changed it.
     """
 
@@ -32,6 +34,7 @@ class Run:
     state: pd.DataFrame
     end_ms: int
     blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64), kw_only=True)
+    ledger: Ledger | None = field(default=None, kw_only=True)
     order_names: OrderNames | None = field(default=None, kw_only=True)
     written: Mapping[str, pd.DataFrame] = field(default_factory=dict, kw_only=True)
 

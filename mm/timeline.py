@@ -12,6 +12,7 @@ from mm.clocks import appended_pieces
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
 from mm.intervals import resting_intervals
+from mm.ledger import Ledger
 from mm.order_ids import accepted_rows, earliest, is_one_of, latest, order_codes
 from mm.read import Checked
 from mm.read.rules import CLOCK_TOLERANCE_MS
@@ -179,17 +180,18 @@ def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms
     return found
 
 
-def restarts(fills: pd.DataFrame, state: pd.DataFrame) -> list[int]:
+def restarts(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> list[int]:
     """Times at which inventory and cash are those of the first state row again, without a fill:
-    a second run begins there, ms."""
-    if "cash" not in state or "inventory" not in state:
+    a second run begins there, ms. ``time``: of the state rows, in order."""
+    held, cash = ledger.inventory, ledger.cash
+    if held is None or cash is None:
         return []
-    initial = np.ones(len(state), dtype=np.bool_)
-    for name in ("cash", "inventory"):
-        values = state[name].to_numpy()
-        initial &= values == values[0]
-    back = np.flatnonzero(initial[1:] & ~initial[:-1]) + 1
-    time, fill = state["recv_ms"].to_numpy(), np.sort(fills["recv_ms"].to_numpy())
+    rows = distinct(np.concatenate([held.row, cash.row]))
+    initial = (held.at(rows) == held.value[0]) & (cash.at(rows) == cash.value[0])
+    back = rows[np.flatnonzero(initial[1:] & ~initial[:-1]) + 1]
+    if not len(back):
+        return []
+    fill = np.sort(fills["recv_ms"].to_numpy())
     before = np.searchsorted(fill, time[back - 1], side="left")
     none = np.searchsorted(fill, time[back], side="right") == before
     return [int(t) for t in time[back[none]]]

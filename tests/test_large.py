@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from pathlib import Path
 
 import damage
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from damage import KINDS, Damage
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mm.calibration import Calibration, run_steps
 from mm.errors import InputError
+from mm.ledger import NAMES, Changes
 from mm.load import BacktestLog, load_log
 from mm.read.fast import read_fast
+from mm.read.ids import FileIds, numbered
+from mm.read.packed import Repeating
+from mm.read.stream import Odd
 from mm.settings import Settings
 from mm.simulate.write import csv_bytes
 
@@ -44,10 +53,14 @@ def found(folder: Path) -> object:
         return str(error)
     out: list[object] = [log.warnings, log.fill_source, log.inputs_sha256]
     for run in log.runs:
+        assert run.ledger is not None
         out += [run.end_ms, run.name, run.set_aside, run.warnings, run.appended, run.shifted]
+        out += [run.disagree, run.mid_offset, run.price_offset]
+        for column in (run.ledger.inventory, run.ledger.cash, run.ledger.open_orders):
+            out.append(None if column is None else column.cells(0, column.n).tolist())
         for table in (run.orders, run.fills, run.state):
             shown = table.drop(
-                columns=["remaining_qty", "reject_reason", "cash", "mtm_value"], errors="ignore"
+                columns=["remaining_qty", "reject_reason", "mtm_value", *NAMES], errors="ignore"
             )
             if run.order_names is not None and "order_id" in shown:
                 shown["order_id"] = run.order_names.of(shown["order_id"].to_numpy())
@@ -55,7 +68,7 @@ def found(folder: Path) -> object:
                 shown = shown.assign(expire_recv_ms=np.nan)
             text = shown.select_dtypes(["category", "str"]).columns
             kinds = dict.fromkeys(text, "str") | {
-                name: "float64" for name in ("open_orders", "expire_recv_ms") if name in shown
+                name: "float64" for name in ("expire_recv_ms",) if name in shown
             }
             out.append(shown.astype(kinds)[sorted(shown)].to_dict("list"))
     return out
@@ -126,3 +139,69 @@ def test_numbers_in_doubt_are_for_the_careful_reader(
     folder = damage.write_good(tmp_path, good)
     damage.cell("orders", "price", text, 3)(folder)
     assert read_fast({kind: folder / f"{kind}_AAA.csv" for kind in KINDS}) is None
+
+
+def batches(ids: list[str], sizes: list[int]) -> pa.ChunkedArray:
+    cuts = np.minimum(np.cumsum([0, *sizes]), len(ids)).tolist()
+    pieces = [ids[low:high] for low, high in pairwise([*cuts, len(ids)])]
+    return pa.chunked_array([pa.array(piece, pa.string()).dictionary_encode() for piece in pieces])
+
+
+WITHOUT_BLANKS = st.text(st.sampled_from("ab\0é7-"), max_size=20).filter(
+    lambda text: not text or " " < min(text[0], text[-1]) <= max(text[0], text[-1]) < "\x7f"
+)
+
+
+@given(
+    st.lists(st.lists(WITHOUT_BLANKS, min_size=1), min_size=1, max_size=3),
+    st.lists(st.integers(0, 5), max_size=6),
+)
+def test_ids_are_numbered_as_text_in_order_of_appearance(
+    files: list[list[str]], sizes: list[int]
+) -> None:
+    read = [FileIds(4) for _ in files]
+    for ids, cells in zip(read, files, strict=True):
+        empty = ids.add(batches(cells, sizes))
+        assert [not text for text in cells] == (
+            [False] * len(cells) if empty is None else empty.tolist()
+        )
+    codes, names = numbered(read)
+    together = [text for cells in files for text in cells]
+    numbers, distinct = pd.factorize(np.array(together, dtype=object))
+    assert np.concatenate(codes).tolist() == numbers.tolist()
+    assert names.text.to_pylist() == distinct.tolist()
+
+
+def test_ids_with_one_mix_are_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mm.read.ids._mixed", lambda text, start, length: 0 * start.astype("u8"))
+    ids = FileIds(2)
+    ids.add(batches(["order-1", "order-1", "order-2"], []))
+    with pytest.raises(Odd, match="one mix"):
+        numbered([ids])
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1.5, -2.0, math.nan]), min_size=1),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.data(),
+)
+def test_a_ledger_gives_back_every_cell(
+    cells: list[float], sizes: list[int], data: st.DataObject
+) -> None:
+    values = np.array(cells)
+    pieces = Repeating()
+    for piece in np.split(values, np.minimum(np.cumsum(sizes, dtype=int), len(values))):
+        pieces.add(piece)
+    whole = Changes.of(values)
+    rows = data.draw(st.lists(st.integers(0, len(cells) - 1)))
+    for column in (whole, pieces.finish()):
+        assert column.n == len(cells)
+        assert repr(column.at(np.array(rows, dtype=np.int64)).tolist()) == repr(
+            values[rows].tolist()
+        )
+        low, high = sorted(data.draw(st.tuples(*[st.integers(0, len(cells))] * 2)))
+        assert repr(column.cells(low, high).tolist()) == repr(cells[low:high])
+        left, there = column.without_nothing()
+        kept = values[np.isfinite(values)]
+        assert left.cells(0, left.n).tolist() == kept.tolist()
+        assert there is None or values[there].tolist() == kept.tolist()

@@ -7,7 +7,9 @@ numbers, reads the files again. What both accept they read alike, to the last bi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +19,14 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from mm import books
-from mm.arrays import Floats
+from mm.arrays import Floats, Ints
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
+from mm.ledger import NAMES, Ledger
 from mm.order_ids import OrderNames, is_one_of
 from mm.read.columns import TEXT, TIMES
-from mm.read.packed import Ids, Numbers, Words
+from mm.read.ids import FileIds, numbered
+from mm.read.packed import Numbers, Repeating, Words
 from mm.read.rows import Checked
 from mm.read.rules import (
     ACTIONS,
@@ -35,15 +39,11 @@ from mm.read.rules import (
 )
 from mm.read.stream import Odd, Stream
 
-#: Rows that the rules look at at a time: bounds what they need beside the columns.
-_SLICE = 1 << 20
+#: Rows that are looked at at a time: what that needs beside the columns stays in the cache.
+_SLICE = 1 << 16
 #: Only a repair of missing fills needs it, and that is work for the careful reader.
 _LEFT_OUT = frozenset({"remaining_qty"})
-#: Where each cell is compared with the first row's only, that is all that is kept of it.
-_AS_AT_START = "cash"
 _LARGEST = 1e15
-#: How numbers are kept, where not as doubles; counts of orders are checked to be the same.
-_KINDS = {"recv_ms": "i8", "open_orders": "f4"}
 
 
 @dataclass(frozen=True)
@@ -55,70 +55,95 @@ class FastRun:
     order_names: OrderNames
 
 
-def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
-    """All three files, or None where anything at all is odd.
+@dataclass(frozen=True)
+class _File:
+    """What is kept of one file: checked columns, but for the order ids, and the books."""
 
-    ``order_id`` holds the numbers of ``order_names``, the other texts are categoricals.
+    table: pd.DataFrame
+    ids: FileIds | None
+    ledger: Ledger
+    sha256: str
+
+
+def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
+    """All three files, or None where anything at all is odd. Each is read in a thread of its own.
+
+    ``order_id`` holds the numbers of ``order_names``, the other texts are categoricals; the books
+    are in the state file's ledger.
     """
-    ids, tables, digests = Ids(), {}, {}
+    stop = threading.Event()
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        coming = {kind: pool.submit(_read, Stream(paths[kind], kind), stop) for kind in KINDS}
     try:
-        for kind in KINDS:
-            stream = Stream(paths[kind], kind)
-            tables[kind] = _columns(stream, ids)
-            digests[kind] = stream.sha256
-        names = ids.finish()
-        checked = {}
-        for kind in KINDS:
-            table = pd.DataFrame(tables.pop(kind), copy=False)
-            _check(table, kind, ids)
-            checked[kind] = _checked(table)
+        files = {kind: one.result() for kind, one in coming.items()}
+        with_ids = {kind: one.ids for kind, one in files.items() if one.ids is not None}
+        codes, names = numbered(list(with_ids.values()))
     except (Odd, InputError, MemoryError):
         return None
-    return FastRun(checked, digests, names)
+    for kind, cells in zip(with_ids, codes, strict=True):
+        files[kind].table.insert(1, "order_id", cells)
+    pa.default_memory_pool().release_unused()
+    return FastRun(
+        {kind: _checked(one) for kind, one in files.items()},
+        {kind: one.sha256 for kind, one in files.items()},
+        names,
+    )
 
 
-def _columns(stream: Stream, ids: Ids) -> dict[str, object]:
-    """The columns of one file, packed. Raises Odd."""
+def _read(stream: Stream, stop: threading.Event) -> _File:
+    """One file, checked by itself. Raises Odd, also once another file was found to be."""
+    try:
+        return _columns(stream, stop)
+    except BaseException:
+        stop.set()
+        raise
+
+
+def _columns(stream: Stream, stop: threading.Event) -> _File:
     packed: dict[str, Numbers | Words] = {}
+    told: dict[str, Repeating] = {}
+    ids: FileIds | None = None
+    without_id: list[Ints] = []
     n = 0
     for table in stream.tables(_LEFT_OUT):
+        if stop.is_set():
+            raise Odd("another file is odd")
         for name in stream.names:
             column = table.column(name)
             if name == "order_id":
-                ids.add(column, stream.rows)
+                ids = ids or FileIds(stream.rows)
+                empty = ids.add(column)
+                if empty is not None:
+                    without_id.append(np.flatnonzero(empty) + n)
             elif name in TEXT:
                 packed.setdefault(name, Words(stream.rows)).add(column)
-            elif name == "mtm_value":
-                continue
-            elif name == _AS_AT_START:
-                # Whether it is as in the first row is all that is ever asked of it.
-                start = packed.setdefault(name, Numbers(np.bool_, stream.rows))
-                assert isinstance(start, Numbers)
-                start.add(start.as_first(_numbers(column, name)))
-            else:
+            elif name != "mtm_value":
                 values = _numbers(column, name)
-                _check_numbers(values, name, stream.is_text)
-                packed.setdefault(name, Numbers(_KINDS.get(name, "f8"), stream.rows)).add(values)
+                for some in _slices(len(values)):
+                    _check_numbers(values[some], name, stream.is_text)
+                if name in NAMES:
+                    told.setdefault(name, Repeating()).add(values)
+                else:
+                    kind = np.int64 if name == "recv_ms" else np.float64
+                    packed.setdefault(name, Numbers(kind, stream.rows)).add(values)
         if {"inventory", "cash", "mtm_value"} <= set(stream.names):
             _check_value(table)
         n += len(table)
     if not n:
         raise Odd("no row")
-    out: dict[str, object] = {name: column.finish() for name, column in packed.items()}
-    if "order_id" in stream.names:
-        out["order_id"] = ids.cut()
-    _without_the_unused(out, packed)
-    return {name: out[name] for name in stream.names if name in out}
-
-
-def _without_the_unused(out: dict[str, object], packed: Mapping[str, Numbers | Words]) -> None:
-    """Columns that say nothing are not kept."""
+    out = {name: packed[name].finish() for name in stream.names if name in packed}
     expire = out.get("expire_recv_ms")
     if isinstance(expire, np.ndarray) and np.isnan(expire).all():
         del out["expire_recv_ms"]
-    cash = packed.get(_AS_AT_START)
-    if isinstance(cash, Numbers) and not np.isfinite(cash.first or 0.0):
-        del out[_AS_AT_START]
+    frame = pd.DataFrame(out, copy=False)
+    _check(frame, stream.kind, np.concatenate([np.zeros(0, np.int64), *without_id]))
+    ledger = Ledger(**{name: column.finish() for name, column in told.items()})
+    return _File(frame, ids, ledger, stream.sha256)
+
+
+def _slices(n: int) -> Iterator[slice]:
+    for start in range(0, n, _SLICE):
+        yield slice(start, start + _SLICE)
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
@@ -139,14 +164,10 @@ def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
 
 def _check_numbers(values: Floats, name: str, is_text: bool) -> None:
     """Raise Odd for numbers that can't be what they should, or that parsers may read apart."""
-    if name == "inventory":
-        return
-    if name == "open_orders":
-        short = values.astype(np.float32)
-        if not np.array_equal(short, values, equal_nan=True):
-            raise Odd("no count of orders")
-        return
-    if name in ("price", "qty", "mid"):
+    if name in NAMES:
+        if np.fmax.reduce(np.abs(values)) >= _LARGEST:
+            raise Odd(f"{name} is larger than any")
+    elif name in ("price", "qty", "mid"):
         if np.nanmax(np.abs(values), initial=0.0) > _LARGEST:
             raise Odd(f"{name} is larger than any")
         if is_text:
@@ -158,10 +179,11 @@ def _check_numbers(values: Floats, name: str, is_text: bool) -> None:
 def _check_value(table: pa.Table) -> None:
     """Raise Odd where a row's mid is not the one by which its value was counted."""
     names = ("inventory", "cash", "mtm_value", "mid")
-    held, cash, value, mid = (_numbers(table.column(name), name) for name in names)
-    tells, off, rounding = books.value_error(held, cash, value, mid)
-    if (tells & (np.abs(off) > rounding)).any():
-        raise Odd("a value that was counted by another mid")
+    columns = [_numbers(table.column(name), name) for name in names]
+    for some in _slices(len(table)):
+        tells, off, rounding = books.value_error(*(column[some] for column in columns))
+        if (tells & (np.abs(off) > rounding)).any():
+            raise Odd("a value that was counted by another mid")
 
 
 def few_digits(values: Floats) -> None:
@@ -177,23 +199,22 @@ def few_digits(values: Floats) -> None:
         raise Odd("numbers of more than 15 digits")
 
 
-def _check(table: pd.DataFrame, kind: Kind, ids: Ids) -> None:
+def _check(table: pd.DataFrame, kind: str, without_id: Ints) -> None:
     """Raise Odd for any row that breaks a rule."""
     _check_times(table)
     _check_words(table, kind)
     if kind == "state":
         _check_mids(table)
         return
-    empty = ids.empty_rows(table["order_id"])
-    if kind == "fills" and empty.any():
-        raise Odd("a fill without an id")
-    if kind == "orders" and (empty & is_one_of(table["action"], *ACTIONS, "")).any():
-        raise Odd("an order without an id")
+    if len(without_id):
+        told = kind == "fills" or is_one_of(table["action"], *ACTIONS, "")[without_id].any()
+        if told:
+            raise Odd("a row without an id")
     rules = check_orders if kind == "orders" else check_fills
-    for start in range(0, len(table), _SLICE):
-        some = table.iloc[start : start + _SLICE].copy(deep=False)
-        findings = Findings(len(some), np.broadcast_to(np.int64(0), len(some)))
-        rules(some, findings)
+    for some in _slices(len(table)):
+        part = table.iloc[some].copy(deep=False)
+        findings = Findings(len(part), np.broadcast_to(np.int64(0), len(part)))
+        rules(part, findings)
         if findings.bad.any():
             raise Odd("a row that breaks a rule")
 
@@ -212,9 +233,9 @@ def _check_times(table: pd.DataFrame) -> None:
             raise Odd("a row far from the others")
 
 
-def _check_words(table: pd.DataFrame, kind: Kind) -> None:
+def _check_words(table: pd.DataFrame, kind: str) -> None:
     """Words as they should be written; a reason to reject only where a status says so too."""
-    for name in (n for n in TEXT if n in table and n != "order_id"):
+    for name in TEXT.intersection(table.columns):
         words = [str(word) for word in table[name].cat.categories]
         capital = name in ("action", "side", "status")
         if any(w != w.strip() or (capital and w != w.upper()) for w in words):
@@ -240,8 +261,9 @@ def _check_mids(table: pd.DataFrame) -> None:
             raise Odd("a mid far from the one before")
 
 
-def _checked(table: pd.DataFrame) -> Checked:
+def _checked(file: _File) -> Checked:
+    n = len(file.table)
     lost = pd.DataFrame(columns=["recv_ms", "side", "price", "action"])
-    no_rows = np.broadcast_to(np.int64(0), len(table))
+    no_rows = np.broadcast_to(np.int64(0), n)
     blind = np.zeros(0, dtype=np.int64)
-    return Checked(table, no_rows, len(table), (), frozenset(), lost, blind)
+    return Checked(file.table, no_rows, n, (), frozenset(), lost, blind, file.ledger)

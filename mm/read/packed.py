@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from mm.arrays import Ints, Mask
-from mm.order_ids import OrderNames
+from mm.arrays import Floats, Ints
+from mm.ledger import Changes, changed
 from mm.read.stream import Odd
 
 #: A column of words that holds more different ones than this holds no words.
@@ -18,32 +18,29 @@ _MOST_WORDS = 100
 
 
 class Numbers:
-    """Numbers of one type. ``first``: what the others are compared with, for columns of that."""
+    """Numbers of one type. ``size``: how many there are."""
 
     def __init__(self, kind: npt.DTypeLike, rows: int) -> None:
         # Memory that is never written to is never taken.
-        self._data, self._n = np.empty(rows, dtype=kind), 0
-        self.first: float | None = None
+        self._data, self.size = np.empty(rows, dtype=kind), 0
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """The next cells."""
-        end = self._n + len(values)
+        end = self.size + len(values)
         if end > len(self._data):
             larger = np.empty(max(end, int(1.3 * len(self._data))), dtype=self._data.dtype)
-            larger[: self._n] = self._data[: self._n]
+            larger[: self.size] = self._data[: self.size]
             self._data = larger
-        self._data[self._n : end] = values
-        self._n = end
+        self._data[self.size : end] = values
+        self.size = end
 
-    def as_first(self, values: npt.NDArray[Any]) -> Mask:
-        """Which of the next cells are what the first one of all was."""
-        if self.first is None:
-            self.first = float(values[0]) if len(values) else None
-        return np.asarray(values == self.first, dtype=np.bool_)
+    def clear(self) -> None:
+        """Forget all cells."""
+        self._data, self.size = self._data[:0].copy(), 0
 
     def finish(self) -> npt.NDArray[Any]:
         """All cells."""
-        return self._data[: self._n]
+        return self._data[: self.size]
 
 
 class Words:
@@ -72,62 +69,25 @@ class Words:
         return pd.Categorical.from_codes(self._codes.finish(), dtype=kind)
 
 
-class Ids:
-    """Order ids of several files over one list of names."""
+class Repeating:
+    """A column of which only the rows that change it are kept, see ``mm.ledger``."""
 
     def __init__(self) -> None:
-        self._codes: Numbers | None = None
-        self._parts: list[tuple[Numbers, int, int]] = []
-        self._dictionaries: list[pa.Array] = []
-        self._files: list[Ints] = []
-        self._offset = 0
-        self.empty = -1
+        self._rows: list[Ints] = []
+        self._values: list[Floats] = []
+        self._last: float | None = None
+        self._n = 0
 
-    def add(self, column: pa.ChunkedArray, rows: int) -> None:
-        """The next cells of the file that is being read. Raises Odd for a cell without any id."""
-        if self._codes is None:
-            self._codes = Numbers(np.int32, rows)
-        for chunk in column.chunks:
-            if chunk.null_count:
-                raise Odd("a row without an id")
-            self._dictionaries.append(chunk.dictionary.cast(pa.string()))
-            self._codes.add(chunk.indices.to_numpy() + np.int32(self._offset))
-            self._offset += len(chunk.dictionary)
+    def add(self, values: Floats) -> None:
+        """The next cells."""
+        if not len(values):
+            return
+        row = changed(values, self._last)
+        self._rows.append(row + self._n)
+        self._values.append(values[row])
+        self._last = float(values[-1])
+        self._n += len(values)
 
-    def cut(self) -> Ints:
-        """The file's cells; valid once all files are read and :meth:`finish` was called."""
-        assert self._codes is not None
-        codes, self._codes = self._codes.finish(), None
-        self._files.append(codes)
-        return codes
-
-    def finish(self) -> OrderNames:
-        """Number equal ids of all chunks alike, in place; the names, in order of appearance.
-
-        Raises Odd for ids with blanks around them.
-        """
-        together = pa.concat_arrays(self._dictionaries).dictionary_encode()
-        self._dictionaries.clear()
-        number = together.indices.to_numpy()
-        for codes in self._files:
-            np.take(number, codes, out=codes)
-        self._check(together.dictionary)
-        return OrderNames(together.dictionary)
-
-    def _check(self, names: pa.Array) -> None:
-        _, offsets, data = names.buffers()
-        ends = np.frombuffer(offsets, dtype=np.int32)[names.offset : names.offset + len(names) + 1]
-        text = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
-        length = np.diff(ends)
-        nothing = np.flatnonzero(length == 0)
-        self.empty = int(nothing[0]) if len(nothing) else -1
-        some = length > 0
-        first, last = text[ends[:-1][some]], text[ends[1:][some] - 1]
-        if (first <= 32).any() or (last <= 32).any() or (first >= 127).any() or (last >= 127).any():
-            raise Odd("ids with blanks around them")
-
-    def empty_rows(self, column: pd.Series[Any]) -> Mask:
-        """Which cells hold no id."""
-        if self.empty < 0:
-            return np.zeros(len(column), dtype=np.bool_)
-        return np.asarray(column.to_numpy() == self.empty, dtype=np.bool_)
+    def finish(self) -> Changes:
+        """All cells."""
+        return Changes.joined(self._rows, self._values, self._n)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mm.arrays import Floats, Ints
 from mm.errors import InputError
+from mm.ledger import Ledger
 from mm.read.columns import EVIDENCE, TEXT, TIMES, RawTable, check_header, wanted
 from mm.read.rules import (
     ACTIONS,
@@ -39,6 +40,7 @@ class Checked:
     what, first row) by cause. ``tainted``: ids on malformed rows, whose orders can't be trusted.
     ``lost``: recv_ms, side, price, action (NaN or empty where unreadable) of malformed rows
     without a readable id. ``blind_ms``: times from which the mid is unknown until the next row.
+    ``ledger``: the books of a state file, where they are not columns of its table.
     """
 
     table: pd.DataFrame
@@ -48,6 +50,7 @@ class Checked:
     tainted: frozenset[str]
     lost: pd.DataFrame
     blind_ms: Ints
+    ledger: Ledger | None = None
 
     @property
     def first_cause(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import stat
 import zlib
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from mm.read.columns import TEXT, TIMES, check_header, wanted
 #: Bytes of CSV that are parsed at a time.
 CHUNK_BYTES = 4 << 20
 #: Rows of Parquet that are decoded at a time.
-CHUNK_ROWS = 1 << 19
+CHUNK_ROWS = 1 << 20
 _TEXT_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -92,7 +93,10 @@ class Stream:
             raise Odd("parts of different columns")
         text = [n for n in names if n in TEXT and _is_text(schema.field(n).type)]
         with pq.ParquetFile(part, read_dictionary=text, pre_buffer=False) as file:
-            for batch in file.iter_batches(CHUNK_ROWS, columns=names):
+            # A batch of two groups would have one list of words made of both of theirs.
+            groups = range(file.metadata.num_row_groups)
+            batches = (file.iter_batches(CHUNK_ROWS, [n], columns=names) for n in groups)
+            for batch in itertools.chain.from_iterable(batches):
                 table = pa.Table.from_batches([batch])
                 for at, name in enumerate(table.column_names):
                     if name in TEXT and name not in text:
