@@ -41,4 +41,11 @@ def never_falls(values: Ints) -> bool:
 
 def sums_by(group: npt.NDArray[np.integer], values: npt.NDArray[np.generic], n: int) -> Floats:
     """Sum of values in each of n groups, float64. ``group``, ``values``: shape (m,)."""
-    return np.bincount(group, weights=values, minlength=n).astype(np.float64)
+    return np.asarray(np.bincount(group, weights=values, minlength=n), dtype=np.float64)
+
+
+def running(values: Mask | Ints) -> Ints:
+    """How much stands before each place and, last, in all; shape (n + 1,)."""
+    out = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=out[1:])
+    return out

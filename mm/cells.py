@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,6 +75,40 @@ class Sums:
         return self.parts / PARTS_PER_TICK
 
 
+@dataclass(frozen=True)
+class _Keys:
+    """The cell of each item as one number; what it says of the cell, the other way round."""
+
+    key: Ints
+    first_block: int
+    distinct: Ints
+    size: int
+
+    @classmethod
+    def of(cls, block: Ints, side: Sides, parts: Ints) -> _Keys:
+        codes, distinct = pd.factorize(parts)
+        order = np.argsort(distinct)
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        first, n = int(block.min()), len(distinct)
+        key = ((block - first) * 2 + (side > 0)) * n + rank[codes]
+        return cls(key, first, distinct[order], (int(block.max()) - first + 1) * 2 * n)
+
+    def summed(self, columns: Sequence[Ints | Floats]) -> tuple[Ints, list[Floats]]:
+        """The numbers of the cells that hold anything, and the sums of the columns in each."""
+        if self.size <= _DENSE * len(self.key) + 10_000:
+            cells = np.flatnonzero(np.bincount(self.key, minlength=self.size))
+            return cells, [sums_by(self.key, v, self.size)[cells] for v in columns]
+        cells, of = np.unique(self.key, return_inverse=True)
+        return cells, [sums_by(of, v, len(cells)) for v in columns]
+
+    def cells(self, cells: Ints) -> tuple[Ints, Sides, Ints]:
+        """Block, side and parts of the cells with these numbers."""
+        rest, part = np.divmod(cells, len(self.distinct))
+        side = np.where(rest % 2 == 1, 1, -1).astype(np.int8)
+        return rest // 2 + self.first_block, side, self.distinct[part]
+
+
 def sum_by_cell(block: Ints, side: Sides, parts: Ints, values: tuple[Ints, ...]) -> Sums:
     """Sum whole numbers by (block, side, distance); exact while sums stay below 2**53.
 
@@ -84,33 +119,11 @@ def sum_by_cell(block: Ints, side: Sides, parts: Ints, values: tuple[Ints, ...])
     """
     if not len(block):
         nothing = np.zeros(0, dtype=np.int64)
-        return Sums(
-            nothing,
-            nothing.astype(np.int8),
-            nothing,
-            np.zeros((0, len(values)), dtype=np.int64),
-        )
-    of_parts, distinct = pd.factorize(parts)
-    order = np.argsort(distinct)
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    distinct = distinct[order]
-    first, n_parts = int(block.min()), len(distinct)
-    key = ((block - first) * 2 + (side > 0)) * n_parts + rank[of_parts]
-    size = (int(block.max()) - first + 1) * 2 * n_parts
-    if size <= _DENSE * len(key) + 10_000:
-        cells = np.flatnonzero(np.bincount(key, minlength=size))
-        columns = [np.bincount(key, weights=v, minlength=size)[cells] for v in values]
-    else:
-        cells, of = np.unique(key, return_inverse=True)
-        columns = [np.bincount(of, weights=v, minlength=len(cells)) for v in values]
-    rest, part = np.divmod(cells, n_parts)
-    return Sums(
-        block=rest // 2 + first,
-        side=np.where(rest % 2 == 1, 1, -1).astype(np.int8),
-        parts=distinct[part],
-        values=np.column_stack(columns).astype(np.int64),
-    )
+        none = np.zeros((0, len(values)), dtype=np.int64)
+        return Sums(nothing, nothing.astype(np.int8), nothing, none)
+    keys = _Keys.of(block, side, parts)
+    cells, columns = keys.summed(values)
+    return Sums(*keys.cells(cells), np.column_stack(columns).astype(np.int64))
 
 
 @dataclass
@@ -173,30 +186,30 @@ def make_cells(
         block, side, qty = block[event], side[event], qty[event]
         delta = selection.measure(delta[event])
     m, n = len(ms), len(block)
-    sums = sum_by_cell(
-        np.concatenate([risk_block, block]),
+    blocks = np.concatenate([risk_block, block])
+    if not m + n:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Cells(nothing, nothing.astype(np.int8), np.zeros(0), nothing, nothing, np.zeros(0))
+    keys = _Keys.of(
+        blocks,
         np.concatenate([risk_side, side]),
         np.concatenate([to_parts(risk_delta), to_parts(delta)]),
+    )
+    none = np.zeros(m, dtype=np.int64)
+    cells, (exposure_ms, events, filled) = keys.summed(
         (
             np.concatenate([ms, np.zeros(n, dtype=np.int64)]),
-            np.concatenate([np.zeros(m, dtype=np.int64), np.ones(n, dtype=np.int64)]),
-        ),
+            np.concatenate([none, np.ones(n, dtype=np.int64)]),
+            # Events without a quantity make no sum less known.
+            np.concatenate([none, np.where(np.isnan(qty), 0.0, qty)]),
+        )
     )
+    block, side, parts = keys.cells(cells)
     return Cells(
-        block=sums.block,
-        side=sums.side,
-        delta=sums.delta,
-        exposure_ms=sums.values[:, 0].copy(),
-        events=sums.values[:, 1].copy(),
-        qty=_quantities(sums, block, side, delta, qty),
+        block=block,
+        side=side,
+        delta=parts / PARTS_PER_TICK,
+        exposure_ms=exposure_ms.astype(np.int64),
+        events=events.astype(np.int64),
+        qty=filled,
     )
-
-
-def _quantities(sums: Sums, block: Ints, side: Sides, delta: Floats, qty: Floats) -> Floats:
-    """Quantity of each cell's events. Events without a quantity make no sum less known."""
-    out = np.zeros(len(sums.block))
-    cells = np.flatnonzero(sums.values[:, 1])
-    frame = pd.DataFrame({"block": block, "side": side, "parts": to_parts(delta), "qty": qty})
-    total = frame.groupby(["block", "side", "parts"], sort=True)["qty"].sum()
-    out[cells] = total.to_numpy(dtype=np.float64)
-    return out

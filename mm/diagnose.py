@@ -14,16 +14,17 @@ from mm.distance import Selection
 from mm.errors import EstimateError
 from mm.estimate import Estimate
 from mm.exposure import Cells, Exposure
-from mm.fill_model import PoissonFillModel, RoundTrip, round_trip, seeded_draws
+from mm.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
 from mm.fit import Fit
 from mm.headline import Headline, headline
 from mm.intensity import EmpiricalIntensity
 from mm.intervals import EVENT
 from mm.risk import Risk
 from mm.run import Run
-from mm.schedule import OverTime, Schedule, make_schedule, over_time
+from mm.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
 from mm.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
 from mm.timing import (
+    TRAIN_SHARE,
     Blocks,
     Halves,
     OutOfSample,
@@ -33,8 +34,8 @@ from mm.timing import (
     halves,
     out_of_sample,
     rescaled_time,
+    split_ms,
 )
-from mm.trials import RowsAtRisk, rows_at_risk
 from mm.uncertainty import (
     BlockEffects,
     Predictive,
@@ -145,11 +146,14 @@ def diagnose(
         return None
     rng = np.random.default_rng(SEED)
     risk = (
-        Risk.drawn(exposure, selection, estimate.dt_ms)
+        Risk.drawn(exposure, selection, estimate.dt_ms, estimate.trials)
         if drawn_by_rows and estimate.dt_given
         else Risk.continuous(exposure, selection)
     )
-    rows = rows_at_risk(exposure, to_fill_row=drawn_by_rows)
+    # All borders of time at once: one look at the pieces near them.
+    borders = [slice_edges(risk), split_ms(risk, 0.5), split_ms(risk, TRAIN_SHARE)]
+    risk = risk.cut_at(np.concatenate(borders))
+    draws = Draws.of_log(exposure, estimate.trials)
     model = PoissonFillModel(fit.A, fit.k, estimate.dt_ms, exposure.tick_size)
     cells = risk.cells()
     pooled = cells.by_distance()
@@ -160,8 +164,8 @@ def diagnose(
     return Diagnostics(
         fit=fit,
         headline=headline(fit, intensity),
-        trip=round_trip(exposure, rows, model),
-        draws=seeded_draws(exposure, rows, model),
+        trip=round_trip(draws, model),
+        draws=seeded_draws(draws, model),
         pearson=pearson,
         usable=pearson.usable(tolerance),
         power=_power(pooled) if selection.convention == "absolute" else None,
@@ -180,12 +184,12 @@ def diagnose(
         fill_fraction=_fill_fraction(exposure),
         trip_original=None
         if original is None
-        else _trip(exposure, rows, original.A, original.k, ORIGINAL_DT_MS),
-        trip_old=None if old is None else round_trip(exposure, rows, old),
+        else _trip(draws, original.A, original.k, ORIGINAL_DT_MS),
+        trip_old=None if old is None else round_trip(draws, old),
         waterfall=waterfall(
             runs,
             exposure,
-            rows,
+            draws,
             selection,
             original=(original.A, original.k)
             if original is not None
@@ -197,8 +201,8 @@ def diagnose(
     )
 
 
-def _trip(exposure: Exposure, rows: RowsAtRisk, A: float, k: float, dt_ms: int) -> RoundTrip:
-    return round_trip(exposure, rows, PoissonFillModel(A, k, dt_ms, exposure.tick_size))
+def _trip(draws: Draws, A: float, k: float, dt_ms: int) -> RoundTrip:
+    return round_trip(draws, PoissonFillModel(A, k, dt_ms, draws.tick_size))
 
 
 def _mean(weight: Floats, value: Floats) -> float:
@@ -253,11 +257,7 @@ def _predictive(risk: Risk, fit: Fit, delta: float, block_s: float) -> Predictiv
         observed, expected = by_blocks(risk, fit, n)
         if len(expected) >= _MIN_PERIODS or n == 1:
             break
-    spans = [
-        risk.stop_ms[mine].max() - risk.start_ms[mine].min()
-        for mine in (risk.run == run for run in np.unique(risk.run))
-    ]
-    longest_s = float(max(spans)) / 1000.0
+    longest_s = float((risk.end_ms - risk.begin_ms).max()) / 1000.0
     return predictive(fit, delta, observed, expected, min(n * block_s, longest_s))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mm.cells import Sums
 from mm.covariance import Uncertainty
 from mm.distance import Selection
 from mm.errors import EstimateError, OriginalError
@@ -15,7 +16,7 @@ from mm.exposure import Exposure
 from mm.fit import Fit, fit_poisson, fit_trials, upper_limit
 from mm.original import OriginalFit, fit_original
 from mm.run import Run
-from mm.trials import rows_at_risk, trial_cells
+from mm.trials import trial_cells, trial_sums
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,6 +28,8 @@ class Estimate:
     of the same files, or ``original_error``, what it raises. ``n_events``, ``exposure_s``: over
     the selected distances. ``mean_state_gap_ms``: mean time between a resting order's state
     rows. ``dt_ms``: the consumer's time step, emitted with A and k; ``dt_given`` if it was set.
+    ``trials``: state rows at risk, see ``mm.trials.trial_sums``; up to the fill's own row where
+    fills were drawn row by row.
     """
 
     selection: Selection
@@ -41,6 +44,7 @@ class Estimate:
     mean_state_gap_ms: float
     dt_ms: int
     dt_given: bool
+    trials: Sums
 
     @property
     def upper_limit(self) -> float:
@@ -95,14 +99,16 @@ def estimate_intensity(
     method : ``poisson_mle``, or ``log_linear`` to make the original's fit the headline.
     """
     cells = exposure.cells(selection)
+    trials = trial_sums(exposure, to_fill_row=drawn_by_rows)
+    drawn = trials if drawn_by_rows else None
     gap = exposure.mean_state_gap_ms(selection)
     original, original_error = _original(runs, exposure.tick_size, selection, min_exposure_s)
     fit: Fit | EstimateError
     if method == "log_linear":
         fit = _as_fit(original, original_error, cells.n_events, float(cells.exposure_s.sum()))
     else:
-        fit = _fit(exposure, selection, drawn_by_rows, poisson_dt_ms)
-    passive = _fit(exposure, selection.passive, drawn_by_rows, poisson_dt_ms)
+        fit = _fit(exposure, selection, drawn, poisson_dt_ms)
+    passive = _fit(exposure, selection.passive, drawn, poisson_dt_ms)
     return Estimate(
         selection=selection,
         fit=fit if isinstance(fit, Fit) else None,
@@ -116,22 +122,22 @@ def estimate_intensity(
         mean_state_gap_ms=gap,
         dt_ms=poisson_dt_ms or (max(1, round(gap)) if math.isfinite(gap) else 1),
         dt_given=poisson_dt_ms is not None,
+        trials=trials,
     )
 
 
 def _fit(
-    exposure: Exposure, selection: Selection, drawn_by_rows: bool, dt_ms: int | None
+    exposure: Exposure, selection: Selection, drawn: Sums | None, dt_ms: int | None
 ) -> Fit | EstimateError:
     try:
-        if not drawn_by_rows:
+        if drawn is None:
             return fit_poisson(exposure.cells(selection))
         if dt_ms is None:
             raise EstimateError(
                 "dt_unknown",
                 "the fills were drawn by a Poisson fill model whose dt_ms is not known",
             )
-        rows = rows_at_risk(exposure, to_fill_row=True)
-        return fit_trials(trial_cells(rows, selection), dt_ms / 1000.0)
+        return fit_trials(trial_cells(drawn, selection), dt_ms / 1000.0)
     except EstimateError as error:
         return error
 

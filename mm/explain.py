@@ -18,9 +18,8 @@ from mm.config import find_config, resolve
 from mm.digits import duration, figures, pm, utc
 from mm.discover import find_symbols
 from mm.errors import CalibrationError, SettingsError
-from mm.fill_model import RoundTrip, round_trip
+from mm.fill_model import Draws, RoundTrip, round_trip
 from mm.params import read_fill_model
-from mm.trials import rows_at_risk
 
 
 def page(params: Path, backtest_dir: Path, symbol: str | None = None) -> tuple[str, bool]:
@@ -37,8 +36,7 @@ def page(params: Path, backtest_dir: Path, symbol: str | None = None) -> tuple[s
     result = calibration.run_steps(log, settings)
     exposure, fit = result.accounts.exposure, result.estimate.fit
     model = read_fill_model(params, result.accounts.tick.value)
-    rows = rows_at_risk(exposure, to_fill_row=log.fill_source == "poisson")
-    trip = round_trip(exposure, rows, model)
+    trip = round_trip(Draws.of_log(exposure, result.estimate.trials), model)
 
     start, end = log.window_ms
     ratio = trip.total_predicted / trip.total_observed if trip.total_observed else float("inf")

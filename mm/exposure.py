@@ -7,13 +7,13 @@ the distance it was really at. Sums are integer milliseconds; nothing is binned.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Sides
+from mm.arrays import Floats, Ints, Mask, Sides
 from mm.cells import Cells, CellSums, Sums, make_cells, sum_by_cell, to_parts
 from mm.distance import Selection, signed_ticks
 from mm.intervals import END_NAMES, EVENT, FATES, RestingIntervals, resting_intervals
@@ -57,10 +57,12 @@ class Exposure:
     sums: Sums
     unknown_ms: Mapping[int, int]
     order_names: tuple[OrderNames | None, ...] = ()
+    _cells: dict[Selection, Cells] = field(default_factory=dict, init=False, repr=False)
 
-    def chunks(self) -> Iterator[Segments]:
-        """All segments, order by order, CHUNK_SEGMENTS at a time."""
-        return segments_of(self.intervals, self.paths, self.tick_size)
+    def chunks(self, only: Sequence[Mask] | None = None) -> Iterator[Segments]:
+        """All segments, order by order, CHUNK_SEGMENTS at a time; or ``only`` those in stretches
+        that a mask of each run's path chooses."""
+        return segments_of(self.intervals, self.paths, self.tick_size, only)
 
     @property
     def segments(self) -> Segments:
@@ -69,8 +71,12 @@ class Exposure:
 
     def cells(self, selection: Selection) -> Cells:
         """Sums by (block, side, distance) over the segments and events in range."""
-        e = self.events
-        return make_cells(self.sums, e.block, e.side, e.delta, e.qty, selection)
+        if selection not in self._cells:
+            e = self.events
+            self._cells[selection] = make_cells(
+                self.sums, e.block, e.side, e.delta, e.qty, selection
+            )
+        return self._cells[selection]
 
     def mean_state_gap_ms(self, selection: Selection) -> float:
         """Exposure over the number of (order, state row) pairs inside it; NaN without any."""
@@ -156,7 +162,7 @@ def measure_exposure(
         events.append(_events(number, first_block, orders, path, tick_size))
         intervals.append(orders)
         paths.append(path)
-        first_block += int(path.block[-1]) + 1
+        first_block += path.n_blocks
     sums, unknown_ms = _sums(segments_of(intervals, paths, tick_size))
     return Exposure(
         Events(**joined(events)),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.arrays import Floats, Ints, sums_by
-from mm.distance import buckets
+from mm.cells import Sums
+from mm.distance import PARTS_PER_TICK, buckets
 from mm.exposure import Exposure
-from mm.trials import RowsAtRisk
 
 
 @dataclass(frozen=True)
@@ -69,40 +69,60 @@ class RoundTrip:
         )
 
 
-def seeded_draws(
-    exposure: Exposure, rows: RowsAtRisk, model: PoissonFillModel, seeds: int = 20
-) -> Floats:
+@dataclass(frozen=True)
+class Draws:
+    """What any model is judged on: how often it would have drawn at which distance, and what was
+    filled.
+
+    ``delta``: distances |price - mid|, ticks of ``tick_size``, shape (n,); ``rows``: state rows of
+    resting orders at each. ``bucket``: whole ticks, shape (m,); ``of``: the bucket of each
+    distance, ``observed``: first fills in each bucket.
+    """
+
+    delta: Floats
+    rows: Ints
+    bucket: Ints
+    of: Ints
+    observed: Ints
+    tick_size: float
+
+    @classmethod
+    def of_log(cls, exposure: Exposure, trials: Sums) -> Draws:
+        """From the accounting and its sums of state rows at risk, see ``mm.trials.trial_sums``."""
+        parts, of = np.unique(np.abs(trials.parts), return_inverse=True)
+        delta = parts / PARTS_PER_TICK
+        rows = sums_by(of, trials.values[:, 0], len(parts)).astype(np.int64)
+        seen = buckets(np.abs(exposure.events.delta[~np.isnan(exposure.events.delta)]))
+        drawn = buckets(delta)
+        labels = np.unique(np.concatenate([drawn, seen]))
+        observed = np.bincount(np.searchsorted(labels, seen), minlength=len(labels))
+        at = np.searchsorted(labels, drawn)
+        return cls(delta, rows, labels, at, observed, exposure.tick_size)
+
+    def probability(self, model: PoissonFillModel) -> Floats:
+        """Probability of a fill in one draw at each distance; the model's tick size may differ."""
+        return model.probability(self.delta * (self.tick_size / model.tick_size))
+
+
+def seeded_draws(draws: Draws, model: PoissonFillModel, seeds: int = 20) -> Floats:
     """Totals of simulated fills, one a seed: every row drawn once with the emitted dt_ms.
 
     Orders stay at risk up to their observed fill, as in :func:`round_trip`, so that the mean of
-    the totals is its prediction. Shape (seeds,).
+    the totals is its prediction. Rows at one distance have one p: their fills are drawn together,
+    as a binomial number. Shape (seeds,).
     """
-    p = model.probability(rows.delta * (exposure.tick_size / model.tick_size))
-    totals = [
-        int(np.count_nonzero(np.random.default_rng(seed).random(len(p)) < p))
-        for seed in range(seeds)
-    ]
+    p = draws.probability(model)
+    totals = [int(np.random.default_rng(s).binomial(draws.rows, p).sum()) for s in range(seeds)]
     return np.array(totals, dtype=np.float64)
 
 
-def round_trip(exposure: Exposure, rows: RowsAtRisk, model: PoissonFillModel) -> RoundTrip:
+def round_trip(draws: Draws, model: PoissonFillModel) -> RoundTrip:
     """Predicted against observed first fills, by distance and in total.
 
     Each order is at risk in its own state rows up to its observed fill, so the prediction is the
     plain sum of p: stopping at a first simulated success would count each order's risk twice.
-
-    Parameters
-    ----------
-    exposure : the accounting the rows come from.
-    rows : state rows at risk.
-    model : the parameters to judge; their tick size may differ from the accounting's.
     """
-    scale = exposure.tick_size / model.tick_size
-    p = model.probability(rows.delta * scale)
-    seen = np.abs(exposure.events.delta[~np.isnan(exposure.events.delta)])
-    of_row, of_event = buckets(np.abs(rows.delta)), buckets(seen)
-    labels = np.unique(np.concatenate([of_row, of_event]))
-    at = np.searchsorted(labels, of_row)
-    predicted = sums_by(at, p, len(labels))
-    observed = np.bincount(np.searchsorted(labels, of_event), minlength=len(labels))
-    return RoundTrip(model, labels, predicted, observed, float((p * (1.0 - p)).sum()))
+    p = draws.probability(model)
+    predicted = sums_by(draws.of, draws.rows * p, len(draws.bucket))
+    variance = float((draws.rows * (p * (1.0 - p))).sum())
+    return RoundTrip(model, draws.bucket, predicted, draws.observed, variance)

@@ -21,7 +21,9 @@ class MidPath:
     ``start_ms``: int64 (m,), increasing, the first at minus infinity. ``mid``: quote currency,
     NaN where unknown. ``status``: KNOWN, BEFORE_FIRST or OUTAGE. ``block``: number of the time
     block within the run. ``row_ms``, ``row_mid``: every state row as written (for per-tick
-    draws, where each row is a trial).
+    draws, where each row is a trial). ``overruled``: positions of all rows whose mid is not the
+    path's in their ms, because a later row of the ms counts or because it is unknown; others may
+    be among them.
     """
 
     start_ms: Ints
@@ -30,11 +32,17 @@ class MidPath:
     block: Ints
     row_ms: Ints
     row_mid: Floats
+    overruled: Ints
 
     @property
     def stop_ms(self) -> Ints:
         """Where each stretch ends; the last one never does."""
         return np.append(self.start_ms[1:], _END)
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of time blocks; those of the next run are counted on from it."""
+        return int(self.block[-1]) + 1
 
     def just_before(self, time_ms: Ints) -> npt.NDArray[np.intp]:
         """Stretch that holds in the last instant before each time.
@@ -44,10 +52,11 @@ class MidPath:
         """
         return np.searchsorted(self.start_ms, time_ms, side="left") - 1
 
-    def rows_between(self, start_ms: Ints, stop_ms: Ints) -> Ints:
-        """Number of state rows with start <= t < stop."""
-        first = np.searchsorted(self.row_ms, start_ms, side="left")
-        return (np.searchsorted(self.row_ms, stop_ms, side="left") - first).astype(np.int64)
+    @property
+    def block_start_ms(self) -> Ints:
+        """Where each block starts; the first at the first state row."""
+        new = np.flatnonzero(self.block[1:] != self.block[:-1]) + 1
+        return np.concatenate([self.start_ms[1:2], self.start_ms[new]])
 
 
 def mid_path(
@@ -58,11 +67,12 @@ def mid_path(
     A row holds until the next, at most ``max_gap_ms``; after that, also behind the last row, is
     an outage. Blocks of ``block_ms`` are counted from the first row up to ``end_ms``.
     """
-    time, mid = row_ms, row_mid
+    time, mid, overruled = row_ms, row_mid, np.zeros(0, dtype=np.int64)
     same_ms = row_ms[1:] == row_ms[:-1]
     if same_ms.any():
         last_of_ms = np.append(~same_ms, True)
         time, mid = row_ms[last_of_ms], row_mid[last_of_ms]
+        overruled = np.flatnonzero(~last_of_ms)
     silent = np.append(time[1:] - time[:-1] > max_gap_ms, True)
     # Only rows that change something begin a stretch: long logs repeat the same mid.
     changes = np.append(True, (mid[1:] != mid[:-1]) | silent[:-1])
@@ -77,6 +87,7 @@ def mid_path(
         block=np.append(0, (starts - time[0]) // block_ms),
         row_ms=row_ms,
         row_mid=row_mid,
+        overruled=overruled,
     )
 
 
@@ -95,6 +106,8 @@ def blinded(path: MidPath, blind_ms: Ints) -> MidPath:
     starts = np.unique(np.concatenate([path.start_ms, blind_ms, until[until < _END]]))
     was = np.searchsorted(path.start_ms, starts, side="right") - 1
     last = np.searchsorted(blind_ms, starts, side="right") - 1
+    at_once = np.searchsorted(row_ms, blind_ms, side="left")
+    hidden = [np.arange(low, high) for low, high in zip(at_once, ends_at, strict=True)]
     blind = (last >= 0) & (starts < np.append(until, _BEGIN)[last])
     return MidPath(
         start_ms=starts,
@@ -103,4 +116,5 @@ def blinded(path: MidPath, blind_ms: Ints) -> MidPath:
         block=path.block[was],
         row_ms=path.row_ms,
         row_mid=path.row_mid,
+        overruled=np.unique(np.concatenate([path.overruled, *hidden])),
     )

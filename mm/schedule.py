@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import special
 
+from mm.arrays import Ints
 from mm.errors import EstimateError
 from mm.fit import Fit
 from mm.risk import Risk
@@ -103,9 +104,7 @@ class Schedule:
 
 def window(risk: Risk, start_ms: int, stop_ms: int, min_fills: int = 2) -> Window:
     """Fit the part of the log inside [start_ms, stop_ms); pieces count where they start."""
-    pieces = (risk.start_ms >= start_ms) & (risk.start_ms < stop_ms)
-    events = (risk.event_ms > start_ms) & (risk.event_ms <= stop_ms)
-    part = risk.where(pieces, events)
+    part = risk.between(start_ms, stop_ms)
     try:
         fit = part.fit()
     except EstimateError as error:
@@ -117,15 +116,21 @@ def window(risk: Risk, start_ms: int, stop_ms: int, min_fills: int = 2) -> Windo
     return Window(start_ms, stop_ms, part.n_events, fit)
 
 
+def slice_edges(risk: Risk) -> Ints:
+    """Borders of the slices that :func:`over_time` fits, ms."""
+    begin, end = int(risk.begin_ms.min()), int(risk.end_ms.max())
+    n = max(2, min(_MOST_SLICES, risk.n_events // _EVENTS_A_SLICE))
+    return np.linspace(begin, end, n + 1).round().astype(np.int64)
+
+
 def over_time(risk: Risk) -> OverTime:
     """Fit equal slices of the log and test whether A and k are the same in all.
 
     The test is sum (theta_w - theta)' V_w^-1 (theta_w - theta) over slices, theta the weighted
     mean of (log A, k) and V_w Wald's covariance: it takes bursts for change, as a desk would.
     """
-    begin, end = int(risk.start_ms.min()), int(risk.stop_ms.max())
-    n = max(2, min(_MOST_SLICES, risk.n_events // _EVENTS_A_SLICE))
-    edges = np.linspace(begin, end, n + 1).round().astype(np.int64)
+    edges = slice_edges(risk)
+    risk = risk.cut_at(edges)
     windows = tuple(window(risk, int(low), int(high)) for low, high in pairwise(edges))
     fits = [w.fit for w in windows if w.fit is not None]
     if len(fits) < 2:
@@ -142,11 +147,13 @@ def over_time(risk: Risk) -> OverTime:
 def make_schedule(risk: Risk, train_min: float, step_min: float, min_fills: int) -> Schedule:
     """Entries of ``step_min`` minutes, each fitted on the ``train_min`` minutes before it: what a
     maker would have known then."""
-    begin, end = int(risk.start_ms.min()), int(risk.stop_ms.max())
+    begin, end = int(risk.begin_ms.min()), int(risk.end_ms.max())
     train, step = round(train_min * 60_000), round(step_min * 60_000)
+    starts = range(begin + train, end, step)
+    risk = risk.cut_at(np.array([t for start in starts for t in (start - train, start)]))
     entries: list[Entry] = []
     last: tuple[float, float] | None = None
-    for start in range(begin + train, end, step):
+    for start in starts:
         found = window(risk, start - train, start, min_fills)
         if found.fit is not None:
             last = (found.fit.A, found.fit.k)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mm.arrays import Floats, Ints, Sides
+from mm.arrays import Floats, Ints, Mask, Sides, running
 from mm.distance import signed_ticks
 from mm.intervals import RestingIntervals
 from mm.midpath import MidPath
@@ -43,17 +43,18 @@ def segments_of(
     intervals: Sequence[RestingIntervals],
     paths: Sequence[MidPath],
     tick_size: float,
-    chunk: int | None = None,
+    only: Sequence[Mask] | None = None,
 ) -> Iterator[Segments]:
-    """The segments of all runs, order by order, at most ``chunk`` (CHUNK_SEGMENTS) at a time.
+    """The segments of all runs, order by order, at most CHUNK_SEGMENTS at a time.
 
     An order with more of them goes on in the next chunk; a run without any is one empty chunk.
-    Blocks count on from run to run.
+    Blocks count on from run to run. ``only``: of each path, the stretches that are asked for.
     """
-    size, first_block = chunk or CHUNK_SEGMENTS, 0
+    first_block = 0
     for run, (orders, path) in enumerate(zip(intervals, paths, strict=True)):
-        yield from _of_run(run, first_block, orders, path, tick_size, size)
-        first_block += int(path.block[-1]) + 1
+        chosen = None if only is None else only[run]
+        yield from _of_run(run, first_block, orders, path, tick_size, chosen)
+        first_block += path.n_blocks
 
 
 def _of_run(
@@ -62,30 +63,26 @@ def _of_run(
     orders: RestingIntervals,
     path: MidPath,
     tick_size: float,
-    size: int,
+    only: Mask | None,
 ) -> Iterator[Segments]:
     first = np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1
     behind = np.searchsorted(path.start_ms, orders.end_ms, side="left")
+    if only is not None:
+        # The chosen stretches of an order follow each other in the list of all chosen ones.
+        before, chosen = running(only), np.flatnonzero(only)
+        first, behind = before[first], before[behind]
     pieces = np.where(orders.end_ms > orders.start_ms, behind - first, 0)
-    ends = np.cumsum(pieces)
-    total = int(ends[-1]) if len(ends) else 0
     stop_ms = path.stop_ms
     # The state row at or behind each border: what lies between two borders is their difference.
     row_of_start = np.searchsorted(path.row_ms, path.start_ms, side="left")
     row_of_stop = np.append(row_of_start[1:], len(path.row_ms))
-    for low in range(0, max(total, 1), size):
-        high = min(low + size, total)
-        some = slice(
-            int(np.searchsorted(ends, low, side="right")),
-            int(np.searchsorted(ends, high, side="left")) + 1,
-        )
-        begin = ends[some] - pieces[some]
-        n = np.minimum(ends[some], high) - np.maximum(begin, low)
+    for some, n, stretch in in_chunks(first, pieces):
 
         def of_order(values: npt.NDArray[Any], some: slice = some, n: Ints = n) -> npt.NDArray[Any]:
             return np.repeat(values[some], n)
 
-        stretch = np.arange(low, high) + np.repeat(first[some] - begin, n)
+        if only is not None:
+            stretch = chosen[stretch]
         side, price = of_order(orders.side), of_order(orders.price)
         start = np.maximum(of_order(orders.start_ms), path.start_ms[stretch])
         stop = np.minimum(of_order(orders.end_ms), stop_ms[stretch])
@@ -94,7 +91,7 @@ def _of_run(
         n_rows = np.minimum(np.repeat(to_row, n), row_of_stop[stretch])
         n_rows -= np.maximum(np.repeat(from_row, n), row_of_start[stretch])
         yield Segments(
-            run=np.full(high - low, run, dtype=np.int64),
+            run=np.full(len(stretch), run, dtype=np.int64),
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),
             side=side,
             block=path.block[stretch] + first_block,
@@ -104,6 +101,22 @@ def _of_run(
             n_rows=n_rows,
             status=path.status[stretch],
         )
+
+
+def in_chunks(first: Ints, pieces: Ints) -> Iterator[tuple[slice, Ints, Ints]]:
+    """Owner i has the items first[i], first[i] + 1, ... first[i] + pieces[i] - 1: CHUNK_SEGMENTS of
+    them at a time, as (owners, number of items of each, items). Without any, one empty chunk."""
+    ends = np.cumsum(pieces)
+    total = int(ends[-1]) if len(ends) else 0
+    for low in range(0, max(total, 1), CHUNK_SEGMENTS):
+        high = min(low + CHUNK_SEGMENTS, total)
+        some = slice(
+            int(np.searchsorted(ends, low, side="right")),
+            int(np.searchsorted(ends, high, side="left")) + 1,
+        )
+        begin = ends[some] - pieces[some]
+        n = np.minimum(ends[some], high) - np.maximum(begin, low)
+        yield some, n, np.arange(low, high) + np.repeat(first[some] - begin, n)
 
 
 def joined(parts: Sequence[Any]) -> dict[str, Any]:

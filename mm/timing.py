@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy import special
 
-from mm.arrays import Floats, Ints, Mask, sums_by
+from mm.arrays import Floats, Ints, sums_by
+from mm.clock import Clock
 from mm.errors import EstimateError
 from mm.fit import Fit
 from mm.risk import Risk
 
 _DRAWS = 400
+#: Samples that the gaps are compared with are no longer than this.
+_MOST_DRAWN = 5_000
 #: Tests that a warning may rest on are two-sided at this level each.
 _SMALL = 0.01
 #: The fit of the out-of-sample check sees this share of the time.
 TRAIN_SHARE = 0.7
+
+_Distance = TypeVar("_Distance", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -82,21 +88,22 @@ class Blocks:
 
 
 def rescaled_time(risk: Risk, fit: Fit, rng: np.random.Generator) -> RescaledTime:
-    """Rescale time by the total intensity of all orders at risk, and test the gaps."""
-    gaps = np.concatenate(
-        [
-            _gaps(risk.where(risk.run == r, risk.event_run == r), fit, rng)
-            for r in np.unique(risk.run)
-        ]
-    )
+    """Rescale time by the total intensity of all orders at risk, and test the gaps.
+
+    Raises ValueError for a part of a log, whose pieces are not known.
+    """
+    gaps = _gaps(risk, fit, rng)
     if len(gaps) < 3:
         return RescaledTime(gaps, math.nan, math.nan, math.nan, math.nan)
     gaps = gaps / gaps.mean()
     ks = float(_ks(gaps[None, :])[0])
-    drawn = rng.exponential(size=(_DRAWS, len(gaps)))
-    simulated = _ks(drawn / drawn.mean(axis=1, keepdims=True))
-    ks_p = float((1 + np.count_nonzero(simulated >= ks)) / (_DRAWS + 1))
-    ranks = np.argsort(np.argsort(gaps, kind="stable"), kind="stable").astype(np.float64)
+    n = min(len(gaps), _MOST_DRAWN)
+    drawn = rng.exponential(size=(_DRAWS, n))
+    drawn /= drawn.mean(axis=1, keepdims=True)
+    larger = np.count_nonzero(_comparable(_ks(drawn), n) >= _comparable(ks, len(gaps)))
+    ks_p = float((1 + larger) / (_DRAWS + 1))
+    ranks = np.empty(len(gaps))
+    ranks[np.argsort(gaps, kind="stable")] = np.arange(len(gaps))
     spread = ranks - ranks.mean()
     lag1 = float((spread[1:] * spread[:-1]).sum() / (spread * spread).sum())
     lag1_p = float(2.0 * special.ndtr(-abs(lag1) * math.sqrt(len(gaps))))
@@ -104,38 +111,46 @@ def rescaled_time(risk: Risk, fit: Fit, rng: np.random.Generator) -> RescaledTim
 
 
 def _gaps(risk: Risk, fit: Fit, rng: np.random.Generator) -> Floats:
-    """Gaps of one run's events on the rescaled clock; orders at risk together add up."""
-    expected = risk.expected(fit)
-    length = (risk.stop_ms - risk.start_ms).astype(np.float64)
-    rate = expected / length
-    times = np.concatenate([risk.start_ms, risk.stop_ms])
-    jumps = np.concatenate([rate, -rate])
-    order = np.argsort(times, kind="stable")
-    times, jumps = times[order], jumps[order]
-    level = np.cumsum(jumps)
-    clock = np.concatenate([[0.0], np.cumsum(level[:-1] * np.diff(times))])
-    events = np.sort(risk.event_ms).astype(np.float64)
-    if risk.dt_ms is not None:
-        # A draw is one jump of the clock; an event lies anywhere in it (randomised transform).
-        events -= rng.random(len(events))
-    at = np.interp(events, times, clock) if len(times) else np.zeros(len(events))
-    return np.asarray(np.diff(at, prepend=0.0), dtype=np.float64)
+    """Gaps of the events on the rescaled clock, run after run; orders at risk together add up."""
+    if risk.pieces is None:
+        raise ValueError("a part of a log has no clock")
+    clocks: dict[int, Clock] = {}
+    for run in risk.runs.tolist():
+        times = np.sort(risk.event_ms[risk.event_run == run]).astype(np.float64)
+        if risk.dt_ms is not None:
+            # A draw is one jump of the clock; an event lies anywhere in it (randomised transform).
+            times = np.sort(times - rng.random(len(times)))
+        clocks[run] = Clock(times)
+    for chunk in risk.pieces.chunks():
+        rate = fit.rates(chunk.delta) / 1000.0
+        if risk.dt_ms is not None:
+            rate = -np.expm1(-rate * risk.dt_ms)
+        clocks[chunk.run].add(chunk.start_ms, chunk.stop_ms, rate)
+    return np.concatenate([np.zeros(0), *(clock.gaps() for clock in clocks.values())])
 
 
 def _ks(gaps: Floats) -> Floats:
     """Kolmogorov's distance of each row of gaps, shape (d, n), from Exp(1)."""
-    u = np.sort(-np.expm1(-np.maximum(gaps, 0.0)), axis=1)
-    n = u.shape[1]
-    above = np.arange(1, n + 1) / n - u
-    below = u - np.arange(n) / n
-    return np.asarray(np.maximum(above.max(axis=1), below.max(axis=1)))
+    n = gaps.shape[1]
+    u = np.sort(gaps, axis=1)
+    np.maximum(u, 0.0, out=u)
+    np.negative(u, out=u)
+    np.expm1(u, out=u)
+    u += np.arange(1, n + 1) / n  # how far the distribution's steps end above the exponential
+    return np.asarray(np.maximum(u.max(axis=1), 1.0 / n - u.min(axis=1)))
+
+
+def _comparable(ks: _Distance, n: int) -> _Distance:
+    """The distance of n gaps from Exp(1) with their own mean, on a scale that does not depend on n.
+
+    Stephens (1974), "EDF statistics for goodness of fit", table 1.
+    """
+    return (ks - 0.2 / n) * (math.sqrt(n) + 0.26 + 0.5 / math.sqrt(n))
 
 
 def halves(risk: Risk, delta: float) -> Halves:
     """Fit both halves of each run's time and compare lambda at ``delta`` ticks."""
-    first, second = risk.where(*early(risk, 0.5)), risk.where(*_not(early(risk, 0.5)))
-    fits = [_fit_or_none(part) for part in (first, second)]
-    one, two = fits
+    one, two = (_fit_or_none(part) for part in split(risk, 0.5))
     if one is None or two is None:
         return Halves(one, two, delta, math.nan, math.nan, math.inf)
     gap = math.log(two.intensity(delta) / one.intensity(delta))
@@ -145,21 +160,23 @@ def halves(risk: Risk, delta: float) -> Halves:
     return Halves(one, two, delta, math.exp(gap), gap / se if se > 0 else math.nan, t_limit)
 
 
-def early(risk: Risk, share: float) -> tuple[Mask, Mask]:
-    """Pieces and events of the first share of each run's time at risk (by when they start)."""
-    pieces = np.zeros(len(risk.run), dtype=bool)
-    events = np.zeros(len(risk.event_run), dtype=bool)
-    for run in np.unique(risk.run):
-        mine, ours = risk.run == run, risk.event_run == run
-        low, high = int(risk.start_ms[mine].min()), int(risk.stop_ms[mine].max())
-        cut = low + round(share * (high - low))
-        pieces |= mine & (risk.start_ms < cut)
-        events |= ours & (risk.event_ms <= cut)
-    return pieces, events
+def split_ms(risk: Risk, share: float) -> Ints:
+    """Where the first share of each run's time at risk ends, ms; shape (runs,)."""
+    return np.asarray(risk.begin_ms + np.rint(share * (risk.end_ms - risk.begin_ms)), np.int64)
 
 
-def _not(masks: tuple[Mask, Mask]) -> tuple[Mask, Mask]:
-    return ~masks[0], ~masks[1]
+def split(risk: Risk, share: float) -> tuple[Risk, Risk]:
+    """The first share of each run's time at risk and the rest; pieces count where they start."""
+    times = split_ms(risk, share)
+    cut = risk.cut_at(times)
+
+    def of(run: Ints) -> Ints:
+        # A run without time at risk has no first part.
+        at = np.minimum(np.searchsorted(risk.runs, run), len(times) - 1)
+        return np.where(risk.runs[at] == run, times[at], np.iinfo(np.int64).min)
+
+    cells, events = cut.since_ms < of(cut.run), cut.event_ms <= of(cut.event_run)
+    return cut.where(cells, events), cut.where(~cells, ~events)
 
 
 def _fit_or_none(risk: Risk) -> Fit | None:
@@ -171,8 +188,7 @@ def _fit_or_none(risk: Risk) -> Fit | None:
 
 def out_of_sample(risk: Risk) -> OutOfSample | None:
     """Fit the first 70 % of each run's time and predict the rest; None where that has no fit."""
-    masks = early(risk, TRAIN_SHARE)
-    train, test = risk.where(*masks), risk.where(*_not(masks))
+    train, test = split(risk, TRAIN_SHARE)
     fit = _fit_or_none(train)
     if fit is None or not len(test.delta):
         return None
@@ -208,11 +224,9 @@ def blocks(risk: Risk, fit: Fit, rng: np.random.Generator) -> Blocks:
 
 def by_blocks(risk: Risk, fit: Fit, n: int) -> tuple[Floats, Floats]:
     """Observed and expected events by periods of n blocks of each run's clock, in order."""
-    runs, first = np.unique(risk.run), []
-    for run in runs:
-        mine = risk.block[risk.run == run]
-        first.append(int(mine.min()))
-    origin = np.array(first, dtype=np.int64)
+    by_block = np.argsort(risk.block, kind="stable")
+    runs, first = np.unique(risk.run[by_block], return_index=True)
+    origin = risk.block[by_block][first]
 
     def period(run: Ints, block: Ints) -> Ints:
         start = origin[np.minimum(np.searchsorted(runs, run), len(runs) - 1)]

@@ -7,18 +7,20 @@ any log can be asked how many fills a set of parameters would give on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from mm.arrays import Floats, Ints, Sides
+from mm.arrays import Floats, Ints, Mask, Sides, running
+from mm.cells import CellSums, Sums, sum_by_cell, to_parts
 from mm.distance import Selection, signed_ticks
 from mm.exposure import Exposure
 from mm.intervals import EVENT, RestingIntervals
 from mm.midpath import MidPath
-from mm.segments import joined
+from mm.segments import in_chunks, joined
 
 
 @dataclass(frozen=True)
@@ -50,69 +52,154 @@ class TrialCells:
     events: Ints
 
 
-def rows_at_risk(exposure: Exposure, *, to_fill_row: bool) -> RowsAtRisk:
-    """State rows with start <= t < end of every order that rested.
+def rows_at_risk(
+    exposure: Exposure, *, to_fill_row: bool, only: Sequence[Mask] | None = None
+) -> Iterator[RowsAtRisk]:
+    """State rows with start <= t < end of every order that rested, a bounded chunk at a time.
 
     Parameters
     ----------
     to_fill_row : count the row of a filled order's first fill as its last, as a log that was
         drawn row by row needs. Orders whose fill has no row are then left out.
+    only : of each run, the state rows that are asked for.
     """
-    parts, first_block = [], 0
-    for number, (orders, path) in enumerate(zip(exposure.intervals, exposure.paths, strict=True)):
-        begin, n_rows = _row_ranges(orders, path, to_fill_row)
-        order = np.repeat(np.arange(len(n_rows)), n_rows)
-        nth = np.arange(n_rows.sum()) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows)
-        row = begin[order] + nth
-        side = orders.side[order]
-        stretch = np.searchsorted(path.start_ms, path.row_ms[row], side="right") - 1
-        last = nth == n_rows[order] - 1
-        price = orders.price[order]
-        parts.append(
-            RowsAtRisk(
-                run=np.full(len(order), number, dtype=np.int64),
-                order=order,
-                side=side,
-                block=path.block[stretch] + first_block,
-                time_ms=path.row_ms[row],
-                delta=signed_ticks(side, price, path.row_mid[row], exposure.tick_size),
-                event=last & (orders.fate[order] == EVENT) & to_fill_row,
-            )
+    for run in _runs(exposure):
+        begin, stop = run.rows
+        if to_fill_row:
+            filled, has_row = run.filled()
+            stop = np.where(filled, np.where(has_row, stop + 1, begin), stop)
+        chosen = None if only is None else only[run.number]
+        yield from run.pairs(begin, stop, chosen, to_fill_row)
+
+
+def fill_rows(exposure: Exposure) -> RowsAtRisk:
+    """Of a log that was drawn row by row: the rows of the first fills, one an order."""
+    return RowsAtRisk(**joined([run.at_fill() for run in _runs(exposure)]))
+
+
+def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
+    """Trials and events (the columns) by (block, side, signed distance): the sums of
+    :func:`rows_at_risk`, from the accounting's and what differs from them."""
+    total = CellSums()
+    base = exposure.sums
+    rows = np.column_stack([base.values[:, 1], np.zeros(len(base.block), dtype=np.int64)])
+    total.add(Sums(base.block, base.side, base.parts, rows))
+    for run in _runs(exposure):
+        if len(run.path.overruled):
+            begin, stop = run.rows
+            # The accounting has these at the path's mid, and not at all where it is unknown.
+            chosen = np.zeros(len(run.path.row_ms), dtype=np.bool_)
+            chosen[run.path.overruled] = True
+            for pairs in run.pairs(begin, stop, chosen):
+                total.add(_counted(pairs, 1))
+            for pairs in run.pairs(begin, stop, chosen, at_path_mid=True):
+                total.add(_counted(pairs, -1))
+        if to_fill_row:
+            (begin, stop), (filled, has_row) = run.rows, run.filled()
+            without = np.where(filled & ~has_row, stop, begin)
+            for pairs in run.pairs(begin, without):
+                total.add(_counted(pairs, -1))
+            total.add(_counted(run.at_fill(), 1))
+    sums = total.total()
+    there = sums.values[:, 0] != 0
+    return Sums(sums.block[there], sums.side[there], sums.parts[there], sums.values[there])
+
+
+def trial_cells(sums: Sums, selection: Selection) -> TrialCells:
+    """Trials and events by (block, side, distance) over the range of distances.
+
+    ``sums``: of :func:`trial_sums`.
+    """
+    delta = sums.delta
+    inside = selection.contains(delta)
+    cells = sum_by_cell(
+        sums.block[inside],
+        sums.side[inside],
+        to_parts(selection.measure(delta[inside])),
+        (sums.values[inside, 0], sums.values[inside, 1]),
+    )
+    trials, events = cells.values.T
+    return TrialCells(cells.block, cells.side, cells.delta, trials, events)
+
+
+def _counted(pairs: RowsAtRisk, sign: int) -> Sums:
+    known = ~np.isnan(pairs.delta)
+    parts = to_parts(pairs.delta[known])
+    one = np.full(len(parts), sign, dtype=np.int64)
+    events = sign * pairs.event[known].astype(np.int64)
+    return sum_by_cell(pairs.block[known], pairs.side[known], parts, (one, events))
+
+
+@dataclass(frozen=True)
+class _RunRows:
+    """The orders and state rows of one run."""
+
+    number: int
+    first_block: int
+    orders: RestingIntervals
+    path: MidPath
+    tick_size: float
+
+    @cached_property
+    def rows(self) -> tuple[Ints, Ints]:
+        """Of each order, the first row in its interval and the one behind it."""
+        begin = np.searchsorted(self.path.row_ms, self.orders.start_ms, side="left")
+        stop = np.searchsorted(self.path.row_ms, self.orders.end_ms, side="left")
+        return begin.astype(np.int64), np.maximum(begin, stop).astype(np.int64)
+
+    def filled(self) -> tuple[Mask, Mask]:
+        """Which orders' first fill is an event, and which have a row in the ms they ended."""
+        _, stop = self.rows
+        row_ms = self.path.row_ms
+        at_end = row_ms[np.minimum(stop, len(row_ms) - 1)] == self.orders.end_ms
+        return self.orders.fate == EVENT, at_end
+
+    def at_fill(self) -> RowsAtRisk:
+        """The rows of the first fills."""
+        filled, has_row = self.filled()
+        order = np.flatnonzero(filled & has_row)
+        _, stop = self.rows
+        return self._made(order, stop[order], np.ones(len(order), dtype=np.bool_))
+
+    def pairs(
+        self,
+        begin: Ints,
+        stop: Ints,
+        only: Mask | None = None,
+        to_fill_row: bool = False,
+        at_path_mid: bool = False,
+    ) -> Iterator[RowsAtRisk]:
+        """Rows begin <= i < stop of each order, of those that ``only`` chooses."""
+        first, behind = begin, stop
+        if only is not None:
+            before, chosen = running(only), np.flatnonzero(only)
+            first, behind = before[begin], before[stop]
+        fate = self.orders.fate
+        for some, n, row in in_chunks(first, behind - first):
+            if only is not None:
+                row = chosen[row]
+            order = np.repeat(np.arange(some.start, some.start + len(n)), n)
+            event = (row == stop[order] - 1) & (fate[order] == EVENT) & to_fill_row
+            yield self._made(order, row, event, at_path_mid)
+
+    def _made(self, order: Ints, row: Ints, event: Mask, at_path_mid: bool = False) -> RowsAtRisk:
+        path, side = self.path, self.orders.side[order]
+        time = path.row_ms[row]
+        stretch = np.searchsorted(path.start_ms, time, side="right") - 1
+        mid = path.mid[stretch] if at_path_mid else path.row_mid[row]
+        return RowsAtRisk(
+            run=np.full(len(order), self.number, dtype=np.int64),
+            order=order,
+            side=side,
+            block=path.block[stretch] + self.first_block,
+            time_ms=time,
+            delta=signed_ticks(side, self.orders.price[order], mid, self.tick_size),
+            event=event,
         )
-        first_block += int(path.block[-1]) + 1
-    return RowsAtRisk(**joined(parts))
 
 
-def _row_ranges(orders: RestingIntervals, path: MidPath, to_fill_row: bool) -> tuple[Ints, Ints]:
-    """First row and number of rows of each order."""
-    begin = np.searchsorted(path.row_ms, orders.start_ms, side="left").astype(np.int64)
-    stop = np.searchsorted(path.row_ms, orders.end_ms, side="left").astype(np.int64)
-    n_rows = np.maximum(stop - begin, 0)
-    if not to_fill_row:
-        return begin, n_rows
-    filled = orders.fate == EVENT
-    at_end = path.row_ms[np.minimum(stop, len(path.row_ms) - 1)]
-    has_row = at_end == orders.end_ms
-    return begin, np.where(filled, np.where(has_row, n_rows + 1, 0), n_rows)
-
-
-def trial_cells(rows: RowsAtRisk, selection: Selection) -> TrialCells:
-    """Sums of trials and events by (block, side, distance) over the range of distances."""
-    inside = selection.contains(rows.delta)
-    frame = pd.DataFrame(
-        {
-            "block": rows.block[inside],
-            "side": rows.side[inside],
-            "delta": selection.measure(rows.delta[inside]),
-            "event": rows.event[inside],
-        }
-    )
-    sums = frame.groupby(["block", "side", "delta"], sort=True)["event"].agg(["size", "sum"])
-    keys = sums.index.to_frame(index=False)
-    return TrialCells(
-        block=keys["block"].to_numpy(dtype=np.int64),
-        side=keys["side"].to_numpy(dtype=np.int8),
-        delta=keys["delta"].to_numpy(dtype=np.float64),
-        trials=sums["size"].to_numpy(dtype=np.int64),
-        events=sums["sum"].to_numpy(dtype=np.int64),
-    )
+def _runs(exposure: Exposure) -> Iterator[_RunRows]:
+    first_block = 0
+    for number, (orders, path) in enumerate(zip(exposure.intervals, exposure.paths, strict=True)):
+        yield _RunRows(number, first_block, orders, path, exposure.tick_size)
+        first_block += path.n_blocks

@@ -14,11 +14,10 @@ from mm.digits import figures
 from mm.distance import Selection
 from mm.errors import EstimateError
 from mm.exposure import Exposure, measure_exposure
-from mm.fill_model import PoissonFillModel, round_trip
+from mm.fill_model import Draws, PoissonFillModel, round_trip
 from mm.fit import fit_poisson
 from mm.intervals import EVENT, RestingIntervals, resting_intervals
 from mm.run import Run
-from mm.trials import RowsAtRisk
 
 #: The original notebook's default time step, ms.
 ORIGINAL_DT_MS = 100
@@ -78,7 +77,7 @@ class Waterfall:
 def waterfall(
     runs: Sequence[Run],
     exposure: Exposure,
-    rows: RowsAtRisk,
+    draws: Draws,
     selection: Selection,
     *,
     original: tuple[float, float] | str,
@@ -100,7 +99,7 @@ def waterfall(
         if isinstance(model, str):
             return Step(what, math.nan, math.nan, math.nan, model)
         judged = PoissonFillModel(model[0], model[1], dt_ms, tick)
-        return Step(what, *model, round_trip(exposure, rows, judged).total_predicted)
+        return Step(what, *model, round_trip(draws, judged).total_predicted)
 
     orders = exposure.intervals[0]
     unexpiring = resting_intervals(

@@ -13,7 +13,7 @@ import statsmodels.api as sm
 from mm.arrays import Floats
 from mm.distance import Selection
 from mm.exposure import Cells, Exposure, measure_exposure
-from mm.fill_model import PoissonFillModel, round_trip, seeded_draws
+from mm.fill_model import Draws, PoissonFillModel, round_trip, seeded_draws
 from mm.fit import fit_poisson
 from mm.load import log_from_frames
 from mm.risk import Risk
@@ -21,7 +21,7 @@ from mm.schedule import make_schedule, over_time
 from mm.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.simulate import Burst, Scenario, simulate
 from mm.timing import blocks, halves, out_of_sample, rescaled_time
-from mm.trials import rows_at_risk
+from mm.trials import trial_sums
 from mm.uncertainty import (
     between_periods,
     block_effects,
@@ -200,10 +200,10 @@ def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: E
     assert blocks(risk, fit, np.random.default_rng(1)).p > 0.01
     found = halves(risk, fit.delta_star)
     assert abs(found.z) < found.t_limit
-    middle = int(0.5 * (risk.start_ms.min() + risk.stop_ms.max()))
+    middle = int(0.5 * (risk.begin_ms[0] + risk.end_ms[0]))
     rng = np.random.default_rng(RNG_SEED)
     kept = (risk.event_ms <= middle) | (rng.random(risk.n_events) < 0.4)
-    thinned = risk.where(np.ones(len(risk.run), dtype=bool), kept)
+    thinned = risk.where(None, kept)
     changed = halves(thinned, fit.delta_star)
     assert changed.ratio == pytest.approx(0.4, abs=0.08)
     assert abs(changed.z) > changed.t_limit
@@ -214,17 +214,17 @@ def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: E
 
 def test_round_trip_balances_and_draws_agree_with_it(clean: Exposure) -> None:
     fit = fit_poisson(clean.cells(Selection()))
-    rows = rows_at_risk(clean, to_fill_row=False)
+    draws = Draws.of_log(clean, trial_sums(clean, to_fill_row=False))
     model = PoissonFillModel(fit.A, fit.k, 100, clean.tick_size)
-    trip = round_trip(clean, rows, model)
+    trip = round_trip(draws, model)
     assert trip.total_predicted == pytest.approx(trip.total_observed, rel=0.05)
     busy = trip.observed >= 100
     assert busy.sum() >= 3
     assert trip.predicted[busy] == pytest.approx(trip.observed[busy], rel=0.25)
-    totals = seeded_draws(clean, rows, model, seeds=30)
+    totals = seeded_draws(draws, model, seeds=30)
     error = math.sqrt(trip.variance / 30)
     assert abs(totals.mean() - trip.total_predicted) < 4 * error
-    assert (totals == seeded_draws(clean, rows, model, seeds=30)).all()
+    assert (totals == seeded_draws(draws, model, seeds=30)).all()
 
 
 def test_schedule_is_causal_finite_and_in_the_consumers_shape(clean: Exposure) -> None:
@@ -242,22 +242,30 @@ def test_schedule_is_causal_finite_and_in_the_consumers_shape(clean: Exposure) -
         assert told["train_end_ms"] == entry["start_ms"]
         assert told["status"] == "fitted"
     first = schedule.entries[0].window
-    alone = risk.where(
-        (risk.start_ms >= first.start_ms) & (risk.start_ms < first.stop_ms),
-        (risk.event_ms > first.start_ms) & (risk.event_ms <= first.stop_ms),
-    ).fit()
-    assert (entries[0]["A"], entries[0]["k"]) == (alone.A, alone.k)
+    segments = clean.segments
+    inside = (segments.start_ms >= first.start_ms) & (segments.start_ms < first.stop_ms)
+    filled = (risk.event_ms > first.start_ms) & (risk.event_ms <= first.stop_ms)
+    alone = cells(
+        np.concatenate([np.abs(segments.delta[inside]), risk.event_delta[filled]]),
+        np.concatenate([segments.duration_ms[inside] / 1000.0, np.zeros(filled.sum())]),
+        np.repeat([0, 1], [inside.sum(), filled.sum()]),
+    )
+    fit = fit_poisson(alone)
+    assert (entries[0]["A"], entries[0]["k"]) == (
+        pytest.approx(fit.A, rel=1e-12),
+        pytest.approx(fit.k, rel=1e-12),
+    )
 
 
 def test_schedule_carries_forward_or_leaves_out_what_has_no_fit(clean: Exposure) -> None:
     risk = Risk.continuous(clean, Selection())
     minute = 60_000
-    start = int(risk.start_ms.min())
+    start = int(risk.begin_ms[0])
     quiet = (risk.event_ms < start + 2 * minute) | (risk.event_ms > start + 6 * minute)
-    silenced = risk.where(np.ones(len(risk.run), dtype=bool), quiet)
+    silenced = risk.where(None, quiet)
     status = [e.status for e in make_schedule(silenced, 1.0, 1.0, 10).entries]
     assert status == ["fitted"] * 2 + ["carried"] * 4 + ["fitted"] * (len(status) - 6)
-    late = risk.where(np.ones(len(risk.run), dtype=bool), risk.event_ms > start + 3 * minute)
+    late = risk.where(None, risk.event_ms > start + 3 * minute)
     entries = make_schedule(late, 1.0, 1.0, 10).entries
     assert entries[0].status == "left_out"
     assert all(

@@ -19,9 +19,10 @@ from mm.exposure import Exposure, measure_exposure
 from mm.intensity import empirical_intensity
 from mm.load import log_from_frames
 from mm.reconcile import Reconciliation
+from mm.segments import joined
 from mm.simulate import Scenario, simulate
 from mm.simulate.demo import SCENARIOS
-from mm.trials import rows_at_risk, trial_cells
+from mm.trials import rows_at_risk, trial_cells, trial_sums
 
 # --- what the fast accounting says, in the shape of the slow one -------------------------------
 
@@ -72,12 +73,15 @@ def assert_equals_slow(runs: list[slow.Frames], rules: slow.Rules) -> slow.Sums:
         assert exposure.mean_state_gap_ms(selection) == total / sums.pairs
     else:
         assert np.isnan(exposure.mean_state_gap_ms(selection))
-    trials = trial_cells(rows_at_risk(exposure, to_fill_row=True), selection)
+    trials = trial_cells(trial_sums(exposure, to_fill_row=True), selection)
     assert keyed(trials, trials.trials, sums.n_blocks) == positive(sums.trials)
     assert keyed(trials, trials.events, sums.n_blocks) == positive(sums.trial_events)
-    at_risk = trial_cells(rows_at_risk(exposure, to_fill_row=False), selection)
+    at_risk = trial_cells(trial_sums(exposure, to_fill_row=False), selection)
     assert keyed(at_risk, at_risk.trials, sums.n_blocks) == positive(sums.at_risk)
     assert at_risk.events.sum() == 0
+    for to_fill_row, counted in ((True, sums.trials), (False, sums.at_risk)):
+        pairs = joined(list(rows_at_risk(exposure, to_fill_row=to_fill_row)))
+        assert int(selection.contains(pairs["delta"]).sum()) == sum(counted.values())
     return sums
 
 
@@ -582,8 +586,9 @@ def test_the_mean_state_gap_is_exposure_over_the_rows_inside_it() -> None:
 
 
 def trials(log: Log) -> tuple[list[float], list[bool]]:
-    rows = rows_at_risk(measure([log.frames], slow.Rules()), to_fill_row=True)
-    return rows.delta.tolist(), rows.event.tolist()
+    exposure = measure([log.frames], slow.Rules())
+    rows = joined(list(rows_at_risk(exposure, to_fill_row=True)))
+    return rows["delta"].tolist(), rows["event"].tolist()
 
 
 def test_the_trials_are_the_state_rows_from_start_to_before_the_end() -> None:
@@ -773,6 +778,12 @@ def test_the_size_of_the_chunks_changes_nothing(size: int, monkeypatch: pytest.M
     for name in ("block", "side", "delta", "exposure_ms", "events", "qty"):
         one, other = (getattr(e.cells(selection), name) for e in (whole, chunked))
         np.testing.assert_array_equal(one, other, err_msg=name)
+    for to_fill_row in (True, False):
+        one, other = (
+            joined(list(rows_at_risk(e, to_fill_row=to_fill_row))) for e in (whole, chunked)
+        )
+        for name, values in one.items():
+            np.testing.assert_array_equal(values, other[name], err_msg=name)
     assert chunked.mean_state_gap_ms(selection) == whole.mean_state_gap_ms(selection)
     assert chunked.reconciliation(selection) == whole.reconciliation(selection)
     one, other = (empirical_intensity(e, selection).n_orders for e in (whole, chunked))

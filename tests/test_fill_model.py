@@ -13,11 +13,12 @@ import slow
 
 from mm.distance import Selection
 from mm.exposure import Exposure, measure_exposure
-from mm.fill_model import PoissonFillModel, RoundTrip, round_trip
+from mm.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
 from mm.load import log_from_frames
+from mm.segments import joined
 from mm.simulate import SimulatedLog, simulate
 from mm.simulate.demo import SCENARIOS
-from mm.trials import RowsAtRisk, rows_at_risk
+from mm.trials import RowsAtRisk, rows_at_risk, trial_sums
 
 MODEL = PoissonFillModel(A=1.5, k=0.3, dt_ms=100, tick_size=1.0)
 EVERYWHERE = slow.Rules(max_ticks=1e6)
@@ -44,14 +45,22 @@ def exposure(log: SimulatedLog) -> Exposure:
     return exposure_of(log)
 
 
-@pytest.fixture(scope="module")
-def rows(exposure: Exposure) -> RowsAtRisk:
-    return rows_at_risk(exposure, to_fill_row=False)
+def rows_of(exposure: Exposure, *, to_fill_row: bool) -> RowsAtRisk:
+    return RowsAtRisk(**joined(list(rows_at_risk(exposure, to_fill_row=to_fill_row))))
+
+
+def draws_of(exposure: Exposure, *, to_fill_row: bool) -> Draws:
+    return Draws.of_log(exposure, trial_sums(exposure, to_fill_row=to_fill_row))
 
 
 @pytest.fixture(scope="module")
-def trip(exposure: Exposure, rows: RowsAtRisk) -> RoundTrip:
-    return round_trip(exposure, rows, MODEL)
+def draws(exposure: Exposure) -> Draws:
+    return draws_of(exposure, to_fill_row=False)
+
+
+@pytest.fixture(scope="module")
+def trip(draws: Draws) -> RoundTrip:
+    return round_trip(draws, MODEL)
 
 
 def chance(model: PoissonFillModel, delta: float) -> float:
@@ -111,13 +120,13 @@ def test_the_observed_fills_are_all_first_fills_that_are_events(
 
 
 def test_another_tick_size_gives_the_same_answer_if_k_is_rescaled(
-    exposure: Exposure, rows: RowsAtRisk, trip: RoundTrip
+    draws: Draws, trip: RoundTrip
 ) -> None:
     other = replace(MODEL, k=MODEL.k * 0.25, tick_size=0.25)  # 0.3 per 1.0 = 0.075 per 0.25
-    again = round_trip(exposure, rows, other)
+    again = round_trip(draws, other)
     np.testing.assert_allclose(again.predicted, trip.predicted, rtol=1e-12)
     assert again.observed.tolist() == trip.observed.tolist()
-    not_rescaled = round_trip(exposure, rows, replace(MODEL, tick_size=0.25))
+    not_rescaled = round_trip(draws, replace(MODEL, tick_size=0.25))
     assert not_rescaled.total_predicted < 0.6 * trip.total_predicted
 
 
@@ -136,20 +145,23 @@ def test_draws_without_fills_and_fills_without_draws_both_show() -> None:
     fills = pd.DataFrame({"recv_ms": [2500], "order_id": ["b"]})
     runs = log_from_frames([(orders, fills, state)]).runs
     exposure = measure_exposure(runs, tick_size=1.0, max_state_gap_ms=5000, block_s=60.0)
-    trip = round_trip(exposure, rows_at_risk(exposure, to_fill_row=False), MODEL)
+    trip = round_trip(draws_of(exposure, to_fill_row=False), MODEL)
     # the run ends at 5000: "a" is at risk in the rows of 2000, 3000 and 4000
     assert trip.bucket.tolist() == [1, 2]
     assert trip.predicted == pytest.approx([0.0, 3 * chance(MODEL, 2.0)])
     assert trip.observed.tolist() == [1, 0]
 
 
-def test_drawing_every_row_gives_back_the_prediction(rows: RowsAtRisk, trip: RoundTrip) -> None:
-    p = MODEL.probability(rows.delta)
+def test_drawing_every_row_gives_back_the_prediction(
+    exposure: Exposure, draws: Draws, trip: RoundTrip
+) -> None:
+    p = MODEL.probability(rows_of(exposure, to_fill_row=False).delta)
     rng = np.random.default_rng(1)
-    totals = [(rng.random(len(p)) < p).sum() for _ in range(200)]
-    error = np.std(totals) / math.sqrt(len(totals))
-    assert abs(np.mean(totals) - trip.total_predicted) < 4.0 * error
-    assert np.var(totals) == pytest.approx(trip.variance, rel=0.35)
+    row_by_row = np.array([(rng.random(len(p)) < p).sum() for _ in range(200)])
+    for totals in (row_by_row, seeded_draws(draws, MODEL, seeds=200)):
+        error = np.std(totals) / math.sqrt(len(totals))
+        assert abs(np.mean(totals) - trip.total_predicted) < 4.0 * error
+        assert np.var(totals) == pytest.approx(trip.variance, rel=0.35)
 
 
 def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
@@ -158,23 +170,23 @@ def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
     log = simulate(scenario, 3)
     exposure = exposure_of(log)
     truth = PoissonFillModel(scenario.A, scenario.k, scenario.dt_ms, 1.0)
-    full = rows_at_risk(exposure, to_fill_row=True)
-    trip = round_trip(exposure, full, truth)
+    full = rows_of(exposure, to_fill_row=True)
+    trip = round_trip(draws_of(exposure, to_fill_row=True), truth)
     n = int(full.event.sum())
     assert n == log.fills["order_id"].nunique()
     assert abs(trip.total_predicted - n) < 4.0 * math.sqrt(trip.variance)
-    short = rows_at_risk(exposure, to_fill_row=False)
+    short = rows_of(exposure, to_fill_row=False)
     assert len(full.delta) - len(short.delta) == n
     lost = truth.probability(full.delta[full.event]).sum()
-    without = round_trip(exposure, short, truth).total_predicted
+    without = round_trip(draws_of(exposure, to_fill_row=False), truth).total_predicted
     assert trip.total_predicted - without == pytest.approx(float(lost), rel=1e-9)
 
 
 def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: SimulatedLog) -> None:
     quiet = replace_fills(log)
     exposure = exposure_of(quiet)
-    in_time = rows_at_risk(exposure, to_fill_row=False)
-    drawn = rows_at_risk(exposure, to_fill_row=True)
+    in_time = rows_of(exposure, to_fill_row=False)
+    drawn = rows_of(exposure, to_fill_row=True)
     for name in ("run", "order", "side", "block", "delta", "event"):
         np.testing.assert_array_equal(getattr(in_time, name), getattr(drawn, name))
     assert not drawn.event.any()
