@@ -6,13 +6,13 @@ import math
 import textwrap
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from mm.diagnose import Diagnostics
 from mm.digits import figures, p_value
 from mm.fill_model import RoundTrip
 from mm.fit import Fit
 from mm.intensity import poisson_interval
+from mm.plots.panels import bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,
     GREEN,
@@ -22,11 +22,12 @@ from mm.plots.picture import (
     RED,
     Picture,
     finish,
-    new_figure,
     nothing,
     style,
 )
 
+#: Room for what the waterfall's steps are called, CSS pixels.
+_WORDS_PX = 218
 _NOTHING = "There is no estimate to draw."
 
 
@@ -34,7 +35,7 @@ def round_trip(found: Diagnostics | None) -> Picture:
     """First fills by distance: observed, and predicted by these and the original's parameters."""
     if found is None:
         return nothing(_NOTHING)
-    figure = new_figure(320)
+    figure, axes = panel(320)
     trip, old = found.trip, found.trip_original
     shown = (trip.observed > 0) | (trip.predicted >= 0.5)
     shown &= trip.bucket <= _reach(trip)
@@ -42,14 +43,13 @@ def round_trip(found: Diagnostics | None) -> Picture:
     low, high = poisson_interval(trip.observed[shown])
     seen = trip.observed[shown]
     with style():
-        axes = figure.add_subplot()
         ours = f"these parameters: {trip.total_predicted:,.0f}"
-        axes.bar(at + 0.32, trip.predicted[shown], 0.32, color=BLUE, label=ours)
+        bars(axes, at + 0.16, 0.32, trip.predicted[shown], BLUE, ours)
         top = max(float(high.max(initial=1.0)), float(trip.predicted.max(initial=1.0)))
         if old is not None:
             height = np.minimum(old.predicted[shown], 1.6 * top)
             label = f"original notebook: {old.total_predicted:,.0f}"
-            axes.bar(at + 0.68, height, 0.32, color=ORANGE, label=label)
+            bars(axes, at + 0.52, 0.32, height, ORANGE, label)
         axes.errorbar(
             at + 0.5,
             seen,
@@ -88,13 +88,12 @@ def pulls(found: Diagnostics | None) -> Picture:
     """(Observed - expected)/sqrt(expected) by distance: where the exponential does not hold."""
     if found is None:
         return nothing(_NOTHING)
-    figure = new_figure(260)
     pearson = found.pearson
+    figure, axes = panel(260)
     with style():
-        axes = figure.add_subplot()
         far = np.abs(pearson.pulls) > 2
         at = np.arange(len(far))
-        axes.bar(at, pearson.pulls, 0.7, color=[RED if f else BLUE for f in far])
+        bars(axes, at - 0.35, 0.7, pearson.pulls, [RED if f else BLUE for f in far])
         ends = zip(pearson.low, pearson.high, strict=True)
         names = [f"{low:g}–{high:g}" for low, high in ends]
         crowded = len(names) > 6
@@ -117,7 +116,6 @@ def quantiles(found: Diagnostics | None) -> Picture:
     """Q–Q of gaps between fills on the rescaled clock against independent ones."""
     if found is None or len(found.time.gaps) < 3:
         return nothing(_NOTHING)
-    figure = new_figure(320)
     gaps = np.sort(found.time.gaps)
     n = len(gaps)
     p = (np.arange(n) + 0.5) / n
@@ -125,8 +123,8 @@ def quantiles(found: Diagnostics | None) -> Picture:
     keep = np.unique(np.linspace(0, n - 1, min(n, 400)).round().astype(int))
     band = 1.36 / math.sqrt(n)
     reach = float(max(expected.max(), gaps.max()))
+    figure, axes = panel(320)
     with style():
-        axes = figure.add_subplot()
         low = -np.log1p(-np.clip(p - band, 0.0, 1 - 1e-9))
         high = -np.log1p(-np.clip(p + band, 0.0, 1 - 1e-9))
         axes.fill_between(
@@ -158,26 +156,26 @@ def over_time(found: Diagnostics | None) -> Picture:
     """A and k of slices of the log, with 95 % intervals, against the fit of all of it."""
     if found is None:
         return nothing(_NOTHING)
-    figure = new_figure(400)
     windows = found.over_time.windows
     start = windows[0].start_ms
     fitted = [(w, w.fit) for w in windows if w.fit is not None]
+    begin = np.array([(w.start_ms - start) / 6e4 for w, _ in fitted])
+    end = np.array([(w.stop_ms - start) / 6e4 for w, _ in fitted])
+    figure, top, beneath = two_panels(400, 1.0)
     with style():
-        grid = figure.add_gridspec(2, 1, hspace=0.16)
-        top = figure.add_subplot(grid[0])
-        beneath = figure.add_subplot(grid[1], sharex=top)
         for axes, name in ((top, "A"), (beneath, "k")):
             whole = found.fit.A if name == "A" else found.fit.k
             low, high = found.fit.ci_A if name == "A" else found.fit.ci_k
             if math.isfinite(low):
                 axes.axhspan(low, high, color=BLUE, alpha=0.15, linewidth=0, label="its 95 %")
             axes.axhline(whole, color=BLUE, linewidth=1.4, label="whole log")
-            for w, fit in fitted:
-                _slice(axes, name, fit, (w.start_ms - start) / 6e4, (w.stop_ms - start) / 6e4)
+            if fitted:
+                value, low, high = np.array([_slice(name, fit) for _, fit in fitted]).T
+                axes.hlines(value, begin, end, color=INK)
+                axes.vlines((begin + end) / 2, low, high, color=GREY, linewidth=1.2)
         top.set_title("A and k over time")
         top.set_ylabel("A (1/s)")
         top.set_ylim(bottom=0)
-        top.tick_params(labelbottom=False)
         top.legend(loc="upper right", ncols=2)
         beneath.set_ylabel("k (1/tick)")
         beneath.set_xlabel("time since the first quote (min)")
@@ -190,17 +188,14 @@ def over_time(found: Diagnostics | None) -> Picture:
     return finish(figure, alt)
 
 
-def _slice(axes: Axes, name: str, fit: Fit, begin: float, end: float) -> None:
+def _slice(name: str, fit: Fit) -> tuple[float, float, float]:
+    """A slice's A or k with its 95 % interval, by Wald: a slice has too few blocks for theirs."""
     value = fit.A if name == "A" else fit.k
     if name == "A":
         half = 1.96 * math.sqrt(fit.wald[0][0])
-        low, high = value * math.exp(-half), value * math.exp(half)
-    else:
-        half = 1.96 * math.sqrt(fit.wald[1][1])
-        low, high = value - half, value + half
-    middle = 0.5 * (begin + end)
-    axes.hlines(value, begin, end, color=INK)
-    axes.vlines(middle, low, high, color=GREY, linewidth=1.2)
+        return value, value * math.exp(-half), value * math.exp(half)
+    half = 1.96 * math.sqrt(fit.wald[1][1])
+    return value, value - half, value + half
 
 
 def waterfall(found: Diagnostics | None) -> Picture:
@@ -212,12 +207,10 @@ def waterfall(found: Diagnostics | None) -> Picture:
     steps, observed = found.waterfall.steps, found.waterfall.observed
     lines = [textwrap.wrap(step.what.replace(" = ", "\u00a0=\u00a0"), 25) for step in steps]
     height = 118 + 15 * sum(map(len, lines)) + 14 * len(steps)
-    figure = new_figure(height)
     fills = np.array([s.fills for s in steps])
     known = np.isfinite(fills)
+    figure, axes = panel(height, left_px=_WORDS_PX, top_px=62)
     with style():
-        figure.subplots_adjust(left=0.42, right=0.97, top=1 - 62 / height)
-        axes = figure.add_subplot()
         # Each bar as much room as its words take.
         room = np.array([15.0 * len(words) + 14.0 for words in lines])
         at = room.sum() - np.cumsum(room) + room / 2

@@ -13,16 +13,15 @@ from mm.digits import figures
 from mm.estimate import Estimate
 from mm.fit import Fit
 from mm.intensity import EmpiricalIntensity
+from mm.plots.panels import bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,
     GREY,
     INK,
     ORANGE,
     SKY,
-    WIDTH_PX,
     Picture,
     finish,
-    new_figure,
     style,
 )
 
@@ -30,21 +29,21 @@ from mm.plots.picture import (
 _FAINT_SHARE = 0.001
 #: Legend entries by their first word, in the order they are read.
 _LEGEND = ("observed", "no", "fit", "fit,", "original")
-#: Room for the numbers of a log scale, in widths of the figure.
-_LEFT = 94 / WIDTH_PX
+#: Room for the numbers of a log scale, CSS pixels.
+_LEFT_PX = 94
+#: Places at which the fit's band is worked out.
+_ALONG = 40
 #: Where a title stands above a legend of one line, in heights of the axes.
 _ABOVE_LEGEND = 1.1
 
 
 def intensity(empirical: EmpiricalIntensity) -> Picture:
     """Empirical fill intensity by distance on a log scale, with exact Poisson intervals."""
-    figure = new_figure(330)
+    figure, axes = panel(330, left_px=_LEFT_PX, top_px=62)
     with style():
-        axes = figure.add_subplot()
         _points(axes, empirical)
         _finish_rate_axis(axes)
         axes.set_title("Fill intensity by distance, as observed", y=_ABOVE_LEGEND)
-        figure.subplots_adjust(left=_LEFT, top=1 - 62 / 330)
         axes.set_xlabel("distance from mid δ (ticks)")
     seen = empirical.events > 0
     alt = "No fills to draw."
@@ -61,16 +60,12 @@ def intensity(empirical: EmpiricalIntensity) -> Picture:
 
 def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
     """The fit with its 95 % band through the observed intensities, exposure beneath."""
-    figure = new_figure(460)
+    figure, top, beneath = two_panels(460, 3.0, left_px=_LEFT_PX, top_px=84)
     fitted, old = estimate.fit, estimate.original
     with style():
-        figure.subplots_adjust(left=_LEFT, top=1 - 84 / 460)
-        grid = figure.add_gridspec(2, 1, height_ratios=(3.0, 1.0), hspace=0.08)
-        top = figure.add_subplot(grid[0])
-        beneath = figure.add_subplot(grid[1], sharex=top)
         shown = _points(top, empirical)
         reach = float(empirical.delta[shown].max(initial=1.0))
-        line = np.linspace(0.0, reach, 200)
+        line = np.linspace(0.0, reach, _ALONG)
         if fitted is not None:
             _fit_line(top, fitted, line)
         if old is not None:
@@ -83,11 +78,9 @@ def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
             title = f"λ(δ) = {figures(fitted.A)}·exp({sign}{figures(abs(fitted.k))}·δ) per second"
         lines = 2 if len(top.get_legend_handles_labels()[0]) > 2 else 1
         top.set_title(title, y=1.01 + 0.09 * lines)
-        top.tick_params(labelbottom=False)
-        beneath.bar(empirical.bucket + 0.5, empirical.exposure_s, width=0.85, color=SKY)
+        bars(beneath, empirical.bucket + 0.075, 0.85, empirical.exposure_s, SKY)
         beneath.set_xlim(-0.3, reach + 1.0)
         beneath.set_ylabel("exposure (s)")
-        figure.align_ylabels()
         beneath.set_xlabel("distance from mid δ (ticks)")
     return finish(figure, _fit_alt(estimate, empirical, shown))
 
@@ -124,7 +117,7 @@ def _points(axes: Axes, empirical: EmpiricalIntensity) -> Mask:
 
 
 def _fit_line(axes: Axes, fitted: Fit, line: Floats) -> None:
-    rate = np.array([fitted.intensity(d) for d in line])
+    rate = fitted.rates(line)
     has_band = fitted.se_type != "none"
     axes.plot(line, rate, color=BLUE, label="fit, its 95 % band" if has_band else "fit")
     if has_band:
