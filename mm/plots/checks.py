@@ -12,7 +12,7 @@ from mm.digits import figures, p_value
 from mm.fill_model import RoundTrip
 from mm.fit import Fit
 from mm.intensity import poisson_interval
-from mm.plots.panels import bars, panel, two_panels
+from mm.plots.panels import BOTTOM_PX, bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,
     GREEN,
@@ -89,15 +89,14 @@ def pulls(found: Diagnostics | None) -> Picture:
     if found is None:
         return nothing(_NOTHING)
     pearson = found.pearson
-    figure, axes = panel(260)
+    names = [f"{a:g}–{b:g}" for a, b in zip(pearson.low, pearson.high, strict=True)]
+    crowded, slanted = len(names) > 6, len(names) > 9
+    figure, axes = panel(276 if slanted else 260, bottom_px=70 if slanted else BOTTOM_PX)
     with style():
         far = np.abs(pearson.pulls) > 2
         at = np.arange(len(far))
         bars(axes, at - 0.35, 0.7, pearson.pulls, [RED if f else BLUE for f in far])
-        ends = zip(pearson.low, pearson.high, strict=True)
-        names = [f"{low:g}–{high:g}" for low, high in ends]
-        crowded = len(names) > 6
-        axes.set_xticks(at, names, fontsize=9 if crowded else None, rotation=30 * (len(names) > 9))
+        axes.set_xticks(at, names, fontsize=9 if crowded else None, rotation=30 * slanted)
         axes.axhspan(-2, 2, color=GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8)
         limit = max(3.0, 1.15 * float(np.abs(pearson.pulls).max(initial=0.0)))

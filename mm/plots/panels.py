@@ -32,10 +32,12 @@ def make_ahead() -> None:
         _ahead[panels] = [_new(panels) for _ in range(times)]
 
 
-def panel(height_px: int, *, left_px: int = LEFT_PX, top_px: int = TOP_PX) -> tuple[Figure, Axes]:
+def panel(
+    height_px: int, *, left_px: int = LEFT_PX, top_px: int = TOP_PX, bottom_px: int = BOTTOM_PX
+) -> tuple[Figure, Axes]:
     """A figure with one pair of axes. It belongs to no backend, so nothing shows it twice."""
     figure = _take(1)
-    _fit(figure, height_px, left_px, top_px)
+    _fit(figure, height_px, left_px, top_px, bottom_px)
     return figure, figure.axes[0]
 
 
@@ -48,7 +50,7 @@ def two_panels(
     grid = top.get_gridspec()
     assert grid is not None
     grid.set_height_ratios((ratio, 1.0))
-    _fit(figure, height_px, left_px, top_px)
+    _fit(figure, height_px, left_px, top_px, BOTTOM_PX)
     return figure, top, beneath
 
 
@@ -94,15 +96,15 @@ def _new(panels: int) -> Figure:
     return figure
 
 
-def _fit(figure: Figure, height_px: int, left_px: int, top_px: int) -> None:
+def _fit(figure: Figure, height_px: int, left_px: int, top_px: int, bottom_px: int) -> None:
     """Margins and places of labels are fixed: measuring what is there takes longer than drawing."""
     figure.set_figheight(height_px / DPI)
     figure.subplots_adjust(
-        left_px / WIDTH_PX, BOTTOM_PX / height_px, 1 - RIGHT_PX / WIDTH_PX, 1 - top_px / height_px
+        left_px / WIDTH_PX, bottom_px / height_px, 1 - RIGHT_PX / WIDTH_PX, 1 - top_px / height_px
     )
     width = WIDTH_PX - left_px - RIGHT_PX
     for axes in figure.axes:
         axes.yaxis.set_label_coords(-(left_px - 24) / width, 0.5)
     lowest = figure.axes[-1]
     high = lowest.get_position().height * height_px
-    lowest.xaxis.set_label_coords(0.5, -30 / high)
+    lowest.xaxis.set_label_coords(0.5, -(bottom_px - 24) / high)

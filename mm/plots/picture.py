@@ -20,8 +20,9 @@ from PIL import Image
 #: at two thirds of that: letters are drawn large enough to be read there.
 WIDTH_PX = 520
 SHARPNESS = 2
-#: Colours that a PNG has exactly as they were drawn.
-_EXACT = 32
+#: Colours that a PNG has exactly as they were drawn; the others are rounded to steps of a channel.
+#: Together they are never more than the 256 that a palette holds.
+_EXACT, _STEP = 32, 51
 DPI = 100
 
 # Okabe & Ito (2008), "Color universal design": told apart by the colour-blind.
@@ -43,6 +44,8 @@ STYLE: dict[str, Any] = {
     "axes.labelsize": 11,
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
+    "xtick.bottom": False,  # the grid says it
+    "ytick.left": False,
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.labelsize": 10.5,
@@ -131,11 +134,8 @@ def _indexed(pixels: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint8], npt
     colours, which = np.unique(pixels[starts], return_inverse=True)
     channels = colours.view(np.uint8).reshape(-1, 4)[:, :3]
     chosen = np.argsort(-np.bincount(which, lengths), kind="stable")[:_EXACT]
-    for step in (17, 51, 85):  # the last leaves 64 colours and those chosen
-        rounded = step * ((channels.astype(np.int64) + step // 2) // step)
-        rounded[chosen] = channels[chosen]
-        palette, number = np.unique(rounded @ (65536, 256, 1), return_inverse=True)
-        if len(palette) <= 256:
-            break
+    rounded = _STEP * ((channels.astype(np.int64) + _STEP // 2) // _STEP)
+    rounded[chosen] = channels[chosen]
+    palette, number = np.unique(rounded @ (65536, 256, 1), return_inverse=True)
     index = np.repeat(number.astype(np.uint8)[which], lengths)
     return index, palette.astype(">u4").view(np.uint8).reshape(-1, 4)[:, 1:]

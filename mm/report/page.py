@@ -6,6 +6,7 @@ from outside, formulas as MathML, pictures with the words that describe them.
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ class ReportExporter(TemplateExporter):
                 "template_name": "mm",
                 "extra_template_basedirs": [str(TEMPLATES)],
                 "exclude_input": True,
-                "optimistic_validation": True,  # once, not after each of eleven preprocessors
+                "optimistic_validation": True,  # once, not after every preprocessor
+                # Of those that are on by default, what an executed notebook can need.
+                "default_preprocessors": ["nbconvert.preprocessors.CoalesceStreamsPreprocessor"],
             }
         )
         super().__init__(config=config, **kwargs)
@@ -67,6 +70,7 @@ class ReportExporter(TemplateExporter):
         yield "clean_output", _output
 
 
+@functools.lru_cache(maxsize=256)  # the notebook's own words are those of every symbol
 def markdown(source: str) -> str:
     """Markdown as HTML that may stand in a report."""
     renderer = _Renderer(escape=True, exclude_anchor_links=True)

@@ -6,6 +6,8 @@ import importlib
 import sys
 from types import ModuleType
 
+from mm.pipeline.kernels.loading import loading
+
 # nbformat imports jsonschema, which compiles a grammar for two of its optional string formats
 # ("iri", "iri-reference") if it finds this package: 0.75 to 1.7 s. No notebook schema uses them.
 SLOW = "rfc3987_syntax"
@@ -29,7 +31,8 @@ def import_without_grammar(name: str) -> ModuleType:
     if blocked:
         sys.modules[SLOW] = None  # type: ignore[assignment]  # "not there", to an import
     try:
-        return importlib.import_module(name)
+        with loading():
+            return importlib.import_module(name)
     finally:
         if blocked:
             del sys.modules[SLOW]

@@ -9,7 +9,6 @@ environment is derived again in the child.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import io
 import os
@@ -19,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from mm.pipeline.kernels.loading import loading
 
 # What ipykernel loads only when it starts, a third of its starting time.
 KERNEL_MODULES = (
@@ -47,18 +48,19 @@ def preload(modules: list[str]) -> None:
     RuntimeError
         If a module left a thread behind, or made figures vanish.
     """
-    for name in (*KERNEL_MODULES, *modules):
-        module, _, function = name.partition(":")
-        loaded = importlib.import_module(module)
-        if function:
-            getattr(loaded, function)()
-    if "matplotlib" in sys.modules:
-        _draw()
-    if "pandas" in sys.modules:
-        frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
-        frame._repr_html_()
-        frame.to_string()
-        frame.to_csv()
+    with loading():
+        for name in (*KERNEL_MODULES, *modules):
+            module, _, function = name.partition(":")
+            loaded = importlib.import_module(module)
+            if function:
+                getattr(loaded, function)()
+        if "matplotlib" in sys.modules:
+            _draw()
+        if "pandas" in sys.modules:
+            frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
+            frame._repr_html_()
+            frame.to_string()
+            frame.to_csv()
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise RuntimeError(f"{threads} threads after loading {', '.join(modules)}: unsafe to fork")
@@ -69,8 +71,6 @@ def preload(modules: list[str]) -> None:
         # A warning shown here would not be shown again in the notebook.
         with contextlib.suppress(Exception):
             vars(loaded).pop("__warningregistry__", None)
-    gc.collect()
-    gc.freeze()  # the collector then never writes to the pages that the kernels share
 
 
 def _draw() -> None:
