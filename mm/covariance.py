@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from mm.arrays import Floats, Ints
+from mm.arrays import Floats, Ints, sums_by
 
 Interval = tuple[float, float]
 #: ``none``: the original's fit, which has no valid interval.
@@ -115,8 +115,7 @@ def robust_by_block(wald: Floats, score: Floats, block: Ints) -> Uncertainty:
     upper = 0.5 + LEVEL / 2.0
     if n_blocks < MIN_BLOCKS:
         return Uncertainty(as_tuple(wald), NO_SKEW, "wald", n_blocks, float(special.ndtri(upper)))
-    sums = np.zeros((n_blocks, 2))
-    np.add.at(sums, of, score)
+    sums = np.column_stack([sums_by(of, column, n_blocks) for column in score.T])
     psi = sums @ wald
     middle, third = psi.T @ psi, NO_SKEW
     if n_blocks >= MIN_SKEW_BLOCKS:

@@ -196,7 +196,6 @@ def diagnose(
             else f"raises {estimate.original_error}",
             min_exposure_s=min_exposure_s,
             final=model,
-            block_s=block_s,
         ),
     )
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
-from mm.arrays import Floats
+from mm.arrays import Floats, sums_by
 from mm.covariance import (
     LEVEL,
     Covariance,
@@ -33,6 +34,8 @@ Method = Literal["poisson_mle", "trial_mle", "log_linear"]
 
 #: log A beyond this is the sign of an extrapolation without meaning.
 _LOG_LARGEST = 300.0
+#: From so many cells on, those at one distance are put together first.
+_WORTH_MERGING = 2_000
 
 
 @dataclass(frozen=True)
@@ -172,13 +175,18 @@ def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
     n = float(events.sum())
     if n == 0:
         raise EstimateError("no_events", "no fill in the range of distances")
+    if len(delta) > _WORTH_MERGING:
+        delta, exposure, events = _merged(delta, exposure, events)
     rested = exposure > 0
     if not rested.any():
         raise EstimateError("no_mle", "no exposure in the range of distances")
-    low, high = float(delta[rested].min()), float(delta[rested].max())
+    weights = Weights(delta[rested], exposure[rested])
+    low, high = weights.low, weights.high
     # Sums of exact zeros where all events are at one end: a mean of them may round to inside.
-    above_low = math.fsum(events * (delta - low))
-    below_high = math.fsum(events * (high - delta))
+    filled = events > 0
+    at, count = delta[filled], events[filled]
+    above_low = math.fsum((count * (at - low)).tolist())
+    below_high = math.fsum((count * (high - at)).tolist())
     target = low + above_low / n
     if not (above_low > 0 and below_high > 0 and low < target < high):
         raise EstimateError(
@@ -186,25 +194,16 @@ def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
             f"the mean fill distance ({target:g} ticks) is not inside the range of distances "
             f"quoted ({low:g} to {high:g} ticks), so no k fits best",
         )
-    delta, exposure = delta[rested], exposure[rested]
-
-    def mean_and_variance(k: float) -> tuple[float, float]:
-        exponent = -k * delta
-        weight = exposure * np.exp(exponent - exponent.max())
-        total = weight.sum()
-        mean = float((weight * delta).sum() / total)
-        return mean, float((weight * (delta - mean) ** 2).sum() / total)
-
     # Newton inside a bracket that bisection keeps safe; the mean falls strictly in k.
     step = 1.0 / (high - low)
     left, right = -step, step
-    while mean_and_variance(left)[0] <= target:
+    while weights.mean_and_variance(left)[0] <= target:
         left *= 2.0
-    while mean_and_variance(right)[0] >= target:
+    while weights.mean_and_variance(right)[0] >= target:
         right *= 2.0
     k = 0.0
     for _ in range(200):
-        mean, variance = mean_and_variance(k)
+        mean, variance = weights.mean_and_variance(k)
         if mean > target:
             left = k
         else:
@@ -218,12 +217,41 @@ def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
     return k
 
 
+class Weights:
+    """Exposure T at distances delta under exp(-k delta): their sum, mean and variance."""
+
+    def __init__(self, delta: Floats, exposure: Floats) -> None:
+        self._delta, self._exposure = delta, exposure
+        self.low, self.high = float(delta.min()), float(delta.max())
+
+    def _of(self, k: float) -> tuple[Floats, float, float]:
+        shift = max(-k * self.low, -k * self.high)  # the largest exponent: nothing overflows
+        weight = self._exposure * np.exp(-k * self._delta - shift)
+        return weight, float(weight.sum()), shift
+
+    def log_sum(self, k: float) -> float:
+        """log of sum T exp(-k d)."""
+        _, total, shift = self._of(k)
+        return math.log(total) + shift
+
+    def mean_and_variance(self, k: float) -> tuple[float, float]:
+        """Of delta under the weights T exp(-k d)."""
+        weight, total, _ = self._of(k)
+        mean = float((weight * self._delta).sum()) / total
+        return mean, float((weight * (self._delta - mean) ** 2).sum()) / total
+
+
+def _merged(delta: Floats, exposure: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:
+    """The same summed over cells at one distance."""
+    of, distinct = pd.factorize(delta)
+    n = len(distinct)
+    return distinct, sums_by(of, exposure, n), sums_by(of, events, n)
+
+
 def log_weight(k: float, delta: Floats, exposure: Floats) -> float:
     """log of sum T exp(-k d) over cells with exposure, without overflow."""
     rested = exposure > 0
-    exponent = -k * delta[rested]
-    shift = float(exponent.max())
-    return math.log(float((exposure[rested] * np.exp(exponent - shift)).sum())) + shift
+    return Weights(delta[rested], exposure[rested]).log_sum(k)
 
 
 def fit_trials(cells: TrialCells, dt_s: float) -> Fit:

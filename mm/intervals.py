@@ -63,7 +63,7 @@ class RestingIntervals:
 
 
 def resting_intervals(
-    orders: pd.DataFrame, fills: pd.DataFrame, end_of_run_ms: int
+    orders: pd.DataFrame, fills: pd.DataFrame, end_of_run_ms: int, *, expire: bool = True
 ) -> RestingIntervals:
     """Resting intervals of every accepted order of one run.
 
@@ -71,6 +71,7 @@ def resting_intervals(
     ----------
     orders, fills : tables as in ``mm.run.Run``.
     end_of_run_ms : time of the run's last row in any file.
+    expire : whether an expiry ends an order.
 
     Raises InputError for one id with two different PLACE rows.
     """
@@ -86,10 +87,12 @@ def resting_intervals(
         _earliest(orders, "cancel_effective_ms", codes, n_ids)[own],
         _row_time(orders, "CANCEL_ACK", codes, n_ids)[own],
     )
-    expiry = _filled(
-        _earliest(orders, "expire_recv_ms", codes, n_ids)[own],
-        _row_time(orders, "EXPIRE", codes, n_ids)[own],
-    )
+    expiry = np.full(n, np.nan)
+    if expire:
+        expiry = _filled(
+            _earliest(orders, "expire_recv_ms", codes, n_ids)[own],
+            _row_time(orders, "EXPIRE", codes, n_ids)[own],
+        )
     ends = np.vstack([cancel, expiry, np.full(n, float(end_of_run_ms))])
     ends[np.isnan(ends)] = np.inf
     other_end = ends.min(axis=0)

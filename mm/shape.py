@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from mm.arrays import Floats, Ints, sums_by
 from mm.distance import buckets
 from mm.errors import EstimateError
-from mm.fit import decay_rate
+from mm.fit import decay_rate, log_weight
 
 #: Buckets are merged with their neighbour until this much is expected in each.
 MIN_EXPECTED = 5.0
@@ -160,8 +159,7 @@ def power_law(delta: Floats, exposure: Floats, events: Floats) -> PowerLaw:
     def profile(log_delta0: float) -> tuple[float, float, float]:
         x = np.log1p(delta / math.exp(log_delta0))
         p = decay_rate(x, exposure, events)
-        log_sum = float(special.logsumexp(-p * x, b=exposure))
-        a = math.log(n) - log_sum
+        a = math.log(n) - log_weight(p, x, exposure)
         return float(n * a - p * float((events * x).sum()) - n), p, a
 
     reach = float(delta.max())
@@ -180,7 +178,7 @@ def power_law(delta: Floats, exposure: Floats, events: Floats) -> PowerLaw:
     log_delta0 = 0.5 * (low + high)
     loglik, p, a = profile(float(log_delta0))
     k = decay_rate(delta, exposure, events)
-    level = math.log(n) - float(special.logsumexp(-k * delta, b=exposure))
+    level = math.log(n) - log_weight(k, delta, exposure)
     exponential = n * level - k * float((events * delta).sum()) - n
     delta_aic = (4.0 - 2.0 * exponential) - (6.0 - 2.0 * loglik)
     return PowerLaw(math.exp(a), p, math.exp(log_delta0), delta_aic)

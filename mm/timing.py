@@ -224,16 +224,19 @@ def blocks(risk: Risk, fit: Fit, rng: np.random.Generator) -> Blocks:
 
 def by_blocks(risk: Risk, fit: Fit, n: int) -> tuple[Floats, Floats]:
     """Observed and expected events by periods of n blocks of each run's clock, in order."""
-    by_block = np.argsort(risk.block, kind="stable")
-    runs, first = np.unique(risk.run[by_block], return_index=True)
-    origin = risk.block[by_block][first]
-
-    def period(run: Ints, block: Ints) -> Ints:
-        start = origin[np.minimum(np.searchsorted(runs, run), len(runs) - 1)]
-        return np.asarray(start + (block - start) // n * n, dtype=np.int64)
-
-    pieces, events = period(risk.run, risk.block), period(risk.event_run, risk.event_block)
-    labels = np.unique(np.concatenate([pieces, events]))
-    expected = sums_by(np.searchsorted(labels, pieces), risk.expected(fit), len(labels))
-    ones = np.ones(len(events))
-    return sums_by(np.searchsorted(labels, events), ones, len(labels)), expected
+    size = 1 + int(max(risk.block.max(initial=-1), risk.event_block.max(initial=-1)))
+    expected = sums_by(risk.block, risk.expected(fit), size)
+    observed = np.bincount(risk.event_block, minlength=size).astype(np.float64)
+    run = np.full(size, -1, dtype=np.int64)
+    run[risk.event_block] = risk.event_run
+    run[risk.block] = risk.run
+    rested = np.zeros(size, dtype=np.bool_)
+    rested[risk.block] = True
+    block = np.flatnonzero(run >= 0)
+    # Periods of a run are counted from its first block with time at risk.
+    runs, first = np.unique(run[rested], return_index=True)
+    origin = np.flatnonzero(rested)[first]
+    start = origin[np.minimum(np.searchsorted(runs, run[block]), len(runs) - 1)]
+    period = start + (block - start) // n * n
+    new = np.flatnonzero(np.diff(period, prepend=-n - 1))
+    return np.add.reduceat(observed[block], new), np.add.reduceat(expected[block], new)

@@ -19,7 +19,7 @@ from mm.arrays import Floats, sums_by
 from mm.covariance import LEVEL, Interval
 from mm.errors import EstimateError
 from mm.exposure import Cells
-from mm.fit import Fit, decay_rate
+from mm.fit import Fit, Weights, decay_rate
 
 _CHI2 = float(special.chdtri(1, 1.0 - LEVEL))
 _Z = float(special.ndtri(0.5 + LEVEL / 2.0))
@@ -60,14 +60,18 @@ def profile_interval(cells: Cells, fit: Fit) -> tuple[Interval, Interval]:
     """
     delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
     n, moment = float(events.sum()), float((events * delta).sum())
+    rested = exposure > 0
+    delta, exposure = delta[rested], exposure[rested]
+    weights = Weights(delta, exposure)
 
-    def at_k(k: float) -> float:
-        log_sum = special.logsumexp(-k * delta, b=exposure)
-        return float(n * (math.log(n) - log_sum) - k * moment - n)
+    def at_k(k: float) -> tuple[float, float]:
+        fallen = n * (math.log(n) - weights.log_sum(k)) - k * moment - n
+        return fallen, n * weights.mean_and_variance(k)[0] - moment
 
-    def at_a(a: float) -> float:
+    def at_a(a: float) -> tuple[float, float]:
         k = _k_given_a(a, fit.k)
-        return float(n * a - k * moment - math.exp(a + special.logsumexp(-k * delta, b=exposure)))
+        mu = math.exp(a + weights.log_sum(k))
+        return n * a - k * moment - mu, n - mu
 
     def _k_given_a(a: float, k: float) -> float:
         for _ in range(100):
@@ -85,18 +89,25 @@ def profile_interval(cells: Cells, fit: Fit) -> tuple[Interval, Interval]:
     return (math.exp(low_a), math.exp(high_a)), (low_k, high_k)
 
 
-def _crossings(loglik: Callable[[float], float], best: float, se: float) -> Interval:
-    """Where the log-likelihood has fallen by chi2/2 on either side, by bisection."""
-    target = loglik(best) - _CHI2 / 2.0
+def _crossings(loglik: Callable[[float], tuple[float, float]], best: float, se: float) -> Interval:
+    """Where a concave log-likelihood has fallen by chi2/2 on either side.
+
+    ``loglik``: gives its value and slope. Newton from outside never crosses the point it seeks:
+    the tangent lies above the curve.
+    """
+    target = loglik(best)[0] - _CHI2 / 2.0
     ends = []
     for sign in (-1.0, 1.0):
-        near, far = 0.0, 2.0 * se
-        while loglik(best + sign * far) > target:
-            near, far = far, 2.0 * far
-        for _ in range(80):
-            middle = 0.5 * (near + far)
-            near, far = (middle, far) if loglik(best + sign * middle) > target else (near, middle)
-        ends.append(best + sign * 0.5 * (near + far))
+        far = 2.0 * se
+        while loglik(best + sign * far)[0] > target:
+            far *= 2.0
+        for _ in range(100):
+            value, slope = loglik(best + sign * far)
+            step = (value - target) / (sign * slope)
+            far -= step
+            if not step > 1e-13 * far:
+                break
+        ends.append(best + sign * far)
     return ends[0], ends[1]
 
 

@@ -10,18 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.arrays import Floats, sums_by
+from mm.cells import Cells
 from mm.digits import figures
 from mm.distance import Selection
 from mm.errors import EstimateError
-from mm.exposure import Exposure, measure_exposure
+from mm.exposure import Exposure
 from mm.fill_model import Draws, PoissonFillModel, round_trip
 from mm.fit import fit_poisson
-from mm.intervals import EVENT, RestingIntervals, resting_intervals
+from mm.intervals import EVENT, EXPIRED, RestingIntervals, resting_intervals
+from mm.outage import cells_through_outages
 from mm.run import Run
 
 #: The original notebook's default time step, ms.
 ORIGINAL_DT_MS = 100
-_FOREVER_MS = 10**12
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ def waterfall(
     original: tuple[float, float] | str,
     min_exposure_s: float,
     final: PoissonFillModel,
-    block_s: float,
 ) -> Waterfall | None:
     """Correct the original's faults one after the other; None for pooled runs, which it can't read.
 
@@ -102,11 +102,9 @@ def waterfall(
         return Step(what, *model, round_trip(draws, judged).total_predicted)
 
     orders = exposure.intervals[0]
-    unexpiring = resting_intervals(
-        run.orders.drop(columns="expire_recv_ms", errors="ignore").query("action != 'EXPIRE'"),
-        run.fills,
-        run.end_ms,
-    )
+    unexpiring = orders
+    if (orders.ended_by == EXPIRED).any():
+        unexpiring = resting_intervals(run.orders, run.fills, run.end_ms, expire=False)
     args = (tick, selection, min_exposure_s)
     first_fills = _frozen(unexpiring, exposure, *args)
     steps = [
@@ -115,13 +113,12 @@ def waterfall(
         step("count an order's first fill, not its partial fills", first_fills),
         step("end an order at its expiry or cancel", _frozen(orders, exposure, *args)),
     ]
-    everlasting = measure_exposure(
-        runs, tick_size=tick, max_state_gap_ms=_FOREVER_MS, block_s=block_s
-    )
+    everlasting = cells_through_outages(run, exposure, selection)
+    known = exposure.cells(selection)
     steps += [
         step("follow mid while the order rests", _line(everlasting, selection, min_exposure_s)),
-        step("leave out time without a mid", _line(exposure, selection, min_exposure_s)),
-        step("likelihood at exact distances, no line", _likelihood(exposure, selection)),
+        step("leave out time without a mid", _line(known, selection, min_exposure_s)),
+        step("likelihood at exact distances, no line", _likelihood(known)),
         step("these parameters", (final.A, final.k)),
     ]
     observed = int((~np.isnan(exposure.events.delta)).sum())
@@ -146,11 +143,8 @@ def _frozen(
     return _weighted_line(np.floor(delta), seconds, events, selection, min_exposure_s)
 
 
-def _line(
-    exposure: Exposure, selection: Selection, min_exposure_s: float
-) -> tuple[float, float] | str:
+def _line(cells: Cells, selection: Selection, min_exposure_s: float) -> tuple[float, float] | str:
     """The original's weighted line through the exact exposure."""
-    cells = exposure.cells(selection)
     floor = np.floor(np.abs(cells.delta))
     events = cells.events.astype(np.float64)
     return _weighted_line(floor, cells.exposure_s, events, selection, min_exposure_s)
@@ -169,9 +163,9 @@ def _weighted_line(
     return math.exp(level), -float(slope)
 
 
-def _likelihood(exposure: Exposure, selection: Selection) -> tuple[float, float] | str:
+def _likelihood(cells: Cells) -> tuple[float, float] | str:
     try:
-        fit = fit_poisson(exposure.cells(selection))
+        fit = fit_poisson(cells)
     except EstimateError as error:
         return str(error)
     return fit.A, fit.k

@@ -17,6 +17,7 @@ from mm.clock import Clock
 from mm.distance import Selection
 from mm.exposure import Exposure, measure_exposure
 from mm.load import log_from_frames
+from mm.outage import cells_through_outages
 from mm.risk import Risk
 from mm.segments import joined
 from mm.settings import Settings
@@ -45,7 +46,10 @@ def logs() -> list[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
 
 @pytest.fixture(scope="module")
 def exposure() -> Exposure:
-    runs = log_from_frames(logs()).runs
+    first, second = log_from_frames(logs()).runs
+    # Two malformed rows: one in the ms of a sound one.
+    row_ms = first.state["recv_ms"].to_numpy()
+    runs = [replace(first, blind_ms=np.array([row_ms[300], row_ms[700] + 7])), second]
     return measure_exposure(runs, tick_size=1.0, max_state_gap_ms=5000, block_s=20.0)
 
 
@@ -259,3 +263,30 @@ def test_trial_sums_count_the_pairs(exposure: Exposure) -> None:
         keys = zip(sums.block.tolist(), sums.side.tolist(), sums.parts.tolist(), strict=True)
         found = dict(zip(keys, map(tuple, sums.values.tolist()), strict=True))
         assert found == {key: tuple(row) for key, row in counts.iterrows()}
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=str)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_through_outages_the_last_mid_holds(selection: Selection, hidden: bool) -> None:
+    orders, fills, state = logs()[0]
+    # One more fill, in the middle of the outage.
+    silent = state["recv_ms"].diff().idxmax()
+    middle = int(state["recv_ms"][[silent - 1, silent]].mean()) + 3_000
+    open_then = orders[orders["action"] == "PLACE"].query("recv_ms < @middle").iloc[-1]
+    fills = pd.concat([fills, fills.iloc[:1].assign(recv_ms=middle, order_id=open_then.order_id)])
+    run = log_from_frames([(orders, fills.sort_values("recv_ms", kind="stable"), state)]).runs[0]
+    if hidden:
+        before = int(state["recv_ms"][silent - 1])
+        blind = np.array([before - 20_000, before - 20_000, before + 7_000])
+        run = replace(run, blind_ms=np.sort(np.append(blind, state["recv_ms"].to_numpy()[300])))
+    known, forever = (
+        measure_exposure([run], tick_size=1.0, max_state_gap_ms=gap, block_s=20.0)
+        for gap in (5_000, 10**12)
+    )
+    found, expected = cells_through_outages(run, known, selection), forever.cells(selection)
+    for field in fields(found):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+    if selection == Selection():
+        gained = found.n_events - known.cells(selection).n_events
+        assert gained == (0 if hidden else 1)
+    assert found.exposure_ms.sum() > known.cells(selection).exposure_ms.sum()
