@@ -111,18 +111,22 @@ def test_between_two_times_are_the_pieces_that_start_there(
     risk, all_ = risk_of(exposure, selection, dt_ms), pieces_of(exposure, selection, dt_ms)
     begin, end = int(risk.begin_ms.min()), int(risk.end_ms.max())
     rng = np.random.default_rng(5)
-    times = rng.integers(begin - 5_000, end + 5_000, 12)
-    # Borders of blocks, starts of pieces, and the ms beside them.
-    some = rng.choice(all_["start"], 6)
-    border = exposure.paths[0].block_start_ms[3:5]
-    times = np.sort(np.concatenate([times, some, some + 1, border - 1, border, border + 1]))
-    cut = risk.cut_at(times)
-    for low, high in pairwise(times.tolist()):
-        inside = (all_["start"] >= low) & (all_["start"] < high)
-        expected = keyed(*(all_[name][inside] for name in ("run", "block", "side", "delta", "ms")))
-        part = cut.between(low, high)
-        assert of_risk(part) == expected
-        assert part.n_events == np.count_nonzero((risk.event_ms > low) & (risk.event_ms <= high))
+    # At and beside borders of blocks, starts of pieces, and anywhere.
+    border, some = exposure.paths[0].block_start_ms[3:5], rng.choice(all_["start"], 6)
+    for times in (
+        np.concatenate([border - 1, border]),
+        np.concatenate([border, border + 1]),
+        np.concatenate([some, some + 1]),
+        rng.integers(begin - 5_000, end + 5_000, 12),
+    ):
+        cut = risk.cut_at(times)
+        for low, high in pairwise(np.sort(times).tolist()):
+            inside = (all_["start"] >= low) & (all_["start"] < high)
+            names = ("run", "block", "side", "delta", "ms")
+            part = cut.between(low, high)
+            assert of_risk(part) == keyed(*(all_[name][inside] for name in names))
+            events = (risk.event_ms > low) & (risk.event_ms <= high)
+            assert part.n_events == np.count_nonzero(events)
 
 
 def test_a_part_of_a_log_can_not_be_cut_anew(exposure: Exposure) -> None:
