@@ -11,7 +11,7 @@ from mm.arrays import Floats, Ints
 from mm.exposure import Exposure
 from mm.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
 from mm.ledger import Ledger
-from mm.order_ids import accepted_rows, first_of_each, is_one_of, latest, order_codes, place_of
+from mm.order_ids import accepted_rows, first_of_each, is_one_of, latest, place_of
 from mm.run import Run
 
 
@@ -52,7 +52,7 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
     balance = np.zeros(4)
     on_rows = chance = 0.0
     for run, orders in zip(runs, exposure.intervals, strict=True):
-        codes, fill_codes, n = order_codes(run.orders, run.fills)
+        codes, fill_codes, n = run.codes
         own = codes[accepted_rows(run.orders, codes, n)]
         places = np.flatnonzero(is_one_of(run.orders["action"], "PLACE"))
         first = first_of_each(places, codes, n)

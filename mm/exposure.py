@@ -21,7 +21,7 @@ from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.order_ids import OrderNames
 from mm.reconcile import Reconciliation
 from mm.run import Run
-from mm.segments import Segments, joined, segments_of
+from mm.segments import Places, Segments, joined, segments_of
 
 __all__ = ["Cells", "Events", "Exposure", "Segments", "measure_exposure"]
 
@@ -53,6 +53,7 @@ class Exposure:
     events: Events
     intervals: tuple[RestingIntervals, ...]
     paths: tuple[MidPath, ...]
+    places: tuple[Places, ...]
     tick_size: float
     sums: Sums
     unknown_ms: Mapping[int, int]
@@ -62,7 +63,7 @@ class Exposure:
     def chunks(self, only: Sequence[Mask] | None = None) -> Iterator[Segments]:
         """All segments, order by order, CHUNK_SEGMENTS at a time; or ``only`` those in stretches
         that a mask of each run's path chooses."""
-        return segments_of(self.intervals, self.paths, self.tick_size, only)
+        return segments_of(self.intervals, self.paths, self.places, self.tick_size, only)
 
     @property
     def segments(self) -> Segments:
@@ -113,8 +114,7 @@ class Exposure:
         names = self.order_names or (None,) * len(self.paths)
         for number, (order, path) in enumerate(zip(self.intervals, self.paths, strict=True)):
             own, ids = names[number], order.order_id
-            stretch = np.searchsorted(path.start_ms, order.start_ms, side="right") - 1
-            mid = path.mid[stretch]
+            mid = path.mid[self.places[number].first]
             frames.append(
                 pd.DataFrame(
                     {
@@ -158,16 +158,18 @@ def measure_exposure(
             block_ms=max(1, round(block_s * 1000)),
         )
         path = blinded(path, run.blind_ms)
-        orders = resting_intervals(run.orders, run.fills, run.end_ms)
+        orders = resting_intervals(run.orders, run.fills, run.end_ms, codes=run.codes)
         events.append(_events(number, first_block, orders, path, tick_size))
         intervals.append(orders)
         paths.append(path)
         first_block += path.n_blocks
-    sums, unknown_ms = _sums(segments_of(intervals, paths, tick_size))
+    places = [Places.of(orders, path) for orders, path in zip(intervals, paths, strict=True)]
+    sums, unknown_ms = _sums(segments_of(intervals, paths, places, tick_size))
     return Exposure(
         Events(**joined(events)),
         tuple(intervals),
         tuple(paths),
+        tuple(places),
         tick_size,
         sums,
         unknown_ms,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from mm.arrays import Floats, Ints, sums_by
+from mm.arrays import Floats, Ints, distinct, sums_by
 from mm.digits import figures
 from mm.distance import Selection, buckets
 from mm.exposure import Exposure
@@ -138,8 +138,9 @@ def _orders_by_bucket(exposure: Exposure, labels: Ints, selection: Selection) ->
             continue
         # One number a bucket: sorting rows of three columns takes ten times as long.
         bucket = np.searchsorted(labels, buckets(selection.measure(s.delta[seg])))
-        order = s.run[seg] * _MOST_ORDERS + s.order[seg]
-        pairs = np.unique(order * len(labels) + bucket)
+        key = (s.run[seg] * _MOST_ORDERS + s.order[seg]) * len(labels) + bucket
+        # Orders follow each other, and most moves of mid leave them in their bucket.
+        pairs = distinct(key[np.append(True, key[1:] != key[:-1])])
         # An order may go on in the next chunk: what was counted of it counts once.
         new = pairs[~np.isin(pairs, before)] if len(before) else pairs
         out += np.bincount(new % len(labels), minlength=len(labels))

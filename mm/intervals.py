@@ -63,7 +63,12 @@ class RestingIntervals:
 
 
 def resting_intervals(
-    orders: pd.DataFrame, fills: pd.DataFrame, end_of_run_ms: int, *, expire: bool = True
+    orders: pd.DataFrame,
+    fills: pd.DataFrame,
+    end_of_run_ms: int,
+    *,
+    codes: tuple[Codes, Codes, int] | None = None,
+    expire: bool = True,
 ) -> RestingIntervals:
     """Resting intervals of every accepted order of one run.
 
@@ -71,27 +76,28 @@ def resting_intervals(
     ----------
     orders, fills : tables as in ``mm.run.Run``.
     end_of_run_ms : time of the run's last row in any file.
+    codes : the numbers of the orders in both tables, where they are known already.
     expire : whether an expiry ends an order.
 
     Raises InputError for one id with two different PLACE rows.
     """
-    codes, fill_codes, n_ids = order_codes(orders, fills)
-    rows, n_rejected, warnings = _placements(orders, codes, n_ids)
+    own_codes, fill_codes, n_ids = codes or order_codes(orders, fills)
+    rows, n_rejected, warnings = _placements(orders, own_codes, n_ids)
     placed = orders.iloc[rows]
-    n, place = len(rows), order_ids.place_of(rows, codes, n_ids)
-    own = codes[rows]
+    n, place = len(rows), order_ids.place_of(rows, own_codes, n_ids)
+    own = own_codes[rows]
 
     # Times that can end an order: the earliest wins, the first named at a tie.
     start = _filled(_column(placed, "active_recv_ms"), placed["recv_ms"].to_numpy())
     cancel = _filled(
-        _earliest(orders, "cancel_effective_ms", codes, n_ids)[own],
-        _row_time(orders, "CANCEL_ACK", codes, n_ids)[own],
+        _earliest(orders, "cancel_effective_ms", own_codes, n_ids)[own],
+        _row_time(orders, "CANCEL_ACK", own_codes, n_ids)[own],
     )
     expiry = np.full(n, np.nan)
     if expire:
         expiry = _filled(
-            _earliest(orders, "expire_recv_ms", codes, n_ids)[own],
-            _row_time(orders, "EXPIRE", codes, n_ids)[own],
+            _earliest(orders, "expire_recv_ms", own_codes, n_ids)[own],
+            _row_time(orders, "EXPIRE", own_codes, n_ids)[own],
         )
     ends = np.vstack([cancel, expiry, np.full(n, float(end_of_run_ms))])
     ends[np.isnan(ends)] = np.inf
@@ -131,7 +137,7 @@ def resting_intervals(
         filled_qty=_total(qty, place_of, known, n),
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
-        fill_rows=_fill_rows(orders, codes, fill_codes, place_of, in_first_ms, fate),
+        fill_rows=_fill_rows(orders, own_codes, fill_codes, place_of, in_first_ms, fate),
         ignored_actions=_ignored(orders),
         warnings=warnings,
     )

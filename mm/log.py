@@ -64,7 +64,7 @@ class BacktestLog:
     @property
     def fill_source(self) -> FillSource:
         """What filled the orders, by the ``reason`` of the fill rows."""
-        reasons = [set(run.fills["reason"]) for run in self.runs if "reason" in run.fills]
+        reasons = [set(run.fills["reason"].unique()) for run in self.runs if "reason" in run.fills]
         names = {str(name) for found in reasons for name in found if name}
         drawn = {name for name in names if name.startswith("poisson")}
         if not names:

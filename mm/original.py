@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mm.errors import OriginalError
+from mm.original_points import points_of
 from mm.run import Run
 
 _POINT_COLUMNS = (
@@ -64,8 +65,9 @@ def fit_original(
         # On malformed rows the notebook computes with what they hold, and so must this.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            points = _points(run, tick_size, min_delta_ticks, max_delta_ticks)
-            return _fitted(points, min_exposure_s)
+            args = (run, tick_size, min_delta_ticks, max_delta_ticks)
+            points = points_of(*args)
+            return _fitted(_points(*args) if points is None else points, min_exposure_s)
     except (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise OriginalError(f"{type(error).__name__}: {text}") from None

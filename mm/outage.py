@@ -29,7 +29,7 @@ def cells_through_outages(run: Run, exposure: Exposure, selection: Selection) ->
     known = exposure.sums
     total = CellSums()
     total.add(replace(known, values=known.values[:, :1]))
-    for s in segments_of([orders], [held], exposure.tick_size, [silent]):
+    for s in segments_of([orders], [held], exposure.places, exposure.tick_size, [silent]):
         total.add(sum_by_cell(s.block, s.side, to_parts(s.delta), (s.duration_ms,)))
     price = orders.price[e.order]
     there = signed_ticks(e.side, price, held.mid[at], exposure.tick_size)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from mm.arrays import Ints
 from mm.ledger import Ledger
-from mm.order_ids import OrderNames
+from mm.order_ids import Codes, OrderNames, order_codes
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,8 @@ class Run:
     def start_ms(self) -> int:
         """Time of the first state row, ms since the epoch."""
         return int(self.state["recv_ms"].iloc[0])
+
+    @cached_property
+    def codes(self) -> tuple[Codes, Codes, int]:
+        """Number of each row's order in orders and fills, and one more than the largest."""
+        return order_codes(self.orders, self.fills)

@@ -39,9 +39,35 @@ class Segments:
     status: npt.NDArray[np.int8]
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the orders of a run begin and end on its mid path; looked up once. int32, shape (n,).
+
+    ``first``: the stretch in which an order starts, ``behind`` the one behind its end.
+    ``from_row``, ``to_row``: the state rows start <= t < end.
+    """
+
+    first: npt.NDArray[np.int32]
+    behind: npt.NDArray[np.int32]
+    from_row: npt.NDArray[np.int32]
+    to_row: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, orders: RestingIntervals, path: MidPath) -> Places:
+        """Of these orders on this path, or on one with the same borders."""
+        first = np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1
+        behind = np.searchsorted(path.start_ms, orders.end_ms, side="left")
+        from_row = np.searchsorted(path.row_ms, orders.start_ms, side="left")
+        to_row = np.searchsorted(path.row_ms, orders.end_ms, side="left")
+        # An order that ends where it starts is in no stretch.
+        behind = np.where(orders.end_ms > orders.start_ms, behind, first)
+        return cls(*(at.astype(np.int32) for at in (first, behind, from_row, to_row)))
+
+
 def segments_of(
     intervals: Sequence[RestingIntervals],
     paths: Sequence[MidPath],
+    places: Sequence[Places],
     tick_size: float,
     only: Sequence[Mask] | None = None,
 ) -> Iterator[Segments]:
@@ -53,7 +79,7 @@ def segments_of(
     first_block = 0
     for run, (orders, path) in enumerate(zip(intervals, paths, strict=True)):
         chosen = None if only is None else only[run]
-        yield from _of_run(run, first_block, orders, path, tick_size, chosen)
+        yield from _of_run(run, first_block, orders, path, places[run], tick_size, chosen)
         first_block += path.n_blocks
 
 
@@ -62,16 +88,17 @@ def _of_run(
     first_block: int,
     orders: RestingIntervals,
     path: MidPath,
+    places: Places,
     tick_size: float,
     only: Mask | None,
 ) -> Iterator[Segments]:
-    first = np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1
-    behind = np.searchsorted(path.start_ms, orders.end_ms, side="left")
+    first: npt.NDArray[np.integer] = places.first
+    behind: npt.NDArray[np.integer] = places.behind
     if only is not None:
         # The chosen stretches of an order follow each other in the list of all chosen ones.
         before, chosen = running(only), np.flatnonzero(only)
         first, behind = before[first], before[behind]
-    pieces = np.where(orders.end_ms > orders.start_ms, behind - first, 0)
+    pieces = behind - first
     stop_ms = path.stop_ms
     # The state row at or behind each border: what lies between two borders is their difference.
     row_of_start = np.searchsorted(path.row_ms, path.start_ms, side="left")
@@ -86,10 +113,8 @@ def _of_run(
         side, price = of_order(orders.side), of_order(orders.price)
         start = np.maximum(of_order(orders.start_ms), path.start_ms[stretch])
         stop = np.minimum(of_order(orders.end_ms), stop_ms[stretch])
-        from_row = np.searchsorted(path.row_ms, orders.start_ms[some], side="left")
-        to_row = np.searchsorted(path.row_ms, orders.end_ms[some], side="left")
-        n_rows = np.minimum(np.repeat(to_row, n), row_of_stop[stretch])
-        n_rows -= np.maximum(np.repeat(from_row, n), row_of_start[stretch])
+        n_rows = np.minimum(of_order(places.to_row), row_of_stop[stretch])
+        n_rows -= np.maximum(of_order(places.from_row), row_of_start[stretch])
         yield Segments(
             run=np.full(len(stretch), run, dtype=np.int64),
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),
@@ -103,10 +128,12 @@ def _of_run(
         )
 
 
-def in_chunks(first: Ints, pieces: Ints) -> Iterator[tuple[slice, Ints, Ints]]:
+def in_chunks(
+    first: npt.NDArray[np.integer], pieces: npt.NDArray[np.integer]
+) -> Iterator[tuple[slice, Ints, Ints]]:
     """Owner i has the items first[i], first[i] + 1, ... first[i] + pieces[i] - 1: CHUNK_SEGMENTS of
     them at a time, as (owners, number of items of each, items). Without any, one empty chunk."""
-    ends = np.cumsum(pieces)
+    ends = np.cumsum(pieces, dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
     for low in range(0, max(total, 1), CHUNK_SEGMENTS):
         high = min(low + CHUNK_SEGMENTS, total)

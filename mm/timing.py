@@ -18,6 +18,8 @@ from mm.risk import Risk
 _DRAWS = 400
 #: Samples that the gaps are compared with are no longer than this.
 _MOST_DRAWN = 5_000
+#: Numbers that are drawn at a time.
+_AT_A_TIME = 1_000_000
 #: Tests that a warning may rest on are two-sided at this level each.
 _SMALL = 0.01
 #: The fit of the out-of-sample check sees this share of the time.
@@ -216,9 +218,12 @@ def blocks(risk: Risk, fit: Fit, rng: np.random.Generator) -> Blocks:
         return Blocks(observed, expected, math.nan, math.nan)
     mu = np.maximum(expected, 1e-9) * (float(observed.sum()) / total)
     x2 = float(((observed - mu) ** 2 / mu).sum())
-    drawn = rng.multinomial(int(observed.sum()), mu / mu.sum(), size=_DRAWS)
-    simulated = ((drawn - mu) ** 2 / mu).sum(axis=1)
-    p = float((1 + np.count_nonzero(simulated >= x2)) / (_DRAWS + 1))
+    larger, at_a_time = 0, max(1, _AT_A_TIME // len(mu))
+    for done in range(0, _DRAWS, at_a_time):
+        size = min(at_a_time, _DRAWS - done)
+        drawn = rng.multinomial(int(observed.sum()), mu / mu.sum(), size=size)
+        larger += int(np.count_nonzero(((drawn - mu) ** 2 / mu).sum(axis=1) >= x2))
+    p = (1 + larger) / (_DRAWS + 1)
     return Blocks(observed, expected, x2 / (len(mu) - 1), p)
 
 

@@ -20,7 +20,7 @@ from mm.distance import Selection, signed_ticks
 from mm.exposure import Exposure
 from mm.intervals import EVENT, RestingIntervals
 from mm.midpath import MidPath
-from mm.segments import in_chunks, joined
+from mm.segments import Places, in_chunks, joined
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,13 @@ class _RunRows:
     first_block: int
     orders: RestingIntervals
     path: MidPath
+    places: Places
     tick_size: float
 
     @cached_property
     def rows(self) -> tuple[Ints, Ints]:
         """Of each order, the first row in its interval and the one behind it."""
-        begin = np.searchsorted(self.path.row_ms, self.orders.start_ms, side="left")
-        stop = np.searchsorted(self.path.row_ms, self.orders.end_ms, side="left")
+        begin, stop = self.places.from_row, self.places.to_row
         return begin.astype(np.int64), np.maximum(begin, stop).astype(np.int64)
 
     def filled(self) -> tuple[Mask, Mask]:
@@ -201,5 +201,6 @@ class _RunRows:
 def _runs(exposure: Exposure) -> Iterator[_RunRows]:
     first_block = 0
     for number, (orders, path) in enumerate(zip(exposure.intervals, exposure.paths, strict=True)):
-        yield _RunRows(number, first_block, orders, path, exposure.tick_size)
+        places = exposure.places[number]
+        yield _RunRows(number, first_block, orders, path, places, exposure.tick_size)
         first_block += path.n_blocks

@@ -104,7 +104,9 @@ def waterfall(
     orders = exposure.intervals[0]
     unexpiring = orders
     if (orders.ended_by == EXPIRED).any():
-        unexpiring = resting_intervals(run.orders, run.fills, run.end_ms, expire=False)
+        unexpiring = resting_intervals(
+            run.orders, run.fills, run.end_ms, codes=run.codes, expire=False
+        )
     args = (tick, selection, min_exposure_s)
     first_fills = _frozen(unexpiring, exposure, *args)
     steps = [

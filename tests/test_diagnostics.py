@@ -20,7 +20,14 @@ from mm.risk import Risk
 from mm.schedule import make_schedule, over_time
 from mm.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.simulate import Burst, Scenario, simulate
-from mm.timing import blocks, halves, out_of_sample, rescaled_time
+from mm.timing import (
+    _comparable,
+    _ks,
+    blocks,
+    halves,
+    out_of_sample,
+    rescaled_time,
+)
 from mm.trials import trial_sums
 from mm.uncertainty import (
     between_periods,
@@ -277,3 +284,16 @@ def test_over_time_is_constant_on_a_clean_log(clean: Exposure) -> None:
     found = over_time(Risk.continuous(clean, Selection()))
     assert len(found.windows) == 12
     assert found.p > 0.01
+
+
+def test_gaps_of_any_number_are_on_one_scale() -> None:
+    rng = np.random.default_rng(RNG_SEED)
+
+    def drawn(n: int) -> Floats:
+        gaps = rng.exponential(size=(1_500, n))
+        return _comparable(_ks(gaps / gaps.mean(axis=1, keepdims=True)), n)
+
+    few, many = (np.quantile(drawn(n), [0.5, 0.9, 0.99]) for n in (60, 2_000))
+    # 0.990, 1.094: Stephens (1974), table 1.4, 10 % and 5 % with the mean estimated.
+    assert few == pytest.approx(many, rel=0.04)
+    assert np.quantile(drawn(500), [0.9, 0.95]) == pytest.approx([0.990, 1.094], rel=0.03)

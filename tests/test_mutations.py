@@ -36,11 +36,9 @@ def ignore_expiries(patch: Patch) -> None:
     """An order that expired rests on to the end of the run."""
     exact = exposure.resting_intervals
 
-    def ignoring(orders: pd.DataFrame, fills: pd.DataFrame, end_ms: int) -> RestingIntervals:
-        kept = orders[orders["action"] != "EXPIRE"].assign(expire_recv_ms=np.nan)
-        return exact(kept.reset_index(drop=True), fills, end_ms)
-
-    patch.setattr(exposure, "resting_intervals", ignoring)
+    patch.setattr(
+        exposure, "resting_intervals", lambda *args, **given: exact(*args, **given, expire=False)
+    )
 
 
 def count_partial_fills(patch: Patch) -> None:
@@ -48,9 +46,11 @@ def count_partial_fills(patch: Patch) -> None:
     exact_intervals, exact_events = exposure.resting_intervals, exposure._events
     rows_of: dict[str, int] = {}
 
-    def remembering(orders: pd.DataFrame, fills: pd.DataFrame, end_ms: int) -> RestingIntervals:
+    def remembering(
+        orders: pd.DataFrame, fills: pd.DataFrame, *args: Any, **given: Any
+    ) -> RestingIntervals:
         rows_of.update(fills["order_id"].value_counts())
-        return exact_intervals(orders, fills, end_ms)
+        return exact_intervals(orders, fills, *args, **given)
 
     def repeated(run: int, first: int, orders: RestingIntervals, *args: Any) -> Events:
         found = exact_events(run, first, orders, *args)

@@ -16,6 +16,9 @@ import mm
 from mm.calibration import account, estimate
 from mm.estimate import Estimate
 from mm.load import load_log
+from mm.original import _points
+from mm.original_points import points_of
+from mm.run import Run
 from mm.settings import Settings
 from mm.simulate import SimulatedLog, simulate
 from mm.simulate.demo import SCENARIOS
@@ -262,6 +265,20 @@ def test_where_the_notebook_raises_original_is_null_and_says_so(
     assert result.estimate.original is None
     assert result.estimate.original_error is not None
     assert result.estimate.original_error.startswith(text)
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_the_table_on_arrays_is_the_notebooks(name: str) -> None:
+    log = short(name, 2)
+    again = log.state.iloc[10::25].assign(mid=log.state["mid"] + 3.0)
+    state = pd.concat([again, log.state]).sort_values("recv_ms", kind="stable", ignore_index=True)
+    run = Run(log.orders, log.fills, state, int(state["recv_ms"].max()))
+    for least, most in ((0.0, 50.0), (2.0, 6.0)):
+        found = points_of(run, 1.0, least, most)
+        assert found is not None
+        expected = _points(run, 1.0, least, most)
+        assert expected["fill_events"].sum() > 0
+        pd.testing.assert_frame_equal(found, expected, rtol=EXACT)
 
 
 def test_pooled_runs_have_no_original_and_say_so(log: SimulatedLog) -> None:
