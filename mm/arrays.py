@@ -8,6 +8,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+#: Cells that are compared at a time; most columns that are out of order are so early.
+_SLICE = 1 << 16
 #: +1 BUY, -1 SELL.
 Sides = npt.NDArray[np.int8]
 
@@ -34,9 +36,13 @@ def distinct_of(values: Ints) -> tuple[Ints, Ints]:
     return values[new], np.cumsum(new) - 1
 
 
-def never_falls(values: Ints) -> bool:
-    """Whether values are in order."""
-    return bool((values[1:] >= values[:-1]).all())
+def never_falls(values: npt.NDArray[np.generic]) -> bool:
+    """Whether values are in order, none of them NaN."""
+    for start in range(0, len(values), _SLICE):
+        some = values[start : start + _SLICE + 1]
+        if not (some[1:] >= some[:-1]).all():  # type: ignore[operator]
+            return False
+    return len(values) != 1 or bool(values[0] == values[0])
 
 
 def sums_by(group: npt.NDArray[np.integer], values: npt.NDArray[np.generic], n: int) -> Floats:

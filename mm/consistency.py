@@ -37,7 +37,7 @@ _MARKET = 2.0
 _CANCEL_MS = 60_000
 _ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
 #: Order rows that are held against their placement at a time.
-_SLICE = 1 << 20
+_SLICE = 1 << 17
 _FILLS = ("FILL", "CLOSE_FILLED")
 
 

@@ -6,7 +6,6 @@ with orders and fills. Kept so, they take no memory that goes with the state row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +35,6 @@ class Changes:
         column = np.ascontiguousarray(values, dtype=np.float64)
         row = changed(column, None)
         return cls(row, column[row], len(column))
-
-    @classmethod
-    def joined(cls, rows: Sequence[Ints], values: Sequence[Floats], n: int) -> Changes:
-        """Those of a column that came in pieces; rows are counted through all of them."""
-        return cls(np.concatenate(rows), np.concatenate(values), n)
 
     def at(self, rows: Ints) -> Floats:
         """The cells of some rows, in the shape of these."""

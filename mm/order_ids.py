@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Mask
+from mm.arrays import Floats, Ints, Mask, never_falls
 
 Codes = npt.NDArray[np.integer]
 
@@ -99,6 +99,11 @@ def place_of(rows: Ints, codes: Codes, n: int) -> Ints:
 
 def earliest(codes: Codes, time: npt.NDArray[np.generic], n: int) -> Floats:
     """Smallest time of each order, NaN for those without any; NaN times do not count."""
+    if never_falls(time):
+        # Of several assignments the last one stands: going backwards, that is the first row.
+        out = np.full(n, np.nan)
+        out[codes[::-1]] = time[::-1]
+        return out
     out = np.full(n, np.inf)
     np.fmin.at(out, codes, time)
     out[np.isinf(out)] = np.nan
@@ -108,15 +113,22 @@ def earliest(codes: Codes, time: npt.NDArray[np.generic], n: int) -> Floats:
 def latest(codes: Codes, time: Ints, n: int) -> Ints:
     """Largest time of each order, the smallest int64 for those without any."""
     out = np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
-    np.maximum.at(out, codes, time)
+    if never_falls(time):
+        out[codes] = time
+    else:
+        np.maximum.at(out, codes, time)
     return out
 
 
 def is_one_of(column: pd.Series, *words: str) -> Mask:
     """Which cells are one of these words; for a categorical its few words are looked at."""
     if isinstance(column.dtype, pd.CategoricalDtype):
-        table = np.append(column.cat.categories.isin(words), False)
-        return np.asarray(table[column.cat.codes.to_numpy()], dtype=np.bool_)
+        codes = column.cat.codes.to_numpy()
+        wanted = np.flatnonzero(column.cat.categories.isin(words)).tolist()
+        found = np.zeros(len(codes), dtype=np.bool_) if not wanted else codes == wanted[0]
+        for code in wanted[1:]:
+            found |= codes == code
+        return np.asarray(found, dtype=np.bool_)
     if len(words) == 1:
         return (column == words[0]).to_numpy(dtype=np.bool_, copy=True)
     return column.isin(words).to_numpy(dtype=np.bool_, copy=True)

@@ -189,7 +189,7 @@ def test_a_ledger_gives_back_every_cell(
     cells: list[float], sizes: list[int], data: st.DataObject
 ) -> None:
     values = np.array(cells)
-    pieces = Repeating()
+    pieces = Repeating(2)
     for piece in np.split(values, np.minimum(np.cumsum(sizes, dtype=int), len(values))):
         pieces.add(piece)
     whole = Changes.of(values)

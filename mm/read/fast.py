@@ -122,7 +122,7 @@ def _columns(stream: Stream, stop: threading.Event) -> _File:
                 for some in _slices(len(values)):
                     _check_numbers(values[some], name, stream.is_text)
                 if name in NAMES:
-                    told.setdefault(name, Repeating()).add(values)
+                    told.setdefault(name, Repeating(stream.rows)).add(values)
                 else:
                     kind = np.int64 if name == "recv_ms" else np.float64
                     packed.setdefault(name, Numbers(kind, stream.rows)).add(values)
@@ -141,9 +141,9 @@ def _columns(stream: Stream, stop: threading.Event) -> _File:
     return _File(frame, ids, ledger, stream.sha256)
 
 
-def _slices(n: int) -> Iterator[slice]:
-    for start in range(0, n, _SLICE):
-        yield slice(start, start + _SLICE)
+def _slices(n: int, times: int = 1) -> Iterator[slice]:
+    for start in range(0, n, times * _SLICE):
+        yield slice(start, start + times * _SLICE)
 
 
 def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
@@ -211,7 +211,7 @@ def _check(table: pd.DataFrame, kind: str, without_id: Ints) -> None:
         if told:
             raise Odd("a row without an id")
     rules = check_orders if kind == "orders" else check_fills
-    for some in _slices(len(table)):
+    for some in _slices(len(table), 4):
         part = table.iloc[some].copy(deep=False)
         findings = Findings(len(part), np.broadcast_to(np.int64(0), len(part)))
         rules(part, findings)

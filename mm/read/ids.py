@@ -20,8 +20,8 @@ from mm.read.stream import Odd
 
 _Words = npt.NDArray[np.uint64]
 
-#: Cells that are renumbered at a time.
-_SLICE = 1 << 18
+#: Ids, and cells, that are looked at at a time.
+_SLICE = 1 << 15
 _WORD = 8
 #: What is read of a word of which only so many bytes are the id's.
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], dtype=np.uint64)
@@ -39,6 +39,9 @@ class FileIds:
         # About one order in three rows; it grows where that is not so.
         self.text, self.length = Numbers(np.uint8, 12 * rows), Numbers(np.int32, rows // 3)
         self.mixed = Numbers(np.uint64, rows // 3)
+        # The list of the batch before: those of one Parquet group have one.
+        self._held: pa.Array | None = None
+        self._first, self._any_empty = 0, False
 
     def add(self, column: pa.ChunkedArray) -> Mask | None:
         """The next cells. Returns which of them hold no id, None for none of them.
@@ -57,26 +60,36 @@ class FileIds:
     def _add(self, chunk: pa.DictionaryArray) -> Mask | None:
         if chunk.null_count:
             raise Odd("a row without an id")
-        names = chunk.dictionary.cast(pa.string())
-        _, offsets, data = names.buffers()
-        size = len(names)
-        ends = np.frombuffer(offsets, dtype=np.int32)[names.offset : names.offset + size + 1]
-        text = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
-        text = text[ends[0] : ends[-1]]
-        length = np.diff(ends)
-        known = self.length.size
-        self.codes.add(chunk.indices.to_numpy() + np.int32(known))
-        start = (ends[:-1] - ends[0]).astype(np.int64)
-        some = length > 0
-        first, last = text[start[some]], text[start[some] + length[some] - 1]
-        if (first <= 32).any() or (last <= 32).any() or (first >= 127).any() or (last >= 127).any():
-            raise Odd("ids with blanks around them")
-        self.text.add(text)
-        self.length.add(length)
-        self.mixed.add(_mixed(np.append(text, np.zeros(_WORD, np.uint8)), start, length))
-        if some.all():
+        names, cells = chunk.dictionary, chunk.indices.to_numpy()
+        buffer = names.buffers()[-1]
+        if buffer is None or self._held is None or not names.equals(self._held):
+            self._first = self.length.size
+            self._any_empty = self._add_names(names.cast(pa.string()))
+            self._held = names
+        self.codes.add(cells + np.int32(self._first))
+        if not self._any_empty:
             return None
-        return np.asarray(~some[chunk.indices.to_numpy()], dtype=np.bool_)
+        return np.asarray(self.length.finish()[self._first :][cells] == 0, dtype=np.bool_)
+
+    def _add_names(self, names: pa.StringArray) -> bool:
+        """One list of ids; whether one of them is none."""
+        _, offsets, data = names.buffers()
+        size, any_empty = len(names), False
+        ends = np.frombuffer(offsets, dtype=np.int32)[names.offset : names.offset + size + 1]
+        whole = np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, np.uint8)
+        for low in range(0, size, _SLICE):
+            some = ends[low : low + _SLICE + 1]
+            text = whole[some[0] : some[-1]]
+            length, start = np.diff(some), (some[:-1] - some[0]).astype(np.int64)
+            there = length > 0
+            any_empty = any_empty or not there.all()
+            borders = text[np.concatenate([start[there], (start + length - 1)[there]])]
+            if ((borders <= 32) | (borders >= 127)).any():
+                raise Odd("ids with blanks around them")
+            self.text.add(text)
+            self.length.add(length)
+            self.mixed.add(_mixed(np.append(text, np.zeros(_WORD, np.uint8)), start, length))
+        return any_empty
 
     def take(self) -> None:
         """Let go of the list: the cells are numbered by another one now."""

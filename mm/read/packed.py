@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from mm.arrays import Floats, Ints
+from mm.arrays import Floats
 from mm.ledger import Changes, changed
 from mm.read.stream import Odd
 
@@ -72,9 +72,8 @@ class Words:
 class Repeating:
     """A column of which only the rows that change it are kept, see ``mm.ledger``."""
 
-    def __init__(self) -> None:
-        self._rows: list[Ints] = []
-        self._values: list[Floats] = []
+    def __init__(self, rows: int) -> None:
+        self._rows, self._values = Numbers(np.int64, rows), Numbers(np.float64, rows)
         self._last: float | None = None
         self._n = 0
 
@@ -83,11 +82,11 @@ class Repeating:
         if not len(values):
             return
         row = changed(values, self._last)
-        self._rows.append(row + self._n)
-        self._values.append(values[row])
+        self._rows.add(row + self._n)
+        self._values.add(values[row])
         self._last = float(values[-1])
         self._n += len(values)
 
     def finish(self) -> Changes:
         """All cells."""
-        return Changes.joined(self._rows, self._values, self._n)
+        return Changes(self._rows.finish(), self._values.finish(), self._n)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import itertools
 import stat
 import zlib
 from collections.abc import Iterator
@@ -28,8 +27,8 @@ from mm.read.columns import TEXT, TIMES, check_header, wanted
 
 #: Bytes of CSV that are parsed at a time.
 CHUNK_BYTES = 4 << 20
-#: Rows of Parquet that are decoded at a time.
-CHUNK_ROWS = 1 << 20
+#: Rows of Parquet that are decoded at a time: arrays of them stay in the cache.
+CHUNK_ROWS = 1 << 16
 _TEXT_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -93,18 +92,8 @@ class Stream:
             raise Odd("parts of different columns")
         text = [n for n in names if n in TEXT and _is_text(schema.field(n).type)]
         with pq.ParquetFile(part, read_dictionary=text, pre_buffer=False) as file:
-            # A batch of two groups would have one list of words made of both of theirs.
-            groups = range(file.metadata.num_row_groups)
-            batches = (file.iter_batches(CHUNK_ROWS, [n], columns=names) for n in groups)
-            for batch in itertools.chain.from_iterable(batches):
-                table = pa.Table.from_batches([batch])
-                for at, name in enumerate(table.column_names):
-                    if name in TEXT and name not in text:
-                        if not kinds.is_integer(table.column(name).type):
-                            raise Odd(f"{name} is no text")
-                        cast = table.column(name).cast(pa.string()).dictionary_encode()
-                        table = table.set_column(at, name, cast)
-                yield table
+            for group in range(file.metadata.num_row_groups):
+                yield from _group(file, group, names)
 
     def _csv(self, leave_out: frozenset[str]) -> Iterator[pa.Table]:
         digest = hashlib.sha256()
@@ -157,6 +146,30 @@ class Stream:
                 if name in TIMES and name != "recv_ms":
                     types[place] = pa.float64()
         return types
+
+
+def _group(file: pq.ParquetFile, group: int, names: list[str]) -> Iterator[pa.Table]:
+    """The rows of one group, some at a time; its ids are one column, with one list of them."""
+    many = [name for name in names if name == "order_id"]
+    ids = _as_words(file.read_row_group(group, columns=many)) if many else None
+    start = 0
+    for batch in file.iter_batches(CHUNK_ROWS, [group], [n for n in names if n not in many]):
+        table = _as_words(pa.Table.from_batches([batch]))
+        if ids is not None:
+            table = table.append_column("order_id", ids.column(0).slice(start, len(table)))
+        start += len(table)
+        yield table
+
+
+def _as_words(table: pa.Table) -> pa.Table:
+    """The same with numbers where text should be, as ids may be, as that text."""
+    for at, name in enumerate(table.column_names):
+        column = table.column(at)
+        if name in TEXT and not kinds.is_dictionary(column.type):
+            if not kinds.is_integer(column.type):
+                raise Odd(f"{name} is no text")
+            table = table.set_column(at, name, column.cast(pa.string()).dictionary_encode())
+    return table
 
 
 def _is_text(kind: pa.DataType) -> bool:
