@@ -10,10 +10,11 @@ import pandas as pd
 from mm.clocks import ClockCheck, check_clocks
 from mm.distance import Selection
 from mm.errors import InputError
-from mm.exposure import Exposure, measure_exposure
+from mm.exposure import Exposure, lay_out
 from mm.load import BacktestLog
 from mm.reconcile import Reconciliation
 from mm.settings import Settings
+from mm.side_by_side import side_by_side
 from mm.tick import TickSize, choose_tick
 
 
@@ -52,12 +53,16 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
         raise InputError(
             str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
         ) from None
-    exposure = measure_exposure(
+    laid = lay_out(
         log.runs,
         tick_size=tick.value,
         max_state_gap_ms=settings.MAX_STATE_GAP_MS,
         block_s=settings.BLOCK_S,
     )
+    exposure, clocks = side_by_side(
+        sum(len(run.orders) for run in log.runs),
+        laid.summed,
+        lambda: check_clocks(log.runs, laid.intervals, settings.MAX_STATE_GAP_MS),
+    )
     selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
-    clocks = check_clocks(log.runs, exposure, settings.MAX_STATE_GAP_MS)
     return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)

@@ -45,6 +45,14 @@ def never_falls(values: npt.NDArray[np.generic]) -> bool:
     return len(values) != 1 or bool(values[0] == values[0])
 
 
+def steps_over(values: Ints, least: int) -> Ints:
+    """Positions whose next value is more than ``least`` above their own."""
+    found = [np.zeros(0, dtype=np.int64)]
+    for start in range(0, len(values), _SLICE):
+        found.append(np.flatnonzero(np.diff(values[start : start + _SLICE + 1]) > least) + start)
+    return np.concatenate(found)
+
+
 def sums_by(group: npt.NDArray[np.integer], values: npt.NDArray[np.generic], n: int) -> Floats:
     """Sum of values in each of n groups, float64. ``group``, ``values``: shape (m,)."""
     return np.asarray(np.bincount(group, weights=values, minlength=n), dtype=np.float64)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from mm.arrays import Floats, Ints
-from mm.exposure import Exposure
+from mm.arrays import Floats, Ints, never_falls
 from mm.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
 from mm.ledger import Ledger
-from mm.order_ids import accepted_rows, first_of_each, is_one_of, latest, place_of
+from mm.order_ids import Codes, accepted_rows, first_of_each, is_one_of, latest, place_of
 from mm.run import Run
 
 
@@ -46,30 +46,34 @@ _SLICE = 1 << 16
 _AGREES, _BELOW = 0.2, 0.05
 
 
-def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int) -> ClockCheck:
+def check_clocks(
+    runs: Sequence[Run], intervals: Sequence[RestingIntervals], max_state_gap_ms: int
+) -> ClockCheck:
     """Hold orders against the state rows, and first fills against their orders."""
-    outside = wrong = placed = known = misplaced = first_fills = 0
+    wrong = placed = known = misplaced = first_fills = 0
     balance = np.zeros(4)
     on_rows = chance = 0.0
-    for run, orders in zip(runs, exposure.intervals, strict=True):
+    for run, orders in zip(runs, intervals, strict=True):
         codes, fill_codes, n = run.codes
-        own = codes[accepted_rows(run.orders, codes, n)]
-        places = np.flatnonzero(is_one_of(run.orders["action"], "PLACE"))
-        first = first_of_each(places, codes, n)
-        time = run.orders["recv_ms"].to_numpy()[first][place_of(first, codes, n)[own]]
+        rows = accepted_rows(run.orders, codes, n)
+        own, recv = codes[rows], run.orders["recv_ms"].to_numpy()
+        time = recv[_first_placed(run.orders, rows, codes, n)]
         state_ms = run.state["recv_ms"].to_numpy(dtype=np.int64)
-        last = np.searchsorted(state_ms, time, side="right") - 1
-        there = (last >= 0) & (time - state_ms[np.maximum(last, 0)] <= max_state_gap_ms)
-        mid = run.state["mid"].to_numpy(dtype=np.float64)[np.maximum(last, 0)]
+        mids = run.state["mid"].to_numpy(dtype=np.float64)
         placed += len(time)
-        on_rows += float(np.count_nonzero(state_ms[np.maximum(last, 0)] == time))
         chance += len(time) * len(state_ms) / max(int(state_ms[-1] - state_ms[0]), 1)
-        outside += int(np.count_nonzero(~there))
-        known += int(np.count_nonzero(there))
-        wrong += int(np.count_nonzero(there & (orders.side * (mid - orders.price) < 0)))
+        for start in range(0, len(time), _SLICE):
+            some = slice(start, start + _SLICE)
+            last = np.searchsorted(state_ms, time[some], side="right") - 1
+            row = np.maximum(last, 0)
+            on_rows += float(np.count_nonzero(state_ms[row] == time[some]))
+            there = (last >= 0) & (time[some] - state_ms[row] <= max_state_gap_ms)
+            through = orders.side[some] * (mids[row] - orders.price[some]) < 0
+            known += int(np.count_nonzero(there))
+            wrong += int(np.count_nonzero(there & through))
         first_fills += int(np.count_nonzero(orders.fate != NO_FILL))
         misplaced += int(np.isin(orders.fate, (BEFORE_ACTIVE, AFTER_END)).sum())
-        heard = latest(codes, run.orders["recv_ms"].to_numpy(), n)[own]
+        heard = latest(codes, recv, n)[own]
         balance += _open_orders(run, time, heard, orders, max_state_gap_ms)
         stranger = np.zeros(n, dtype=np.bool_)
         stranger[fill_codes] = True
@@ -77,7 +81,7 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         first_fills += int(stranger.sum())
         misplaced += int(stranger.sum())
     return ClockCheck(
-        placed_outside=outside / placed if placed else np.nan,
+        placed_outside=(placed - known) / placed if placed else np.nan,
         misplaced_fills=misplaced / first_fills if first_fills else np.nan,
         wrong_side=wrong / known if known else np.nan,
         misplaced=misplaced,
@@ -87,6 +91,19 @@ def check_clocks(runs: Sequence[Run], exposure: Exposure, max_state_gap_ms: int)
         on_rows=on_rows / placed if placed else np.nan,
         by_chance=chance / placed if placed else np.nan,
     )
+
+
+def _first_placed(orders: pd.DataFrame, rows: Ints, codes: Codes, n: int) -> Ints:
+    """The first PLACE row of each accepted order, which may be a rejected one; ``rows``: the
+    accepted ones."""
+    first = first_of_each(np.flatnonzero(is_one_of(orders["action"], "PLACE")), codes, n)
+    if np.array_equal(first, rows):
+        return rows
+    return first[place_of(first, codes, n)[codes[rows]]]
+
+
+def _in_order(times: Ints) -> Ints:
+    return times if never_falls(times) else np.sort(times, kind="stable")
 
 
 def _open_orders(
@@ -101,7 +118,7 @@ def _open_orders(
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
     ends = orders.end_ms
     borders = [
-        np.sort(events, kind="stable")
+        _in_order(events)
         for events in (
             placed_ms,
             np.maximum(ends, placed_ms),
@@ -160,6 +177,8 @@ def appended_pieces(time_ms: Ints) -> int:
 
     Rows that were shuffled, or a few that are late, are one run: only long stretches count.
     """
+    if never_falls(time_ms):
+        return 1
     back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
     lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
     long = lengths >= max(10, 0.05 * len(time_ms))

@@ -41,6 +41,9 @@ _SLICE = 1 << 17
 _FILLS = ("FILL", "CLOSE_FILLED")
 
 
+_OF_PLACED = ("recv_ms", "side", "price", "qty")
+
+
 def contradictions(
     orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame
 ) -> Iterator[Contradiction]:
@@ -49,7 +52,8 @@ def contradictions(
     rows = accepted_rows(orders, codes, n)
     if not len(rows):
         return
-    placed, place = orders.iloc[rows], place_of(rows, codes, n)
+    of_placed = [name for name in _OF_PLACED if name in orders]
+    placed, place = orders[of_placed].iloc[rows], place_of(rows, codes, n)
     yield "orders", *_far_from_market(orders, state)
     yield from _order_rows(orders, placed, place[codes])
     yield "orders", *_without_end(orders, state, codes, fill_codes, n)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,9 @@ from mm.order_ids import OrderNames
 from mm.reconcile import Reconciliation
 from mm.run import Run
 from mm.segments import Places, Segments, joined, segments_of
+from mm.side_by_side import side_by_side
 
-__all__ = ["Cells", "Events", "Exposure", "Segments", "measure_exposure"]
+__all__ = ["Cells", "Events", "Exposure", "Segments", "lay_out", "measure_exposure"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,33 @@ class Exposure:
         return pd.concat(frames, ignore_index=True)
 
 
+@dataclass(frozen=True)
+class LaidOut:
+    """What exposure is summed of: when each order rested, and the mid path of each run."""
+
+    events: Events
+    intervals: tuple[RestingIntervals, ...]
+    paths: tuple[MidPath, ...]
+    places: tuple[Places, ...]
+    tick_size: float
+    order_names: tuple[OrderNames | None, ...]
+
+    def summed(self) -> Exposure:
+        """The accounting, see ``measure_exposure``."""
+        chunks = segments_of(self.intervals, self.paths, self.places, self.tick_size)
+        sums, unknown_ms = _sums(chunks)
+        return Exposure(
+            self.events,
+            self.intervals,
+            self.paths,
+            self.places,
+            self.tick_size,
+            sums,
+            unknown_ms,
+            self.order_names,
+        )
+
+
 def measure_exposure(
     runs: Sequence[Run], *, tick_size: float, max_state_gap_ms: int, block_s: float
 ) -> Exposure:
@@ -147,34 +176,42 @@ def measure_exposure(
 
     Raises InputError for contradicting PLACE rows.
     """
+    laid = lay_out(runs, tick_size=tick_size, max_state_gap_ms=max_state_gap_ms, block_s=block_s)
+    return laid.summed()
+
+
+def lay_out(
+    runs: Sequence[Run], *, tick_size: float, max_state_gap_ms: int, block_s: float
+) -> LaidOut:
+    """The first half of ``measure_exposure``: all but the sums."""
     intervals, paths, events = [], [], []
     first_block = 0
     for number, run in enumerate(runs):
-        path = mid_path(
-            run.state["recv_ms"].to_numpy(dtype=np.int64),
-            run.state["mid"].to_numpy(dtype=np.float64),
-            end_ms=run.end_ms,
-            max_gap_ms=max_state_gap_ms,
-            block_ms=max(1, round(block_s * 1000)),
+        orders, path = side_by_side(
+            len(run.orders),
+            partial(resting_intervals, run.orders, run.fills, run.end_ms, codes=run.codes),
+            partial(_path, run, max_state_gap_ms, max(1, round(block_s * 1000))),
         )
-        path = blinded(path, run.blind_ms)
-        orders = resting_intervals(run.orders, run.fills, run.end_ms, codes=run.codes)
         events.append(_events(number, first_block, orders, path, tick_size))
         intervals.append(orders)
         paths.append(path)
         first_block += path.n_blocks
-    places = [Places.of(orders, path) for orders, path in zip(intervals, paths, strict=True)]
-    sums, unknown_ms = _sums(segments_of(intervals, paths, places, tick_size))
-    return Exposure(
-        Events(**joined(events)),
-        tuple(intervals),
-        tuple(paths),
-        tuple(places),
-        tick_size,
-        sums,
-        unknown_ms,
-        tuple(run.order_names for run in runs),
+    names = tuple(run.order_names for run in runs)
+    places = (Places.of(orders, path) for orders, path in zip(intervals, paths, strict=True))
+    return LaidOut(
+        Events(**joined(events)), tuple(intervals), tuple(paths), tuple(places), tick_size, names
     )
+
+
+def _path(run: Run, max_gap_ms: int, block_ms: int) -> MidPath:
+    path = mid_path(
+        run.state["recv_ms"].to_numpy(dtype=np.int64),
+        run.state["mid"].to_numpy(dtype=np.float64),
+        end_ms=run.end_ms,
+        max_gap_ms=max_gap_ms,
+        block_ms=block_ms,
+    )
+    return blinded(path, run.blind_ms)
 
 
 def _sums(chunks: Iterable[Segments]) -> tuple[Sums, dict[int, int]]:

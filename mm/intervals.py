@@ -83,51 +83,55 @@ def resting_intervals(
     """
     own_codes, fill_codes, n_ids = codes or order_codes(orders, fills)
     rows, n_rejected, warnings = _placements(orders, own_codes, n_ids)
-    placed = orders.iloc[rows]
     n, place = len(rows), order_ids.place_of(rows, own_codes, n_ids)
     own = own_codes[rows]
 
+    def placed(name: str) -> npt.NDArray[Any]:
+        return orders[name].to_numpy()[rows]
+
+    start = placed("recv_ms").astype(np.float64)
+    if "active_recv_ms" in orders:
+        start = _filled(placed("active_recv_ms"), start)
     # Times that can end an order: the earliest wins, the first named at a tie.
-    start = _filled(_column(placed, "active_recv_ms"), placed["recv_ms"].to_numpy())
-    cancel = _filled(
-        _earliest(orders, "cancel_effective_ms", own_codes, n_ids)[own],
-        _row_time(orders, "CANCEL_ACK", own_codes, n_ids)[own],
-    )
-    expiry = np.full(n, np.nan)
-    if expire:
-        expiry = _filled(
-            _earliest(orders, "expire_recv_ms", own_codes, n_ids)[own],
-            _row_time(orders, "EXPIRE", own_codes, n_ids)[own],
-        )
-    ends = np.vstack([cancel, expiry, np.full(n, float(end_of_run_ms))])
-    ends[np.isnan(ends)] = np.inf
-    other_end = ends.min(axis=0)
-    ended_by = (ends.argmin(axis=0) + 1).astype(np.int8)
+    other_end, ended_by = np.full(n, float(end_of_run_ms)), np.full(n, OPEN, dtype=np.int8)
+    for end_name, column, action in (
+        (EXPIRED, "expire_recv_ms", "EXPIRE"),
+        (CANCELLED, "cancel_effective_ms", "CANCEL_ACK"),
+    ):
+        if end_name == EXPIRED and not expire:
+            continue
+        told = _row_time(orders, action, own_codes, n_ids)
+        if column in orders:
+            values = orders[column].to_numpy(dtype=np.float64)
+            told = _filled(order_ids.earliest(own_codes, values, n_ids), told)
+        told = told[own]
+        sooner = told <= other_end
+        np.copyto(other_end, told, where=sooner)
+        ended_by[sooner] = end_name
 
     place_of = place[fill_codes]
-    first = np.full(n, np.inf)
     known = place_of >= 0
     fill_ms = fills["recv_ms"].to_numpy()
-    np.minimum.at(first, place_of[known], fill_ms[known])
+    first = order_ids.earliest(place_of[known], fill_ms[known], n)
 
-    filled = np.isfinite(first)
+    filled = ~np.isnan(first)
     fate = np.full(n, NO_FILL, dtype=np.int8)
     fate[filled] = EVENT
     fate[filled & (first > other_end)] = AFTER_END
     fate[filled & (first < start)] = BEFORE_ACTIVE
     # A fill before the order was active leaves neither exposure nor event.
-    end = np.where(filled, np.minimum(first, other_end), other_end)
+    end = np.fmin(first, other_end)
     ended_by[filled & (first <= other_end)] = FILLED
     reversed_ = end < start
-    end = np.maximum(end, start)
+    np.maximum(end, start, out=end)
 
-    in_first_ms = known & (fill_ms == np.append(first, np.inf)[place_of])
+    in_first_ms = known & (fill_ms == np.append(first, np.nan)[place_of])
     qty = _column(fills, "qty")
     return RestingIntervals(
-        order_id=placed["order_id"].array,
-        side=np.where(is_one_of(placed["side"], "BUY"), 1, -1).astype(np.int8),
-        price=placed["price"].to_numpy(dtype=np.float64),
-        qty=_column(placed, "qty"),
+        order_id=orders["order_id"].array[rows],
+        side=np.where(is_one_of(orders["side"], "BUY")[rows], 1, -1).astype(np.int8),
+        price=placed("price").astype(np.float64, copy=False),
+        qty=_column(orders, "qty", rows),
         start_ms=start.astype(np.int64),
         end_ms=end.astype(np.int64),
         ended_by=ended_by,
@@ -213,24 +217,16 @@ def _ignored(orders: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(count) for name, count in counts.items()}
 
 
-def _column(table: pd.DataFrame, name: str) -> Floats:
-    """A numeric column as float64, NaN throughout where the log has none."""
+def _column(table: pd.DataFrame, name: str, rows: Ints | None = None) -> Floats:
+    """A numeric column, or some rows of it, as float64; NaN throughout where the log has none."""
     if name not in table:
-        return np.full(len(table), np.nan)
-    return table[name].to_numpy(dtype=np.float64)
+        return np.full(len(table) if rows is None else len(rows), np.nan)
+    column = table[name].to_numpy(dtype=np.float64)
+    return column if rows is None else column[rows]
 
 
-def _filled(values: Floats, default: npt.NDArray[Any]) -> Floats:
+def _filled(values: Floats, default: Floats) -> Floats:
     return np.where(np.isnan(values), default, values)
-
-
-def _earliest(orders: pd.DataFrame, name: str, codes: Codes, n_ids: int) -> Floats:
-    """Smallest value of a time column over each id's rows, NaN where it has none."""
-    if name not in orders:
-        return np.full(n_ids, np.nan)
-    values = orders[name].to_numpy(dtype=np.float64)
-    there = ~np.isnan(values)
-    return order_ids.earliest(codes[there], values[there], n_ids)
 
 
 def _row_time(orders: pd.DataFrame, action: str, codes: Codes, n_ids: int) -> Floats:

@@ -11,6 +11,8 @@ from mm.arrays import Floats, Ints, distinct
 
 #: State of a stretch of the mid path.
 KNOWN, BEFORE_FIRST, OUTAGE = 0, 1, 2
+#: Rows that are looked at at a time: their arrays stay in the cache.
+_SLICE = 1 << 16
 _BEGIN, _END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
@@ -68,14 +70,18 @@ def mid_path(
     an outage. Blocks of ``block_ms`` are counted from the first row up to ``end_ms``.
     """
     time, mid, overruled = row_ms, row_mid, np.zeros(0, dtype=np.int64)
-    same_ms = row_ms[1:] == row_ms[:-1]
-    if same_ms.any():
-        last_of_ms = np.append(~same_ms, True)
+    if _some_share_a_ms(row_ms):
+        last_of_ms = np.append(row_ms[1:] != row_ms[:-1], True)
         time, mid = row_ms[last_of_ms], row_mid[last_of_ms]
         overruled = np.flatnonzero(~last_of_ms)
-    silent = np.append(time[1:] - time[:-1] > max_gap_ms, True)
+    changes = np.ones(len(time), dtype=np.bool_)
+    silent = np.ones(len(time), dtype=np.bool_)
     # Only rows that change something begin a stretch: long logs repeat the same mid.
-    changes = np.append(True, (mid[1:] != mid[:-1]) | silent[:-1])
+    for low in range(0, len(time) - 1, _SLICE):
+        t, m = time[low : low + _SLICE + 1], mid[low : low + _SLICE + 1]
+        gap = silent[low : low + len(t) - 1]
+        np.greater(np.diff(t), max_gap_ms, out=gap)
+        np.logical_or(m[1:] != m[:-1], gap, out=changes[low + 1 : low + len(t)])
     blocks = np.arange(time[0], max(end_ms, time[-1]) + 1, block_ms, dtype=np.int64)
     starts = distinct(np.concatenate([time[changes], time[silent] + max_gap_ms, blocks]))
     row = np.searchsorted(time, starts, side="right") - 1
@@ -89,6 +95,11 @@ def mid_path(
         row_mid=row_mid,
         overruled=overruled,
     )
+
+
+def _some_share_a_ms(time: Ints) -> bool:
+    slices = (time[low : low + _SLICE + 1] for low in range(0, len(time), _SLICE))
+    return any((some[1:] == some[:-1]).any() for some in slices)
 
 
 def blinded(path: MidPath, blind_ms: Ints) -> MidPath:

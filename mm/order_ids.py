@@ -16,6 +16,9 @@ import pandas as pd
 
 from mm.arrays import Floats, Ints, Mask, never_falls
 
+#: Rows that are looked at at a time: their arrays stay in the cache.
+_SLICE = 1 << 16
+
 Codes = npt.NDArray[np.integer]
 
 
@@ -99,15 +102,26 @@ def place_of(rows: Ints, codes: Codes, n: int) -> Ints:
 
 def earliest(codes: Codes, time: npt.NDArray[np.generic], n: int) -> Floats:
     """Smallest time of each order, NaN for those without any; NaN times do not count."""
-    if never_falls(time):
-        # Of several assignments the last one stands: going backwards, that is the first row.
-        out = np.full(n, np.nan)
-        out[codes[::-1]] = time[::-1]
-        return out
-    out = np.full(n, np.inf)
-    np.fmin.at(out, codes, time)
-    out[np.isinf(out)] = np.nan
+    out = np.full(n, np.nan)
+    slices = [slice(start, start + _SLICE) for start in range(0, len(time), _SLICE)]
+    # Of several assignments the last one stands: going backwards, that is the first row, which in
+    # a log is mostly the earliest. Then only what is earlier still is compared one by one.
+    for some in reversed(slices):
+        of, at = _there(codes[some], time[some])
+        out[of[::-1]] = at[::-1]
+    for some in slices:
+        of, at = _there(codes[some], time[some])
+        sooner = np.flatnonzero(at < out[of])
+        if len(sooner):
+            np.fmin.at(out, of[sooner], at[sooner])
     return out
+
+
+def _there(codes: Codes, time: npt.NDArray[Any]) -> tuple[Codes, npt.NDArray[Any]]:
+    if time.dtype.kind != "f":
+        return codes, time
+    rows = np.flatnonzero(~np.isnan(time))
+    return (codes, time) if len(rows) == len(time) else (codes[rows], time[rows])
 
 
 def latest(codes: Codes, time: Ints, n: int) -> Ints:

@@ -15,7 +15,7 @@ from mm.intervals import RestingIntervals
 from mm.midpath import MidPath
 
 #: Segments that are held at a time: this, not the length of the log, bounds the memory.
-CHUNK_SEGMENTS = 500_000
+CHUNK_SEGMENTS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def _of_run(
     pieces = behind - first
     stop_ms = path.stop_ms
     # The state row at or behind each border: what lies between two borders is their difference.
-    row_of_start = np.searchsorted(path.row_ms, path.start_ms, side="left")
-    row_of_stop = np.append(row_of_start[1:], len(path.row_ms))
+    row_at = np.append(np.searchsorted(path.row_ms, path.start_ms, side="left"), len(path.row_ms))
     for some, n, stretch in in_chunks(first, pieces):
 
         def of_order(values: npt.NDArray[Any], some: slice = some, n: Ints = n) -> npt.NDArray[Any]:
@@ -113,8 +112,8 @@ def _of_run(
         side, price = of_order(orders.side), of_order(orders.price)
         start = np.maximum(of_order(orders.start_ms), path.start_ms[stretch])
         stop = np.minimum(of_order(orders.end_ms), stop_ms[stretch])
-        n_rows = np.minimum(of_order(places.to_row), row_of_stop[stretch])
-        n_rows -= np.maximum(of_order(places.from_row), row_of_start[stretch])
+        n_rows = np.minimum(of_order(places.to_row), row_at[stretch + 1])
+        n_rows -= np.maximum(of_order(places.from_row), row_at[stretch])
         yield Segments(
             run=np.full(len(stretch), run, dtype=np.int64),
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Ints, Mask, distinct
+from mm.arrays import Ints, Mask, distinct, never_falls, steps_over
 from mm.clocks import appended_pieces
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
@@ -146,9 +146,9 @@ def appended(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> tup
 def in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The state rows by time, those of one ms in file order, and whether that changed any."""
     time = state["recv_ms"].to_numpy()
-    backwards = int(np.count_nonzero(time[1:] < time[:-1]))
-    if not backwards:
+    if never_falls(time):
         return state, ()
+    backwards = int(np.count_nonzero(time[1:] < time[:-1]))
     ordered = state.sort_values("recv_ms", kind="stable", ignore_index=True)
     return ordered, (f"{label}: time goes backwards at {backwards} rows; sorted by recv_ms",)
 
@@ -160,7 +160,7 @@ def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms
     of one of them again. In one run they would be cancelled or filled at some time.
     """
     time = state["recv_ms"].to_numpy(dtype=np.int64)
-    gaps = np.flatnonzero(time[1:] - time[:-1] > _SEAM_MS)
+    gaps = steps_over(time, _SEAM_MS)
     long = (time[gaps] - time[0] >= _RUN_MS) & (time[-1] - time[gaps + 1] >= _RUN_MS)
     gaps = gaps[long]
     if not len(gaps):

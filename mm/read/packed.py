@@ -21,14 +21,13 @@ class Numbers:
     """Numbers of one type. ``size``: how many there are."""
 
     def __init__(self, kind: npt.DTypeLike, rows: int) -> None:
-        # Memory that is never written to is never taken.
-        self._data, self.size = np.empty(rows, dtype=kind), 0
+        self._data, self.size = _room(rows, np.dtype(kind)), 0
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """The next cells."""
         end = self.size + len(values)
         if end > len(self._data):
-            larger = np.empty(max(end, int(1.3 * len(self._data))), dtype=self._data.dtype)
+            larger = _room(max(end, int(1.3 * len(self._data))), self._data.dtype)
             larger[: self.size] = self._data[: self.size]
             self._data = larger
         self._data[self.size : end] = values
@@ -41,6 +40,15 @@ class Numbers:
     def finish(self) -> npt.NDArray[Any]:
         """All cells."""
         return self._data[: self.size]
+
+
+def _room(rows: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Memory for so many cells, none of it taken before it is written to.
+
+    From Arrow: numpy asks for huge pages, for which a busy system may first have to make room.
+    """
+    room = pa.allocate_buffer(max(rows, 1) * kind.itemsize, pa.system_memory_pool())
+    return np.frombuffer(room, dtype=kind)[:rows]
 
 
 class Words:
