@@ -194,26 +194,22 @@ def decay_rate(delta: Floats, exposure: Floats, events: Floats) -> float:
             f"the mean fill distance ({target:g} ticks) is not inside the range of distances "
             f"quoted ({low:g} to {high:g} ticks), so no k fits best",
         )
-    # Newton inside a bracket that bisection keeps safe; the mean falls strictly in k.
+    # Newton inside a bracket that bisection keeps safe; the mean falls strictly in k. Where the
+    # bracket is open yet, no step is longer than four times what was gone before.
     step = 1.0 / (high - low)
-    left, right = -step, step
-    while weights.mean_and_variance(left)[0] <= target:
-        left *= 2.0
-    while weights.mean_and_variance(right)[0] >= target:
-        right *= 2.0
-    k = 0.0
-    for _ in range(200):
+    left, right, k = -math.inf, math.inf, 0.0
+    for _ in range(400):
         mean, variance = weights.mean_and_variance(k)
         if mean > target:
             left = k
         else:
             right = k
-        new = k + (mean - target) / variance if variance > 0 else math.inf
-        if not left < new < right:
-            new = 0.5 * (left + right)
+        gap = (mean - target) / variance if variance > 0 else math.copysign(math.inf, mean - target)
+        farthest = 4.0 * max(abs(k), step)
+        new = k + max(-farthest, min(farthest, gap))
         if abs(new - k) <= 4e-16 * max(abs(k), step):
             return new
-        k = new
+        k = new if left < new < right else 0.5 * (left + right)
     return k
 
 
@@ -237,8 +233,9 @@ class Weights:
     def mean_and_variance(self, k: float) -> tuple[float, float]:
         """Of delta under the weights T exp(-k d)."""
         weight, total, _ = self._of(k)
-        mean = float((weight * self._delta).sum()) / total
-        return mean, float((weight * (self._delta - mean) ** 2).sum()) / total
+        mean = float(weight @ self._delta) / total
+        away = self._delta - mean
+        return mean, float(weight @ (away * away)) / total
 
 
 def _merged(delta: Floats, exposure: Floats, events: Floats) -> tuple[Floats, Floats, Floats]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -233,6 +235,12 @@ def read_fill_model(path: Path, tick_size: float) -> PoissonFillModel:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that make the result."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Read once: each is a search through the packages and a long text to parse."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
