@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,12 @@ class MidPath:
     def n_blocks(self) -> int:
         """Number of time blocks; those of the next run are counted on from it."""
         return int(self.block[-1]) + 1
+
+    @cached_property
+    def first_row(self) -> Ints:
+        """The first state row at or behind each stretch's start, and the number of rows."""
+        at = np.searchsorted(self.row_ms, self.start_ms, side="left")
+        return np.append(at, len(self.row_ms))
 
     def just_before(self, time_ms: Ints) -> npt.NDArray[np.intp]:
         """Stretch that holds in the last instant before each time.

@@ -73,8 +73,7 @@ class Pieces:
         """The chosen blocks as state rows of each run."""
         out = []
         for path, chosen in zip(self.exposure.paths, self._stretches(blocks), strict=True):
-            begin = np.searchsorted(path.row_ms, path.start_ms, side="left")
-            out.append(np.repeat(chosen, np.diff(begin, append=len(path.row_ms))))
+            out.append(np.repeat(chosen, np.diff(path.first_row)))
         return out
 
 

@@ -101,7 +101,7 @@ def _of_run(
     pieces = behind - first
     stop_ms = path.stop_ms
     # The state row at or behind each border: what lies between two borders is their difference.
-    row_at = np.append(np.searchsorted(path.row_ms, path.start_ms, side="left"), len(path.row_ms))
+    row_at = path.first_row
     for some, n, stretch in in_chunks(first, pieces):
 
         def of_order(values: npt.NDArray[Any], some: slice = some, n: Ints = n) -> npt.NDArray[Any]:

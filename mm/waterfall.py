@@ -102,18 +102,18 @@ def waterfall(
         return Step(what, *model, round_trip(draws, judged).total_predicted)
 
     orders = exposure.intervals[0]
-    unexpiring = orders
+    args = (exposure, tick, selection, min_exposure_s)
+    frozen = first_fills = _frozen(orders, *args)
     if (orders.ended_by == EXPIRED).any():
         unexpiring = resting_intervals(
             run.orders, run.fills, run.end_ms, codes=run.codes, expire=False
         )
-    args = (tick, selection, min_exposure_s)
-    first_fills = _frozen(unexpiring, exposure, *args)
+        first_fills = _frozen(unexpiring, *args)
     steps = [
         step(f"original notebook, dt_ms = {ORIGINAL_DT_MS}", original, ORIGINAL_DT_MS),
         step(f"one draw a tick: dt_ms = {final.dt_ms}", original),
         step("count an order's first fill, not its partial fills", first_fills),
-        step("end an order at its expiry or cancel", _frozen(orders, exposure, *args)),
+        step("end an order at its expiry or cancel", frozen),
     ]
     everlasting = cells_through_outages(run, exposure, selection)
     known = exposure.cells(selection)
