@@ -197,6 +197,8 @@ def missing_fills(orders: pd.DataFrame, fills: pd.DataFrame) -> pd.DataFrame:
     at = at[placed[codes[at]] >= 0]
     known = earliest(fill_codes, fills["recv_ms"].to_numpy(), n)[codes[at]]
     early = np.isnan(known) | (orders["recv_ms"].to_numpy()[at] < known - CLOCK_TOLERANCE_MS)
+    if not early.any():
+        return fills.iloc[:0]
     rows = orders.iloc[at[early]].astype({"order_id": "str"})
     has_fill = rows["order_id"].isin(rows.loc[rows["action"] == "FILL", "order_id"])
     rows = rows[(rows["action"] == "FILL") | ~has_fill].sort_values("recv_ms", kind="stable")

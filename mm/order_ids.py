@@ -138,7 +138,7 @@ def is_one_of(column: pd.Series, *words: str) -> Mask:
     """Which cells are one of these words; for a categorical its few words are looked at."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         codes = column.cat.codes.to_numpy()
-        wanted = np.flatnonzero(column.cat.categories.isin(words)).tolist()
+        wanted = [n for n, word in enumerate(column.cat.categories.tolist()) if word in words]
         found = np.zeros(len(codes), dtype=np.bool_) if not wanted else codes == wanted[0]
         for code in wanted[1:]:
             found |= codes == code
