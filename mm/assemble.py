@@ -21,6 +21,7 @@ from mm.order_ids import is_one_of, order_codes, share_ids
 from mm.read import Checked, RawTable, check_table
 from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS
+from mm.side_by_side import side_by_side
 from mm.timeline import (
     appended,
     check_overlap,
@@ -84,13 +85,18 @@ def assembled(
     state, warnings = in_time_order(state, labels["state"])
     time_ms = state["recv_ms"].to_numpy(dtype=np.int64)
     ledger = checked["state"].ledger or Ledger.of(state)
-    off = rounded(state, labels["state"]) + shifted(orders, fills, state, labels)
+    contradicting, late = side_by_side(
+        len(orders),
+        lambda: [one for one in consistency.contradictions(orders, fills, state) if one[1].any()],
+        lambda: shifted(orders, fills, state, labels),
+    )
+    off = rounded(state, labels["state"]) + late
     tainted = set(checked["orders"].tainted | checked["fills"].tainted)
     false: dict[str, Mask] = {
         "orders": np.zeros(len(orders), dtype=np.bool_),
         "fills": np.zeros(len(fills), dtype=np.bool_),
     }
-    for kind, rows, what in consistency.contradictions(orders, fills, state):
+    for kind, rows, what in contradicting:
         new = rows & ~false[kind]
         if new.any():
             row = int(checked[kind].line[new].min())
@@ -127,6 +133,11 @@ def assembled(
         f"{labels['state']}: at {time} ms inventory and cash start again without a fill"
         for time in restarts(fills, time_ms, ledger)[:1]
     )
+    disagree, price_offset = side_by_side(
+        len(fills),
+        lambda: _disagree(fills, time_ms, ledger, labels),
+        lambda: books.prices_against_cash(fills, time_ms, ledger),
+    )
     return RunLog(
         orders,
         fills,
@@ -141,9 +152,9 @@ def assembled(
         {labels[kind]: sha256[kind] for kind in KINDS if sha256[kind]},
         labels=labels,
         ledger=ledger,
-        disagree=_disagree(fills, time_ms, ledger, labels),
+        disagree=disagree,
         mid_offset=mid_offset,
-        price_offset=books.prices_against_cash(fills, time_ms, ledger),
+        price_offset=price_offset,
         blind_ms=blind_ms,
     )
 

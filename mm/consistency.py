@@ -41,6 +41,8 @@ _SLICE = 1 << 17
 _FILLS = ("FILL", "CLOSE_FILLED")
 
 
+#: Columns that are held against each other, of placements and of later rows.
+_OF_LATER = ("recv_ms", "action", "side", "price", "cancel_effective_ms", "expire_recv_ms")
 _OF_PLACED = ("recv_ms", "side", "price", "qty")
 
 
@@ -79,6 +81,7 @@ def _order_rows(orders: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterato
     n = len(orders)
     wrong = {what: np.zeros(n, dtype=np.bool_) for what in _OF_ORDER_ROWS}
     later = (at >= 0) & ~is_one_of(orders["action"], "PLACE")
+    orders = orders[[name for name in _OF_LATER if name in orders]]
     for start in range(0, n, _SLICE):
         rows = start + np.flatnonzero(later[start : start + _SLICE])
         for what, found in _later_rows(orders.iloc[rows], placed, at[rows]):

@@ -13,6 +13,7 @@ from mm.arrays import Floats, Ints, Mask, Sides, running
 from mm.distance import signed_ticks
 from mm.intervals import RestingIntervals
 from mm.midpath import MidPath
+from mm.side_by_side import side_by_side
 
 #: Segments that are held at a time: this, not the length of the log, bounds the memory.
 CHUNK_SEGMENTS = 1 << 17
@@ -55,10 +56,18 @@ class Places:
     @classmethod
     def of(cls, orders: RestingIntervals, path: MidPath) -> Places:
         """Of these orders on this path, or on one with the same borders."""
-        first = np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1
-        behind = np.searchsorted(path.start_ms, orders.end_ms, side="left")
-        from_row = np.searchsorted(path.row_ms, orders.start_ms, side="left")
-        to_row = np.searchsorted(path.row_ms, orders.end_ms, side="left")
+        begun, ended = side_by_side(
+            len(orders.start_ms),
+            lambda: (
+                np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1,
+                np.searchsorted(path.row_ms, orders.start_ms, side="left"),
+            ),
+            lambda: (
+                np.searchsorted(path.start_ms, orders.end_ms, side="left"),
+                np.searchsorted(path.row_ms, orders.end_ms, side="left"),
+            ),
+        )
+        (first, from_row), (behind, to_row) = begun, ended
         # An order that ends where it starts is in no stretch.
         behind = np.where(orders.end_ms > orders.start_ms, behind, first)
         return cls(*(at.astype(np.int32) for at in (first, behind, from_row, to_row)))

@@ -6,7 +6,7 @@ with before a thread has started.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -27,3 +27,12 @@ def side_by_side(rows: int, first: Callable[[], T], second: Callable[[], U]) -> 
     with ThreadPoolExecutor(1) as other:
         coming = other.submit(second)
         return first(), coming.result()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, none of them None, each made while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as other:
+        coming = other.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = other.submit(next, items, None)
+            yield item

@@ -38,6 +38,7 @@ from mm.read.rules import (
     check_orders,
 )
 from mm.read.stream import Odd, Stream
+from mm.side_by_side import ahead
 
 #: Rows that are looked at at a time: what that needs beside the columns stays in the cache.
 _SLICE = 1 << 16
@@ -105,7 +106,7 @@ def _columns(stream: Stream, stop: threading.Event) -> _File:
     ids: FileIds | None = None
     without_id: list[Ints] = []
     n = 0
-    for table in stream.tables(_LEFT_OUT):
+    for table in ahead(stream.tables(_LEFT_OUT)):
         if stop.is_set():
             raise Odd("another file is odd")
         for name in stream.names:
