@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
+from s3 import SECRET, everything, put, serving
 
 import mm
 import mm.pipeline
@@ -29,6 +31,7 @@ from mm.pipeline.publish import whole
 from mm.pipeline.resume import code_marks
 from mm.pipeline.state import read_record
 from mm.pipeline.symbol import SymbolRun
+from mm.remote import Remote
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")
 
@@ -43,6 +46,7 @@ class Cluster:
     """A scheduler's address, its worker processes, and where these keep temporary files."""
 
     address: str
+    scheduler: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]]
     temporary: Path
 
@@ -63,20 +67,28 @@ def until(condition: Callable[[], Any]) -> Any:
     raise AssertionError("waited too long")
 
 
-@pytest.fixture(scope="module")
-def running(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("cluster")
+@contextlib.contextmanager
+def a_cluster(root: Path, folder: Path, workers: int) -> Iterator[Cluster]:
+    """A scheduler and workers by dask's own commands; at its end they have left nothing of ours."""
     temporary = Path(tempfile.mkdtemp(prefix="mw-", dir="/tmp"))  # short, for sockets
     file, dask = folder / "scheduler.json", str(Path(sys.executable).with_name("dask"))
     env = {**os.environ, "PYTHONPATH": str(root), "TMPDIR": str(temporary)}
     at = ["--host", "127.0.0.1", "--no-dashboard"]
-    one = ["--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
+    # A worker lingers for a while when its scheduler is gone.
+    one = [
+        "--nthreads",
+        "1",
+        "--no-nanny",
+        "--local-directory",
+        str(folder),
+        "--death-timeout",
+        "5",
+    ]
     processes = []
     try:
         for command in (
             [dask, "scheduler", *at, "--port", "0", "--scheduler-file", str(file)],
-            [dask, "worker", *at, *one, "--scheduler-file", str(file)],
-            [dask, "worker", *at, *one, "--scheduler-file", str(file)],
+            *[[dask, "worker", *at, *one, "--scheduler-file", str(file)]] * workers,
         ):
             # The scheduler, elsewhere, needs no mm: without PYTHONPATH it has none.
             given = env if "worker" in command else {**env, "PYTHONPATH": ""}
@@ -85,14 +97,20 @@ def running(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
                 process = subprocess.Popen(command, cwd=folder, env=given, stdout=log, stderr=log)
             processes.append(process)
         address = until(lambda: file.exists() and json.loads(file.read_text() or "{}"))["address"]
-        yield Cluster(address, processes[1:], temporary)
+        yield Cluster(address, processes[0], processes[1:], temporary)
     finally:
         for process in reversed(processes):  # a worker whose scheduler has gone first lingers
             process.terminate()
             process.wait(WATCHDOG_S)
-        left = {path.name for path in temporary.iterdir()}
+        # What a killed worker leaves, its kernels' starter takes away once it sees it gone.
+        until(lambda: {path.name for path in temporary.iterdir()} <= {"dask-scratch-space"})
         shutil.rmtree(temporary)
-    assert left <= {"dask-scratch-space"}, "workers leave nothing of ours behind"
+
+
+@pytest.fixture(scope="module")
+def running(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with a_cluster(root, tmp_path_factory.mktemp("cluster"), 2) as cluster:
+        yield cluster
 
 
 @pytest.fixture
@@ -243,6 +261,67 @@ def test_a_killed_worker_s_symbol_is_run_again_and_all_are_published_once(
         assert kept.outputs == record["outputs"]
     # The killed worker's kernels and their starter are gone with it.
     until(lambda: not any(process.is_running() for process in (starter, *kernels)))
+
+
+# --- clusters of their own
+
+
+def test_a_lost_scheduler_ends_the_run_as_interrupted_and_the_same_command_goes_on(
+    root: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cluster").mkdir()
+    with a_cluster(root, tmp_path / "cluster", 1) as lost:
+        driver = start(root, data, "--scheduler", lost.address)
+        kernels = until(lambda: lost.kernels(lost.workers[0]))
+        lost.scheduler.kill()
+        text, errors = driver.communicate(timeout=WATCHDOG_S)
+        assert driver.returncode == 130, errors
+        assert "Traceback" not in errors
+        assert "the connection to the dask scheduler is lost" in errors
+        assert "run the same command to go on" in text
+        assert leftovers(data.parent / "out") == []
+        before = {symbol for symbol in GOOD if (data.parent / "out" / symbol).exists()}
+        code, seen = ran(plan(data))
+        assert code == EXIT_OK
+        assert set(seen.started_) == set(GOOD) - before
+    until(lambda: not any(process.is_running() for process in kernels))
+
+
+def test_workers_read_from_a_store_and_the_driver_publishes_to_it(
+    root: Path, tables: Tables, later_tables: Tables, tmp_path: Path
+) -> None:
+    """No folder is shared by anyone."""
+    (tmp_path / "cluster").mkdir()
+    where, out = Remote.of("s3://desk/night/data"), Remote.of("s3://desk/night/out")
+    with serving() as store:
+        for symbol, given in (("AAA", tables), ("BBB", later_tables)):
+            put(where, given, symbol)
+        with a_cluster(root, tmp_path / "cluster", 2) as running:
+            seen = Seen()
+            there = Options(scheduler=running.address)
+            assert run_batch(make_plan(Request(where, out), {}), there, seen) == EXIT_OK
+            assert sorted(seen.started_) == ["AAA", "BBB"]
+            held = everything(out)
+            for symbol, given in (("AAA", tables), ("BBB", later_tables)):
+                expected = mm.calibrate(**given).params
+                assert expected is not None
+                params = json.loads(held[f"{symbol}/params_{symbol}.json"])
+                assert (params["A"], params["k"]) == (expected.A, expected.k)
+            assert not [n for n, content in held.items() if SECRET.encode() in content]
+
+            # One input changes, and the store takes no report of it.
+            put(where, tables, "BBB")
+            store.refuse = lambda request: (
+                request["REQUEST_METHOD"] == "PUT" and "report_BBB" in request["PATH_INFO"]
+            )
+            seen = Seen()
+            assert run_batch(make_plan(Request(where, out), {}), there, seen) == EXIT_FAILED
+            assert seen.started_ == ["BBB"]
+            (error,) = [run.record.error for run in seen.runs if run.symbol == "BBB"]
+            assert (error or "").startswith("not published, the old result stands: s3://desk/night")
+            kept = everything(out)
+            names = [name for name in held if name.startswith("BBB/")]
+            assert {name: kept[name] for name in names} == {name: held[name] for name in names}
 
 
 # --- without a cluster

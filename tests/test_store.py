@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from s3 import S3, SECRET, everything, put, serving
 
 import mm
 from mm.errors import CalibrationError, InputError, SettingsError
@@ -26,74 +22,20 @@ from mm.pipeline.store import open_store
 from mm.pipeline.symbol import SymbolRun
 from mm.record import Record
 from mm.remote import Remote, StoreError, is_url, place
-from mm.simulate.write import csv_bytes
 
-SECRET = "goes-nowhere-but-into-a-signature"  # noqa: S105  ours
 Tables = Mapping[str, pd.DataFrame]
-Refusal = Callable[[Mapping[str, Any]], bool]
-
-
-class S3:
-    """The server; ``refuse`` says of a request's environment whether it gets 403."""
-
-    def __init__(self) -> None:
-        self.refuse: Refusal = lambda _request: False
-        app = DomainDispatcherApplication(create_backend_app)
-
-        def answer(request: Any, respond: Any) -> Any:
-            if not self.refuse(request):
-                return app(request, respond)
-            request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
-            respond("403 Forbidden", [("Content-Type", "application/xml")])
-            return [b"<Error><Code>AccessDenied</Code><Message>no room</Message></Error>"]
-
-        self._server = make_server("127.0.0.1", 0, answer, threaded=True)
-        self.url = f"http://127.0.0.1:{self._server.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[S3]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    s3, before = S3(), dict(os.environ)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": s3.url,
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    import s3fs
-
-    try:
-        s3fs.S3FileSystem().mkdir("desk")
+    with serving() as s3:
         yield s3
-    finally:
-        s3fs.S3FileSystem.clear_instance_cache()
-        os.environ.clear()
-        os.environ.update(before)
-        s3.stop()
 
 
 @pytest.fixture
 def s3(server: S3) -> Iterator[S3]:
     yield server
     server.refuse = lambda _request: False
-
-
-def put(folder: Remote, tables: Tables, symbol: str) -> None:
-    for kind, table in tables.items():
-        (folder / f"{kind}_{symbol}.csv").write_bytes(csv_bytes(table))
-
-
-def everything(folder: Remote) -> dict[str, bytes]:
-    start = len(folder.url) + 1
-    return {path.url[start:]: path.read_bytes() for path in folder.walk()}
 
 
 class Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shutil
 import tempfile
 import threading
@@ -212,6 +213,9 @@ def open_cluster(
     Raises CalibrationError, one line, if no scheduler answers there, it has no workers, or one of
     them has other code or sees other data.
     """
+    # What it logs of a lost connection is a traceback; what it means for the run is said in a line.
+    for name in ("distributed", "distributed.client"):  # dask gives each a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client: Any = Client(options.scheduler, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:

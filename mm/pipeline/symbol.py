@@ -166,6 +166,8 @@ class SymbolRunner:
         from nbclient.exceptions import DeadKernelError
         from papermill.exceptions import PapermillExecutionError
 
+        if self.stop.is_set():
+            raise Stopped
         execution = self.kernels.execution(cwd=REPO_ROOT)
         late = threading.Event()
 

@@ -80,8 +80,13 @@ class KeptKernels(WorkerPlugin):
             return self._opened[key]
 
     async def teardown(self, worker: Worker) -> None:
-        """End them all, in a thread: the worker's loop has its own ends to tie up."""
-        await asyncio.to_thread(self._stack.close)
+        """End what runs and all kernels, in a thread: the worker's loop has its own ends to tie."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        for run in list(_runners):
+            end_run(run)
+        self._stack.close()
 
 
 _runners: dict[str, SymbolRunner] = {}

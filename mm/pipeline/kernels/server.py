@@ -64,7 +64,7 @@ class Kernels:
         self.env = kernel_env(env)
         self._lock = threading.Lock()
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._dead = False
+        self._dead = self._stopped = False
         self._log: IO[bytes] | None = None
         self._place: Place | None = None
 
@@ -126,6 +126,8 @@ class Kernels:
     def _ready(self) -> Place:
         """Wait for the process to load its modules; raise WarmKernelError if it fails to."""
         with self._lock:
+            if self._stopped:  # a thread that goes on would have a directory that nobody removes
+                raise WarmKernelError("the kernels were stopped")
             if self._place is None:
                 self._place = self._wait() if self._keeper else Place(make_directory(), bool, False)
             return self._place
@@ -159,7 +161,9 @@ class Kernels:
 
     def stop(self) -> None:
         """Kill all kernels, end the process and remove the directory; safe to call twice."""
-        keeper, self._keeper = self._keeper, None
+        with self._lock:
+            self._stopped = True
+            keeper, self._keeper = self._keeper, None
         if keeper and keeper.stdin and keeper.stdout:
             keeper.stdin.close()
             try:
