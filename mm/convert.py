@@ -26,7 +26,7 @@ from mm.errors import CalibrationError, InputError
 from mm.fetch import LocalRun, fetched
 from mm.read import check_table, read_table
 from mm.read.columns import TEXT, TIMES
-from mm.read.fast import few_digits
+from mm.read.oddities import few_digits
 from mm.read.stream import Odd, Stream
 
 _DAY_MS = 86_400_000

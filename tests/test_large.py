@@ -105,7 +105,7 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
     folder = written(tmp_path / "run", good, suffix)
     monkeypatch.setattr("mm.read.stream.CHUNK_BYTES", 5_000)
     monkeypatch.setattr("mm.read.stream.CHUNK_ROWS", 100)
-    monkeypatch.setattr("mm.read.fast._SLICE", 300)
+    monkeypatch.setattr("mm.read.oddities._SLICE", 300)
     fast = load_log(folder, "AAA")
     assert is_fast(fast)
     monkeypatch.setattr("mm.load.LARGE_BYTES", 1 << 40)

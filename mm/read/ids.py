@@ -22,7 +22,7 @@ _Words = npt.NDArray[np.uint64]
 
 #: Ids, and cells, that are looked at at a time.
 _SLICE = 1 << 15
-_WORD = 8
+_WORD, _LONGEST = 8, (1 << 31) - 1
 #: What is read of a word of which only so many bytes are the id's.
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], dtype=np.uint64)
 #: Odd, and of no pattern: 2**64 over the golden ratio.
@@ -100,6 +100,9 @@ class FileIds:
 def _word(text: npt.NDArray[np.uint8], start: Ints, length: Ints, nth: int) -> _Words:
     """The nth eight bytes of each id, zeros behind its end; ``text`` has eight bytes to spare."""
     overlapping = np.ndarray(len(text) - _WORD + 1, np.dtype("<u8"), text.data, strides=(1,))
+    if int(length.min(initial=_LONGEST)) >= _WORD * (nth + 1):
+        whole: _Words = overlapping[start + _WORD * nth]
+        return whole
     left = np.clip(length - _WORD * nth, 0, _WORD)
     at = np.minimum(start + _WORD * nth, len(overlapping) - 1)
     word: _Words = overlapping[at] & _MASKS[left]
