@@ -19,9 +19,10 @@ _BEGIN, _END = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class MidPath:
-    """Stretches of constant mid and block, each from ``start_ms`` to the next one's start.
+    """Stretches of constant mid and block.
 
-    ``start_ms``: int64 (m,), increasing, the first at minus infinity. ``mid``: quote currency,
+    ``borders``: int64 (m + 1,), increasing: where each stretch starts, the first at minus
+    infinity, and at last infinity. ``mid``: quote currency,
     NaN where unknown. ``status``: KNOWN, BEFORE_FIRST or OUTAGE. ``block``: number of the time
     block within the run. ``row_ms``, ``row_mid``: every state row as written (for per-tick
     draws, where each row is a trial). ``overruled``: positions of all rows whose mid is not the
@@ -29,7 +30,7 @@ class MidPath:
     be among them.
     """
 
-    start_ms: Ints
+    borders: Ints
     mid: Floats
     status: npt.NDArray[np.int8]
     block: Ints
@@ -38,9 +39,14 @@ class MidPath:
     overruled: Ints
 
     @property
+    def start_ms(self) -> Ints:
+        """Where each stretch starts."""
+        return self.borders[:-1]
+
+    @property
     def stop_ms(self) -> Ints:
         """Where each stretch ends; the last one never does."""
-        return np.append(self.start_ms[1:], _END)
+        return self.borders[1:]
 
     @property
     def n_blocks(self) -> int:
@@ -94,7 +100,7 @@ def mid_path(
     row = np.searchsorted(time, starts, side="right") - 1
     outage = starts - time[row] >= max_gap_ms
     return MidPath(
-        start_ms=np.append(_BEGIN, starts),
+        borders=np.concatenate([[_BEGIN], starts, [_END]]),
         mid=np.append(np.nan, np.where(outage, np.nan, mid[row])),
         status=np.append(BEFORE_FIRST, np.where(outage, OUTAGE, KNOWN)).astype(np.int8),
         block=np.append(0, (starts - time[0]) // block_ms),
@@ -128,7 +134,7 @@ def blinded(path: MidPath, blind_ms: Ints) -> MidPath:
     hidden = [np.arange(low, high) for low, high in zip(at_once, ends_at, strict=True)]
     blind = (last >= 0) & (starts < np.append(until, _BEGIN)[last])
     return MidPath(
-        start_ms=starts,
+        borders=np.append(starts, _END),
         mid=np.where(blind, np.nan, path.mid[was]),
         status=np.where(blind, OUTAGE, path.status[was]).astype(np.int8),
         block=path.block[was],

@@ -105,7 +105,7 @@ def _of_run(
     behind: npt.NDArray[np.integer] = places.behind
     if only is not None:
         # The chosen stretches of an order follow each other in the list of all chosen ones.
-        before, chosen = running(only), np.flatnonzero(only)
+        before, chosen = running(only).astype(np.int32), np.flatnonzero(only)
         first, behind = before[first], before[behind]
     pieces = behind - first
     stop_ms = path.stop_ms

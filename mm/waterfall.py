@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.arrays import Floats, sums_by
+from mm.by_bucket import BucketSums, slices
 from mm.cells import Cells
 from mm.digits import figures
 from mm.distance import Selection
@@ -135,33 +135,37 @@ def _frozen(
     min_exposure_s: float,
 ) -> tuple[float, float] | str:
     """First fills over resting time at the distance that each order had when it became active."""
-    path = exposure.paths[0]
-    # The last mid known then, outage or not, as the original looks it up.
-    row = np.searchsorted(path.row_ms, orders.start_ms, side="right") - 1
-    known = row >= 0
-    delta = np.abs(orders.price[known] - path.row_mid[row[known]]) / tick
-    seconds = (orders.end_ms - orders.start_ms)[known] / 1000.0
-    events = (orders.fate == EVENT)[known].astype(np.float64)
-    return _weighted_line(np.floor(delta), seconds, events, selection, min_exposure_s)
+    path, sums = exposure.paths[0], BucketSums()
+    for some in slices(len(orders.price)):
+        start = orders.start_ms[some]
+        # The last mid known then, outage or not, as the original looks it up.
+        row = np.searchsorted(path.row_ms, start, side="right") - 1
+        known = row >= 0
+        delta = np.abs(orders.price[some] - path.row_mid[row])[known] / tick
+        rested_ms, event = orders.end_ms[some] - start, orders.fate[some] == EVENT
+        sums.add(np.floor(delta).astype(np.int64), (rested_ms[known], event[known]))
+    return _weighted_line(sums, selection, min_exposure_s)
 
 
 def _line(cells: Cells, selection: Selection, min_exposure_s: float) -> tuple[float, float] | str:
     """The original's weighted line through the exact exposure."""
-    floor = np.floor(np.abs(cells.delta))
-    events = cells.events.astype(np.float64)
-    return _weighted_line(floor, cells.exposure_s, events, selection, min_exposure_s)
+    sums = BucketSums()
+    bucket = np.floor(np.abs(cells.delta)).astype(np.int64)
+    sums.add(bucket, (cells.exposure_ms, cells.events))
+    return _weighted_line(sums, selection, min_exposure_s)
 
 
 def _weighted_line(
-    bucket: Floats, seconds: Floats, events: Floats, selection: Selection, min_exposure_s: float
+    sums: BucketSums, selection: Selection, min_exposure_s: float
 ) -> tuple[float, float] | str:
-    inside = (bucket >= selection.min_ticks) & (bucket <= selection.max_ticks)
-    labels, of = np.unique(bucket[inside], return_inverse=True)
-    t, n = sums_by(of, seconds[inside], len(labels)), sums_by(of, events[inside], len(labels))
-    used = (t >= min_exposure_s) & (n > 0)
+    """``sums``: order-ms and events by whole ticks."""
+    bucket, (rested_ms, n) = sums.total()
+    t = rested_ms / 1000.0
+    used = (bucket >= selection.min_ticks) & (bucket <= selection.max_ticks)
+    used &= (t >= min_exposure_s) & (n > 0)
     if int(used.sum()) < 2:
         return "fewer than two buckets with fills"
-    slope, level = np.polyfit(labels[used], np.log(n[used] / t[used]), deg=1, w=t[used])
+    slope, level = np.polyfit(bucket[used], np.log(n[used] / t[used]), deg=1, w=t[used])
     return math.exp(level), -float(slope)
 
 
