@@ -29,9 +29,11 @@ ORIGINAL_DT_MS = 100
 class Step:
     """One line: what was corrected, and A (1/s), k (1/tick) and predicted fills after it.
 
-    A step whose table has no fit has NaN and says why.
+    ``name`` says it in two or three words, for a figure. A step whose table has no fit has NaN
+    and says why.
     """
 
+    name: str
     what: str
     A: float
     k: float
@@ -95,11 +97,13 @@ def waterfall(
         return None
     run, tick = runs[0], exposure.tick_size
 
-    def step(what: str, model: tuple[float, float] | str, dt_ms: int = final.dt_ms) -> Step:
+    def step(
+        name: str, what: str, model: tuple[float, float] | str, dt_ms: int = final.dt_ms
+    ) -> Step:
         if isinstance(model, str):
-            return Step(what, math.nan, math.nan, math.nan, model)
+            return Step(name, what, math.nan, math.nan, math.nan, model)
         judged = PoissonFillModel(model[0], model[1], dt_ms, tick)
-        return Step(what, *model, round_trip(draws, judged).total_predicted)
+        return Step(name, what, *model, round_trip(draws, judged).total_predicted)
 
     orders = exposure.intervals[0]
     args = (exposure, tick, selection, min_exposure_s)
@@ -110,18 +114,31 @@ def waterfall(
         )
         first_fills = _frozen(unexpiring, *args)
     steps = [
-        step(f"original notebook, dt_ms = {ORIGINAL_DT_MS}", original, ORIGINAL_DT_MS),
-        step(f"one draw a tick: dt_ms = {final.dt_ms}", original),
-        step("count an order's first fill, not its partial fills", first_fills),
-        step("end an order at its expiry or cancel", frozen),
+        step(
+            "original notebook",
+            f"original notebook, dt_ms = {ORIGINAL_DT_MS}",
+            original,
+            ORIGINAL_DT_MS,
+        ),
+        step("one draw a tick", f"one draw a tick: dt_ms = {final.dt_ms}", original),
+        step("first fills only", "count an order's first fill, not its partial fills", first_fills),
+        step("expiry and cancel", "end an order at its expiry or cancel", frozen),
     ]
     everlasting = cells_through_outages(run, exposure, selection)
     known = exposure.cells(selection)
     steps += [
-        step("follow mid while the order rests", _line(everlasting, selection, min_exposure_s)),
-        step("leave out time without a mid", _line(known, selection, min_exposure_s)),
-        step("likelihood at exact distances, no line", _likelihood(known)),
-        step("these parameters", (final.A, final.k)),
+        step(
+            "mid as it moves",
+            "follow mid while the order rests",
+            _line(everlasting, selection, min_exposure_s),
+        ),
+        step(
+            "outages left out",
+            "leave out time without a mid",
+            _line(known, selection, min_exposure_s),
+        ),
+        step("exact distances", "likelihood at exact distances, no line", _likelihood(known)),
+        step("these parameters", "these parameters", (final.A, final.k)),
     ]
     observed = int((~np.isnan(exposure.events.delta)).sum())
     return Waterfall(tuple(steps), observed)

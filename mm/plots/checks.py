@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from mm.plots.picture import (
 )
 
 #: Room for what the waterfall's steps are called, CSS pixels.
-_WORDS_PX = 218
+_WORDS_PX = 152
 _NOTHING = "There is no estimate to draw."
 
 
@@ -133,16 +132,14 @@ def quantiles(found: Diagnostics | None) -> Picture:
             color=GREY,
             alpha=0.2,
             linewidth=0,
-            label="95 % band (Kolmogorov)",
         )
         axes.plot([0, reach], [0, reach], color=INK, linewidth=1)
-        axes.plot(expected[keep], gaps[keep], "o", color=BLUE, markersize=3, label="gaps")
+        axes.plot(expected[keep], gaps[keep], "o", color=BLUE, markersize=3)
         axes.set_xlim(0, 1.03 * float(expected.max()))
         axes.set_ylim(0, 1.05 * reach)
-        axes.set_title("Gaps between fills, on the rescaled clock")
+        axes.set_title("Gaps between fills, rescaled; 95 % band")
         axes.set_xlabel("if fills were independent (mean gaps)")
         axes.set_ylabel("observed (mean gaps)")
-        axes.legend(loc="upper left")
     time = found.time
     alt = (
         f"Q-Q plot of {n} gaps between fills in rescaled time; largest distance from independent "
@@ -166,16 +163,15 @@ def over_time(found: Diagnostics | None) -> Picture:
             whole = found.fit.A if name == "A" else found.fit.k
             low, high = found.fit.ci_A if name == "A" else found.fit.ci_k
             if math.isfinite(low):
-                axes.axhspan(low, high, color=BLUE, alpha=0.15, linewidth=0, label="its 95 %")
-            axes.axhline(whole, color=BLUE, linewidth=1.4, label="whole log")
+                axes.axhspan(low, high, color=BLUE, alpha=0.15, linewidth=0)
+            axes.axhline(whole, color=BLUE, linewidth=1.4)
             if fitted:
                 value, low, high = np.array([_slice(name, fit) for _, fit in fitted]).T
                 axes.hlines(value, begin, end, color=INK)
                 axes.vlines((begin + end) / 2, low, high, color=GREY, linewidth=1.2)
-        top.set_title("A and k over time")
+        top.set_title("A and k over time; blue: whole log, 95 %")
         top.set_ylabel("A (1/s)")
         top.set_ylim(bottom=0)
-        top.legend(loc="upper right", ncols=2)
         beneath.set_ylabel("k (1/tick)")
         beneath.set_xlabel("time since the first quote (min)")
         beneath.set_xlim(0, (windows[-1].stop_ms - start) / 6e4)
@@ -204,24 +200,27 @@ def waterfall(found: Diagnostics | None) -> Picture:
     if found.waterfall is None:
         return nothing("No waterfall: the original notebook can't read pooled runs.")
     steps, observed = found.waterfall.steps, found.waterfall.observed
-    lines = [textwrap.wrap(step.what.replace(" = ", "\u00a0=\u00a0"), 25) for step in steps]
-    height = 118 + 15 * sum(map(len, lines)) + 14 * len(steps)
+    height = 96 + 28 * len(steps)
     fills = np.array([s.fills for s in steps])
     known = np.isfinite(fills)
-    figure, axes = panel(height, left_px=_WORDS_PX, top_px=62)
+    figure, axes = panel(height, left_px=_WORDS_PX, top_px=52)
     with style():
-        # Each bar as much room as its words take.
-        room = np.array([15.0 * len(words) + 14.0 for words in lines])
-        at = room.sum() - np.cumsum(room) + room / 2
+        at = np.arange(len(steps))[::-1]
         colours = [ORANGE, *([GREY] * (len(steps) - 2)), BLUE]
         reach = max(2.2 * observed, 1.15 * float(fills[-1]), 1.0)
-        axes.barh(
-            at[known],
+        bars(
+            axes,
+            at[known] - 0.32,
+            0.64,
             np.minimum(fills[known], reach),
-            18.0,
-            color=[c for c, ok in zip(colours, known, strict=True) if ok],
+            [c for c, ok in zip(colours, known, strict=True) if ok],
+            across=True,
         )
-        axes.axvline(observed, color=GREEN, linewidth=2.2, label=f"observed: {observed:,}")
+        axes.axvline(observed, color=GREEN, linewidth=2.2)
+        axes.text(
+            observed, len(steps) - 0.4, f"observed: {observed:,}",
+            ha="center", va="bottom", color=GREEN, fontweight="bold",
+        )  # fmt: skip
         for y, value, colour in zip(at, fills, colours, strict=True):
             text = f"{value:,.0f}" if math.isfinite(value) else "no fit"
             if value > reach:
@@ -239,11 +238,10 @@ def waterfall(found: Diagnostics | None) -> Picture:
                 bbox=None if inside else {"facecolor": "white", "edgecolor": "none", "pad": 1.0},
             )
         axes.set_xlim(0, reach)
-        axes.set_ylim(0, room.sum())
-        axes.set_yticks(at, ["\n".join(words) for words in lines])
+        axes.set_ylim(-0.6, len(steps) - 0.4)
+        axes.set_yticks(at, [step.name for step in steps])
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("first fills predicted on this log")
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
         figure.text(
             0.012, 1 - 24 / height, "From the original's parameters to these",
             fontsize=12, fontweight="bold",

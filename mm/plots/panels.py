@@ -56,20 +56,25 @@ def two_panels(
 
 def bars(
     axes: Axes,
-    left: ArrayLike,
+    begin: ArrayLike,
     width: float,
-    height: ArrayLike,
+    length: ArrayLike,
     colour: str | Sequence[str],
     label: str | None = None,
+    *,
+    across: bool = False,
 ) -> None:
-    """Bars that stand on zero, as one mark: one each takes a millisecond for every three bars."""
-    begin = np.asarray(left, dtype=float)
-    end, low, high = begin + width, np.minimum(height, 0.0), np.maximum(height, 0.0)
-    corners = np.stack([begin, low, begin, high, end, high, end, low], axis=1)
+    """Bars that stand on zero, as one mark: one each takes a millisecond for every three bars.
+
+    ``across``: they lie along x.
+    """
+    first = np.asarray(begin, dtype=float)
+    last, low, high = first + width, np.minimum(length, 0.0), np.maximum(length, 0.0)
+    sides, ends = [first, first, last, last], [low, high, high, low]
+    x, y = (ends, sides) if across else (sides, ends)
+    corners = np.stack([np.stack(x, axis=1), np.stack(y, axis=1)], axis=2)
     axes.add_collection(
-        PolyCollection(
-            corners.reshape(-1, 4, 2).tolist(), facecolors=colour, edgecolors="none", label=label
-        )
+        PolyCollection(corners.tolist(), facecolors=colour, edgecolors="none", label=label)
     )
     axes.autoscale_view()
 
