@@ -45,6 +45,12 @@ def never_falls(values: npt.NDArray[np.generic]) -> bool:
     return len(values) != 1 or bool(values[0] == values[0])
 
 
+def repeats(values: Ints) -> bool:
+    """Whether two neighbours are equal."""
+    some = (values[start : start + _SLICE + 1] for start in range(0, len(values), _SLICE))
+    return any(bool((part[1:] == part[:-1]).any()) for part in some)
+
+
 def steps_over(values: Ints, least: int) -> Ints:
     """Positions whose next value is more than ``least`` above their own."""
     found = [np.zeros(0, dtype=np.int64)]

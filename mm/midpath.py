@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from mm.arrays import Floats, Ints, distinct
+from mm.arrays import Floats, Ints, distinct, repeats
 
 #: State of a stretch of the mid path.
 KNOWN, BEFORE_FIRST, OUTAGE = 0, 1, 2
@@ -83,7 +83,7 @@ def mid_path(
     an outage. Blocks of ``block_ms`` are counted from the first row up to ``end_ms``.
     """
     time, mid, overruled = row_ms, row_mid, np.zeros(0, dtype=np.int64)
-    if _some_share_a_ms(row_ms):
+    if repeats(row_ms):
         last_of_ms = np.append(row_ms[1:] != row_ms[:-1], True)
         time, mid = row_ms[last_of_ms], row_mid[last_of_ms]
         overruled = np.flatnonzero(~last_of_ms)
@@ -108,11 +108,6 @@ def mid_path(
         row_mid=row_mid,
         overruled=overruled,
     )
-
-
-def _some_share_a_ms(time: Ints) -> bool:
-    slices = (time[low : low + _SLICE + 1] for low in range(0, len(time), _SLICE))
-    return any((some[1:] == some[:-1]).any() for some in slices)
 
 
 def blinded(path: MidPath, blind_ms: Ints) -> MidPath:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, steps_over
+from mm.arrays import Floats, Ints, repeats
 from mm.by_bucket import BucketSums, slices
 from mm.order_ids import earliest, is_one_of
 from mm.run import Run
@@ -83,7 +83,7 @@ def _mids(state: pd.DataFrame) -> tuple[Ints, Floats]:
     """Times and mids as the notebook looks them up."""
     row_ms = state["recv_ms"].to_numpy(dtype=np.int64)
     mid = state["mid"].to_numpy(dtype=np.float64)
-    if len(steps_over(row_ms, 0)) < len(row_ms) - 1:
+    if repeats(row_ms):
         # Of rows that share a ms it takes the one that its sorting leaves last.
         order = np.argsort(row_ms, kind="quicksort")
         row_ms, mid = row_ms[order], mid[order]
