@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mm.discover import Kind, RunFiles
 from mm.errors import InputError
+from mm.parts import is_dataset, remote_parts
 from mm.remote import Remote
 
 
@@ -34,13 +35,23 @@ def fetched(files: RunFiles) -> LocalRun:
         if isinstance(path, Remote):
             copies = copies or Path(tempfile.mkdtemp(dir=_home())) / files.folder.name
             try:
-                paths[kind] = path.fetch(copies / path.name)
+                paths[kind] = _fetch(path, copies / path.name)
             except FileNotFoundError:
                 raise InputError("the file vanished", where=str(path), remedy="run again") from None
         else:
             paths[kind] = path
     folder = copies or Path(str(files.folder))
     return LocalRun(folder, paths)
+
+
+def _fetch(path: Remote, target: Path) -> Path:
+    """Copy a log here, in parts if it lies there in parts."""
+    if not is_dataset(path):
+        return path.fetch(target)
+    target.mkdir(parents=True)
+    for name, part in remote_parts(path).items():
+        part.fetch(target / name)
+    return target
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from s3 import S3, SECRET, everything, put, serving
 
 import mm
+from mm.convert import convert
 from mm.errors import CalibrationError, InputError, SettingsError
 from mm.load import load_log
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
@@ -24,6 +25,7 @@ from mm.record import Record
 from mm.remote import Remote, StoreError, is_url, place
 
 Tables = Mapping[str, pd.DataFrame]
+WriteRun = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +182,34 @@ def test_runs_below_are_pooled_and_messages_name_the_url(
         load_log(data, "AAA")
     with pytest.raises(InputError, match=r"^s3://desk/nothing: no such folder"):
         load_log(Remote.of("s3://desk/nothing"), "AAA")
+
+
+def test_a_log_in_parts_is_read_from_a_store_and_resumed(
+    s3: S3, tables: Tables, later_tables: Tables, write_run: WriteRun, tmp_path: Path
+) -> None:
+    here = tmp_path / "parts"
+    convert(write_run(tmp_path / "csv", tables, "AAA"), here, by_day=True)
+    data, out = Remote.of("s3://desk/parts/data"), Remote.of("s3://desk/parts/out")
+    for part in (path for path in here.rglob("*") if path.is_file()):
+        (data / part.relative_to(here).as_posix()).write_bytes(part.read_bytes())
+    note = data / "state_AAA.parquet" / "_SUCCESS"
+    note.write_bytes(b"")
+    assert len([p for p in data.walk() if "state_AAA.parquet/date=" in p.url]) >= 1
+    there, local = load_log(data, "AAA"), load_log(here, "AAA")
+    assert there.runs[0].inputs_sha256 == local.runs[0].inputs_sha256
+    code, seen = ran(data, out)
+    assert (code, seen.lines) == (EXIT_OK, [])
+    expected = mm.calibrate(**tables).params
+    assert expected is not None
+    params = json.loads(everything(out)["AAA/params_AAA.json"])
+    assert (params["A"], params["k"]) == (expected.A, expected.k)
+    assert ran(data, out)[1].started_ == []
+
+    # Another day is another log.
+    (part,) = (here / "fills_AAA.parquet").rglob("*.parquet")
+    more = data / "fills_AAA.parquet" / "date=2100-01-01" / "part-0.parquet"
+    more.write_bytes(part.read_bytes())
+    assert ran(data, out)[1].started_ == ["AAA"]
 
 
 def test_the_command_takes_urls(s3: S3, root: Path, tables: Tables, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mm.config import REPO_ROOT
 from mm.discover import RunFiles
 from mm.params import versions
-from mm.parts import digest_of_parts, is_dataset, parts_of
+from mm.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole
 from mm.pipeline.state import read_record
@@ -56,8 +56,10 @@ def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
 
 
 def _digest(path: Place) -> str:
-    if isinstance(path, Remote):
-        return path.mark  # the store knows of a change; nothing is read for it
+    if isinstance(path, Remote):  # the store knows of a change; nothing is read for it
+        if is_dataset(path):
+            return digest_of_marks({name: part.mark for name, part in remote_parts(path).items()})
+        return path.mark
     try:
         if is_dataset(path):
             return digest_of_parts(path, {part: file_digest(part) for part in parts_of(path)})
