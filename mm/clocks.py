@@ -58,6 +58,7 @@ def check_clocks(
         rows = accepted_rows(run.orders, codes, n)
         own, recv = codes[rows], run.orders["recv_ms"].to_numpy()
         time = recv[_first_placed(run.orders, rows, codes, n)]
+        del rows
         state_ms = run.state["recv_ms"].to_numpy(dtype=np.int64)
         mids = run.state["mid"].to_numpy(dtype=np.float64)
         placed += len(time)
@@ -116,19 +117,17 @@ def _open_orders(
     if their_count is None:
         return nothing
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
-    ends = orders.end_ms
-    borders = [
-        _in_order(events)
-        for events in (
-            placed_ms,
-            np.maximum(ends, placed_ms),
-            np.maximum(np.minimum(heard_ms, ends), placed_ms),
-            # From when they are active: whether an order counts as open before that,
-            # backtesters may see differently.
-            orders.start_ms,
-            ends,
-        )
-    ]
+    ends = _in_order(orders.end_ms)
+    after = bool((orders.end_ms >= placed_ms).all())
+    borders = (
+        _in_order(placed_ms),
+        ends if after else _in_order(np.maximum(orders.end_ms, placed_ms)),
+        _in_order(np.maximum(np.minimum(heard_ms, orders.end_ms), placed_ms)),
+        # From when they are active: whether an order counts as open before that, backtesters
+        # may see differently.
+        _in_order(orders.start_ms),
+        ends,
+    )
     n = equal = below = surely_any = 0
     lowest, highest = np.inf, -np.inf
     out = np.zeros(4)
@@ -138,13 +137,17 @@ def _open_orders(
         known = np.isfinite(theirs)
         if not known.any():
             continue
-        theirs = theirs[known]
-        counts = [_until(events, time[some])[known] for events in borders]
-        begun, gone, surely_gone, activated, ended = counts
-        ours, surely, active = begun - gone, begun - surely_gone, activated - ended
+        begun, gone, surely_gone, activated = (_up_to(time[some], at) for at in borders[:4])
+        ended = gone if after else _up_to(time[some], borders[4])
+        ours, surely, active = (
+            np.cumsum(one - other)
+            for one, other in ((begun, gone), (begun, surely_gone), (activated, ended))
+        )
         weight = np.diff(time[begin : begin + _SLICE + 1])
         weight = np.minimum(weight if begin + _SLICE < len(time) else np.append(weight, 0), max_gap)
-        weight = weight[known]
+        if not known.all():
+            theirs, weight = theirs[known], weight[known]
+            ours, surely, active = ours[known], surely[known], active[known]
         n += len(theirs)
         equal += int((ours == theirs).sum())
         below += int((theirs < surely).sum())
@@ -163,13 +166,14 @@ def _open_orders(
     return out
 
 
-def _until(events_ms: Ints, time_ms: Ints) -> Ints:
-    """Number of events up to each of some times; both are in order."""
+def _up_to(time_ms: Ints, events_ms: Ints) -> Ints:
+    """Number of events since the time before, and for the first one up to it; both are in order."""
     first = int(np.searchsorted(events_ms, time_ms[0], side="right"))
     last = int(np.searchsorted(events_ms, time_ms[-1], side="right"))
     at = np.searchsorted(time_ms, events_ms[first:last], side="left")
-    count: Ints = np.cumsum(np.bincount(at, minlength=len(time_ms)))
-    return count + first
+    count: Ints = np.bincount(at, minlength=len(time_ms))
+    count[0] = first
+    return count
 
 
 def appended_pieces(time_ms: Ints) -> int:

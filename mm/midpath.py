@@ -96,18 +96,27 @@ def mid_path(
         np.greater(np.diff(t), max_gap_ms, out=gap)
         np.logical_or(m[1:] != m[:-1], gap, out=changes[low + 1 : low + len(t)])
     blocks = np.arange(time[0], max(end_ms, time[-1]) + 1, block_ms, dtype=np.int64)
-    starts = distinct(np.concatenate([time[changes], time[silent] + max_gap_ms, blocks]))
-    row = np.searchsorted(time, starts, side="right") - 1
-    outage = starts - time[row] >= max_gap_ms
-    return MidPath(
-        borders=np.concatenate([[_BEGIN], starts, [_END]]),
-        mid=np.append(np.nan, np.where(outage, np.nan, mid[row])),
-        status=np.append(BEFORE_FIRST, np.where(outage, OUTAGE, KNOWN)).astype(np.int8),
-        block=np.append(0, (starts - time[0]) // block_ms),
+    ends = np.array([_BEGIN, _END])
+    borders = distinct(np.concatenate([ends, time[changes], time[silent] + max_gap_ms, blocks]))
+    n = len(borders) - 1
+    path = MidPath(
+        borders=borders,
+        mid=np.full(n, np.nan),
+        status=np.full(n, BEFORE_FIRST, dtype=np.int8),
+        block=np.zeros(n, dtype=np.int64),
         row_ms=row_ms,
         row_mid=row_mid,
         overruled=overruled,
     )
+    for low in range(1, n, _SLICE):
+        some = slice(low, min(low + _SLICE, n))
+        starts = borders[some]
+        row = np.searchsorted(time, starts, side="right") - 1
+        outage = starts - time[row] >= max_gap_ms
+        path.mid[some] = np.where(outage, np.nan, mid[row])
+        path.status[some] = np.where(outage, OUTAGE, KNOWN)
+        path.block[some] = (starts - time[0]) // block_ms
+    return path
 
 
 def blinded(path: MidPath, blind_ms: Ints) -> MidPath:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from mm.read.ids import FileIds, numbered
 from mm.read.packed import Repeating
 from mm.read.stream import Odd
 from mm.settings import Settings
+from mm.side_by_side import ahead, side_by_side
 from mm.simulate.write import csv_bytes
 
 Tables = dict[str, pd.DataFrame]
@@ -103,17 +105,46 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
     suffix: str, good: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = written(tmp_path / "run", good, suffix)
-    monkeypatch.setattr("mm.read.stream.CHUNK_BYTES", 5_000)
-    monkeypatch.setattr("mm.read.stream.CHUNK_ROWS", 100)
-    monkeypatch.setattr("mm.read.oddities._SLICE", 300)
-    fast = load_log(folder, "AAA")
+    with monkeypatch.context() as small:
+        small.setattr("mm.read.stream.CHUNK_BYTES", 5_000)
+        small.setattr("mm.read.stream.CHUNK_ROWS", 100)
+        for module in ("read.oddities", "read.ids", "order_ids", "consistency"):
+            small.setattr(f"mm.{module}._SLICE", 300)
+        for module in ("arrays", "clocks", "midpath"):
+            small.setattr(f"mm.{module}._SLICE", 7)
+        small.setattr("mm.side_by_side.LONG", 0)
+        fast = load_log(folder, "AAA")
+        one = run_steps(fast, SETTINGS)
     assert is_fast(fast)
     monkeypatch.setattr("mm.load.LARGE_BYTES", 1 << 40)
     careful = load_log(folder, "AAA")
     assert not is_fast(careful)
-    one, other = (run_steps(log, SETTINGS) for log in (fast, careful))
+    other = run_steps(careful, SETTINGS)
     assert shown(one) == shown(other)
     assert fast.inputs_sha256 == careful.inputs_sha256
+
+
+def test_items_made_ahead_come_in_order_and_so_does_what_goes_wrong() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise Odd("the fourth")
+
+    seen: list[int] = []
+    with pytest.raises(Odd, match="the fourth"):
+        seen.extend(ahead(items()))
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("rows", [0, 1 << 40])
+def test_of_two_calls_the_first_failure_is_told(rows: int) -> None:
+    def fails(name: str) -> int:
+        raise Odd(name)
+
+    assert side_by_side(rows, lambda: 1, lambda: "b") == (1, "b")
+    with pytest.raises(Odd, match="one"):
+        side_by_side(rows, lambda: fails("one"), lambda: fails("two"))
+    with pytest.raises(Odd, match="two"):
+        side_by_side(rows, lambda: 1, lambda: fails("two"))
 
 
 def shown(result: Calibration) -> object:
