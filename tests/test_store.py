@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from mm.errors import CalibrationError, InputError, SettingsError
 from mm.load import load_log
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
 from mm.pipeline.plan import Request, make_plan
+from mm.pipeline.scratch import scratch
 from mm.pipeline.store import open_store
 from mm.pipeline.symbol import SymbolRun
 from mm.record import Record
@@ -292,6 +295,45 @@ def test_a_symbol_that_left_nothing_has_a_page_that_says_so_and_no_parameters() 
     assert b"lost its worker" in there["AAA/report_AAA.html"].lower()
     assert json.loads(there[".state/records/AAA.json"])["error_kind"] == "lost_worker"
     assert not [name for name in there if ".staging" in name or "lock" in name]
+
+
+HOLDER = """\
+import sys, time
+from mm.pipeline.scratch import scratch
+with scratch("mm-out-") as folder:
+    (folder / "kept").write_bytes(b"x")
+    print(folder, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_run_left_here_goes_with_the_next_and_a_living_one_s_stays(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    killed, living = (
+        subprocess.Popen([sys.executable, "-c", HOLDER], cwd=root, env=env, stdout=subprocess.PIPE)
+        for _ in range(2)
+    )
+    try:
+        assert killed.stdout is not None
+        assert living.stdout is not None
+        left, used = (Path(p.stdout.readline().decode().strip()) for p in (killed, living))
+        killed.kill()
+        killed.wait()
+        assert (left / "kept").exists(), "nobody could tidy up"
+        with scratch("mm-out-") as own:
+            assert not left.exists()
+            assert (used / "kept").exists()
+            assert own.is_dir()
+        assert {path.name for path in tmp_path.iterdir()} == {used.name}
+    finally:
+        for process in (killed, living):
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 def test_an_unknown_scheme_is_one_line() -> None:

@@ -58,7 +58,7 @@ def out_lock(out_dir: Path) -> Iterator[None]:
             f"{out_dir}: can't write results there ({error.strerror}); name a folder with --out-dir"
         ) from None
     with file:
-        if not _take(file.fileno()):
+        if not take_lock(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise CalibrationError(
@@ -72,7 +72,8 @@ def out_lock(out_dir: Path) -> Iterator[None]:
         yield
 
 
-def _take(descriptor: int) -> bool:
+def take_lock(descriptor: int) -> bool:
+    """Lock an open file for this process's life; False if another has it. On Windows nobody has."""
     if sys.platform.startswith("win"):
         return True
     import fcntl

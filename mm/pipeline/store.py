@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import socket
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -25,6 +23,7 @@ from mm.errors import CalibrationError
 from mm.pipeline.plan import Job
 from mm.pipeline.results import Results
 from mm.pipeline.resume import unchanged
+from mm.pipeline.scratch import scratch
 from mm.pipeline.state import read_record, write_record
 from mm.pipeline.summary import RUN_JSON, read_books
 from mm.record import Record, params_name, points_name, report_name, schedule_name
@@ -177,14 +176,10 @@ def open_store(remote: Remote) -> Iterator[Results]:
 
     Raises StoreError if it can't be read or written, CalibrationError if another run holds it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="mm-out-"))
-    try:
-        with _lease(remote / _STATE / "lock.json"):
-            results = StoreResults(remote, folder)
-            results.pull()
-            yield results
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch("mm-out-") as folder, _lease(remote / _STATE / "lock.json"):
+        results = StoreResults(remote, folder)
+        results.pull()
+        yield results
 
 
 @contextlib.contextmanager
