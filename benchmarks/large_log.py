@@ -3,6 +3,7 @@
     python benchmarks/large_log.py --days 10                 # 14.8 M rows, 1.3 GB of CSV
     python benchmarks/large_log.py --scaling 0.1,1,10,100 --plot docs/images/scale.png
     python benchmarks/large_log.py --days 11.6 --state-ms 10 --ways parquet   # 100 M state rows
+    python benchmarks/large_log.py --days 1 --ways "ours, CSV;whole, CSV"
 
 - ``read CSV``, ``read Parquet``: Arrow reads the same columns into memory, and nothing else.
 - ``original``: the old notebook's algorithm, in pandas, from the same CSV.
@@ -177,6 +178,8 @@ TARGETS = [
     ("wall, CSV, against reading it", "ours, CSV", "read CSV", "wall_s", 2.5),
     ("CPU, CSV, against reading it", "ours, CSV", "read CSV", "cpu_s", 2.5),
     ("CPU, CSV, against the original", "ours, CSV", "original", "cpu_s", 1 / 3),
+    ("CPU, CSV, whole against load and fit", "whole, CSV", "ours, CSV", "cpu_s", 1.5),
+    ("peak memory, CSV, whole against load and fit", "whole, CSV", "ours, CSV", "peak_mb", 1.2),
 ]
 
 
@@ -226,7 +229,7 @@ def main() -> None:
     if args.way:
         print(WAYS[args.way][0](args.folder))
         return
-    chosen = {"parquet": ["read Parquet", "ours, Parquet"]}.get(args.ways)
+    chosen = {"parquet": ["read Parquet", "ours, Parquet", "whole, Parquet"]}.get(args.ways)
     ways = chosen or [w for w in WAYS if args.ways == ",".join(WAYS) or w in args.ways.split(";")]
     sizes = [float(m) * 1e6 / ROWS_PER_DAY for m in args.scaling.split(",")] if args.scaling else []
     found: list[dict[str, object]] = []
