@@ -126,8 +126,15 @@ def _plain(body: bytes, first: int, width: int, bad: BadLines) -> tuple[bytes, I
     ends = np.flatnonzero(buffer == _NEWLINE)
     if len(body) and buffer[-1] != _NEWLINE:
         ends = np.append(ends, len(body))
-    starts = np.append(0, ends[:-1] + 1)[: len(ends)]
+    line_number = np.arange(len(ends), dtype=np.int64) + first
     commas = np.flatnonzero(buffer == _COMMA)
+    # Mostly each line has its commas: then those of a line are those between its ends.
+    n = width - 1
+    if len(commas) == n * len(ends) and (
+        not n or bool((commas[n - 1 :: n] < ends).all() and (commas[n::n] > ends[:-1]).all())
+    ):
+        return body, line_number
+    starts = np.append(0, ends[:-1] + 1)[: len(ends)]
     fields = np.searchsorted(commas, ends) - np.searchsorted(commas, starts) + 1
     wrong = np.flatnonzero(fields != width)
     drop = []
@@ -136,9 +143,6 @@ def _plain(body: bytes, first: int, width: int, bad: BadLines) -> tuple[bytes, I
         drop.append(i)
         if line.strip() and first + i not in bad:
             bad[first + i] = (_fields(int(fields[i]), width), _cells(line))
-    line_number = np.arange(len(ends), dtype=np.int64) + first
-    if not drop:
-        return body, line_number
     keep: npt.NDArray[np.bool_] = np.ones(len(body), dtype=np.bool_)
     for i in drop:
         keep[starts[i] : ends[i] + 1] = False

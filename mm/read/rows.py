@@ -72,13 +72,14 @@ def check_table(raw: RawTable, kind: str, label: str) -> Checked:
     columns = [name for name in wanted(kind) if name in raw.table.columns]
     cells = raw.table[columns]
     text = [name for name in columns if name in TEXT]
-    nothing = cells.isna().all(axis=1).to_numpy(dtype=np.bool_, copy=True)
-    if text and not nothing.all():
-        # In CSV an empty text is a text: a row of commas only is as blank as a blank line.
-        odd = np.flatnonzero(cells["recv_ms"].isna().to_numpy())
-        empty = cells.iloc[odd].replace(r"^\s*$", np.nan, regex=True).isna().all(axis=1)
-        nothing[odd] = empty.to_numpy()
-    table = cells.loc[~nothing].reset_index(drop=True)
+    # In CSV an empty text is a text: a row of commas only is as blank as a blank line.
+    nothing = np.zeros(len(cells), dtype=np.bool_)
+    odd = np.flatnonzero(cells["recv_ms"].isna().to_numpy())
+    if len(odd):
+        some = cells.iloc[odd]
+        some = some.replace(r"^\s*$", np.nan, regex=True) if text else some
+        nothing[odd] = some.isna().all(axis=1).to_numpy()
+    table = (cells.loc[~nothing] if nothing.any() else cells).reset_index(drop=True)
     line = raw.line[~nothing]
     findings = Findings(len(table), line)
 
@@ -111,7 +112,7 @@ def check_table(raw: RawTable, kind: str, label: str) -> Checked:
 
 def _checked(table: pd.DataFrame, raw: RawTable, findings: Findings, kind: str) -> Checked:
     bad = findings.bad
-    good = table.loc[~bad].reset_index(drop=True)
+    good = table.loc[~bad].reset_index(drop=True) if bad.any() else table
     good["recv_ms"] = good["recv_ms"].astype("int64")
     tainted: set[str] = set()
     lost = pd.DataFrame(columns=["recv_ms", "side", "price", "action"])
