@@ -165,9 +165,9 @@ def main(
         if only_list:
             code = _list(request)
         else:
-            from mm.pipeline.kernels import import_without_grammar
+            from mm.pipeline.kernels import import_lean
 
-            import_without_grammar("nbformat")  # before what follows imports it with its grammar
+            import_lean("nbformat")  # before what follows imports it with its grammar
             from mm.pipeline.pages import Mail
             from mm.report.mail import parse_address
 

@@ -11,7 +11,7 @@ does every `--help`. jupyter_client comes with the first execution.
 
 from mm.pipeline.kernels.choose import open_kernels, papermill_options, prove
 from mm.pipeline.kernels.execution import Execution
-from mm.pipeline.kernels.papermill_import import import_papermill, import_without_grammar
+from mm.pipeline.kernels.papermill_import import import_lean, import_papermill
 from mm.pipeline.kernels.server import WARM_MODULES, Kernels, WarmKernelError, kernel_env
 
 __all__ = [
@@ -19,8 +19,8 @@ __all__ = [
     "Execution",
     "Kernels",
     "WarmKernelError",
+    "import_lean",
     "import_papermill",
-    "import_without_grammar",
     "kernel_env",
     "open_kernels",
     "papermill_options",

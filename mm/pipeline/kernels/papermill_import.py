@@ -8,31 +8,34 @@ from types import ModuleType
 
 from mm.pipeline.kernels.loading import loading
 
-# nbformat imports jsonschema, which compiles a grammar for two of its optional string formats
-# ("iri", "iri-reference") if it finds this package: 0.75 to 1.7 s. No notebook schema uses them.
-SLOW = "rfc3987_syntax"
+# What they load if they find it, and nothing here uses through them: the checks of jsonschema's
+# optional string formats, which no notebook has (the grammar for "iri" alone takes 0.75 to 1.7 s to
+# compile), and the stores and clusters that papermill can read notebooks from; ours lie on disk.
+FORMATS = ("rfc3987_syntax", "rfc3986_validator", "isoduration")
+STORES = ("boto3", "gcsfs", "pyarrow")
 
 
 def import_papermill() -> ModuleType:
-    """Import papermill without the optional grammar that takes most of its time.
+    """Import papermill without what takes most of its time.
 
     It must come before anything else that imports nbformat, or be too late.
     """
-    return import_without_grammar("papermill")
+    return import_lean("papermill")
 
 
-def import_without_grammar(name: str) -> ModuleType:
-    """Import a module that imports nbformat.
+def import_lean(name: str) -> ModuleType:
+    """Import papermill, or a module that imports nbformat.
 
-    Nothing changes if jsonschema or the grammar was imported before. Afterwards the grammar can be
-    imported as ever; only jsonschema goes without it in this process.
+    Nothing changes if jsonschema was imported before. Afterwards all can be imported as ever; only
+    jsonschema and papermill go without it in this process.
     """
-    blocked = SLOW not in sys.modules and "jsonschema" not in sys.modules
-    if blocked:
-        sys.modules[SLOW] = None  # type: ignore[assignment]  # "not there", to an import
+    unused = STORES if "jsonschema" in sys.modules else FORMATS + STORES
+    blocked = [other for other in unused if other not in sys.modules]
+    for other in blocked:
+        sys.modules[other] = None  # type: ignore[assignment]  # "not there", to an import
     try:
         with loading():
             return importlib.import_module(name)
     finally:
-        if blocked:
-            del sys.modules[SLOW]
+        for other in blocked:
+            del sys.modules[other]
