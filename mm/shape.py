@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.arrays import Floats, Ints, sums_by
+from mm.decay import decay_rate, log_weight
 from mm.distance import buckets
 from mm.errors import EstimateError
-from mm.fit import decay_rate, log_weight
 
 #: Buckets are merged with their neighbour until this much is expected in each.
 MIN_EXPECTED = 5.0

@@ -17,9 +17,10 @@ from scipy import special
 
 from mm.arrays import Floats, sums_by
 from mm.covariance import LEVEL, Interval
+from mm.decay import Weights, decay_rate
 from mm.errors import EstimateError
 from mm.exposure import Cells
-from mm.fit import Fit, Weights, decay_rate
+from mm.fit import Fit
 
 _CHI2 = float(special.chdtri(1, 1.0 - LEVEL))
 _Z = float(special.ndtri(0.5 + LEVEL / 2.0))

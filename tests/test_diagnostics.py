@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 
 from mm.arrays import Floats
 from mm.distance import Selection
@@ -284,6 +285,15 @@ def test_over_time_is_constant_on_a_clean_log(clean: Exposure) -> None:
     found = over_time(Risk.continuous(clean, Selection()))
     assert len(found.windows) == 12
     assert found.p > 0.01
+
+
+def test_distance_from_the_exponential_is_kolmogorovs() -> None:
+    gaps = (
+        np.random.default_rng(RNG_SEED).exponential(size=(6, 37))
+        * np.linspace(0.5, 2.0, 6)[:, None]
+    )
+    expected = [stats.kstest(row, "expon").statistic for row in gaps]
+    np.testing.assert_allclose(_ks(gaps), expected, rtol=1e-12)
 
 
 def test_gaps_of_any_number_are_on_one_scale() -> None:

@@ -234,6 +234,25 @@ def test_more_exposure_divides_A_and_keeps_k(c: int) -> None:
     np.testing.assert_allclose(scaled.cov, fit.cov, rtol=1e-9)
 
 
+def test_thousands_of_cells_are_the_few_they_are_made_of() -> None:
+    data = random_cells(5)
+    n = 3_000 // len(data.delta) + 1
+    rng = np.random.default_rng(5)
+    order = rng.permutation(n * len(data.delta))
+    many = Cells(
+        block=np.tile(data.block, n)[order],
+        side=np.tile(data.side, n)[order],
+        delta=np.tile(data.delta, n)[order],
+        exposure_ms=np.tile(data.exposure_ms, n)[order],
+        events=np.tile(data.events, n)[order],
+        qty=np.tile(data.qty, n)[order],
+    )
+    fit, other = fit_poisson(data), fit_poisson(many)
+    assert len(many.delta) > 2_000
+    assert (pytest.approx(fit.A, rel=1e-12), pytest.approx(fit.k, rel=1e-12)) == (other.A, other.k)
+    assert np.array(other.wald) * n == pytest.approx(np.array(fit.wald), rel=1e-10)
+
+
 def test_splitting_a_cell_changes_nothing() -> None:
     data = random_cells(3)
     split = Cells(
