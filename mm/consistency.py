@@ -7,12 +7,12 @@ row of the same order, or the market; the order is then left out whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Ints, Mask
+from mm.arrays import Ints, Mask, Sides
 from mm.intervals import OPEN, RestingIntervals
 from mm.order_ids import (
     Codes,
@@ -37,13 +37,11 @@ _MARKET = 2.0
 _CANCEL_MS = 60_000
 _ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
 #: Order rows that are held against their placement at a time.
-_SLICE = 1 << 17
+_SLICE = 1 << 16
 _FILLS = ("FILL", "CLOSE_FILLED")
-
-
-#: Columns that are held against each other, of placements and of later rows.
-_OF_LATER = ("recv_ms", "action", "side", "price", "cancel_effective_ms", "expire_recv_ms")
+#: Columns of a placement that later rows are held against.
 _OF_PLACED = ("recv_ms", "side", "price", "qty")
+_NO_SIDE, _OTHER_SIDE = 0, 2
 
 
 def contradictions(
@@ -57,7 +55,7 @@ def contradictions(
     of_placed = [name for name in _OF_PLACED if name in orders]
     placed, place = orders[of_placed].iloc[rows], place_of(rows, codes, n)
     yield "orders", *_far_from_market(orders, state)
-    yield from _order_rows(orders, placed, place[codes])
+    yield from _order_rows(orders, placed, place, codes)
     yield "orders", *_without_end(orders, state, codes, fill_codes, n)
     yield from _fill_rows(fills, placed, place[fill_codes])
 
@@ -76,20 +74,6 @@ def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, s
     return far, f"{what}symbol?"
 
 
-def _order_rows(orders: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[Contradiction]:
-    """Later rows of an order against its PLACE row; ``at``: its place among the placements."""
-    n = len(orders)
-    wrong = {what: np.zeros(n, dtype=np.bool_) for what in _OF_ORDER_ROWS}
-    later = (at >= 0) & ~is_one_of(orders["action"], "PLACE")
-    orders = orders[[name for name in _OF_LATER if name in orders]]
-    for start in range(0, n, _SLICE):
-        rows = start + np.flatnonzero(later[start : start + _SLICE])
-        for what, found in _later_rows(orders.iloc[rows], placed, at[rows]):
-            wrong[what][rows] = found
-    for what, mask in wrong.items():
-        yield "orders", mask, what
-
-
 _OF_ORDER_ROWS = (
     "column recv_ms: before its order was placed",
     "column cancel_effective_ms: before its order was placed",
@@ -99,26 +83,47 @@ _OF_ORDER_ROWS = (
 )
 
 
-def _later_rows(rows: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[tuple[str, Mask]]:
-    before, cancelled, expired, side, price_moved = _OF_ORDER_ROWS
-    used = is_one_of(rows["action"], *ACTIONS)
-    begun = placed["recv_ms"].to_numpy()[at] - CLOCK_TOLERANCE_MS
-    yield before, used & (rows["recv_ms"].to_numpy() < begun)
-    for name, what in (("cancel_effective_ms", cancelled), ("expire_recv_ms", expired)):
-        if name in rows:
-            yield what, rows[name].to_numpy() < begun
-    yield side, used & _other_side(rows["side"], placed["side"], at)
-    price, limit = rows["price"].to_numpy(), placed["price"].to_numpy()[at]
-    off = np.abs(price / limit - 1.0)
-    tolerance = np.where(is_one_of(rows["action"], *_FILLS), _FILL_PRICE, 1e-9)
-    yield price_moved, (price > 0) & (off > tolerance)
+def _order_rows(
+    orders: pd.DataFrame, placed: pd.DataFrame, place: Ints, codes: Codes
+) -> Iterator[Contradiction]:
+    """Later rows of an order against its PLACE row; ``place``: by order, among the placements."""
+    wrong = {what: np.zeros(len(orders), dtype=np.bool_) for what in _OF_ORDER_ROWS}
+    before, cancelled, expired, other_side, price_moved = wrong.values()
+    placing, used, filling = (
+        is_one_of(orders["action"], *words) for words in (("PLACE",), ACTIONS, _FILLS)
+    )
+    time, price, side = orders["recv_ms"].to_numpy(), orders["price"].to_numpy(), _sides(orders)
+    own_time, limit = placed["recv_ms"].to_numpy(), placed["price"].to_numpy()
+    own_side = _sides(placed)
+    for start in range(0, len(orders), _SLICE):
+        at = place[codes[start : start + _SLICE]]
+        later = np.flatnonzero((at >= 0) & ~placing[start : start + _SLICE])
+        rows, at = start + later, at[later]
+        begun = own_time[at] - CLOCK_TOLERANCE_MS
+        before[rows] = used[rows] & (time[rows] < begun)
+        for name, found in (("cancel_effective_ms", cancelled), ("expire_recv_ms", expired)):
+            if name in orders:
+                found[rows] = orders[name].to_numpy()[rows] < begun
+        other_side[rows] = used[rows] & _differ(side[rows], own_side[at])
+        off = np.abs(price[rows] / limit[at] - 1.0)
+        tolerance = np.where(filling[rows], _FILL_PRICE, 1e-9)
+        price_moved[rows] = (price[rows] > 0) & (off > tolerance)
+    for what, mask in wrong.items():
+        yield "orders", mask, what
 
 
-def _other_side(side: pd.Series[Any], placed: pd.Series[Any], at: Ints) -> Mask:
+def _sides(table: pd.DataFrame) -> Sides:
+    """+1 BUY, -1 SELL, else _NO_SIDE or _OTHER_SIDE."""
+    out = np.full(len(table), _OTHER_SIDE, dtype=np.int8)
+    for word, number in (("BUY", 1), ("SELL", -1), ("", _NO_SIDE)):
+        out[is_one_of(table["side"], word)] = number
+    return out
+
+
+def _differ(side: Sides, of_order: Sides) -> Mask:
     """Where a side is given that is not that of the order."""
-    buy, sell, empty = (is_one_of(side, word) for word in ("BUY", "SELL", ""))
-    bought, sold = is_one_of(placed, "BUY")[at], is_one_of(placed, "SELL")[at]
-    return np.asarray(~empty & ~((buy & bought) | (sell & sold)), dtype=np.bool_)
+    other = (side == _OTHER_SIDE) | (side != of_order)
+    return np.asarray(other & (side != _NO_SIDE), dtype=np.bool_)
 
 
 def _without_end(
@@ -129,7 +134,7 @@ def _without_end(
     ends = is_one_of(action, "CANCEL_ACK", "EXPIRE", *_FILLS)
     for name in ("cancel_effective_ms", "expire_recv_ms"):
         if name in orders:
-            ends |= orders[name].notna().to_numpy()
+            ends |= ~np.isnan(orders[name].to_numpy())
     ended = np.zeros(n, dtype=np.bool_)
     ended[codes[ends]] = True
     ended[fill_codes] = True
@@ -147,7 +152,7 @@ def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[
     """Fill rows against the order they fill."""
     known = at >= 0
     if "side" in fills:
-        other = _other_side(fills["side"], placed["side"], at)
+        other = _differ(_sides(fills), _sides(placed)[at])
         yield "fills", known & other, "column side: not that of its order"
     if "price" in fills:
         off = np.abs(fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0)
