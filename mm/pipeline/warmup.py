@@ -1,4 +1,4 @@
-"""What a warm process does once, so that no kernel has to: fonts, formatters, empty figures."""
+"""What a warm process does once, so that no kernel has to: fonts, empty figures, versions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 
 
 def draw() -> None:
-    """Draw a figure as the template draws them, throw it away, and make empty ones ahead."""
+    """Draw a figure as the template draws them, throw it away, and make empty ones ahead; look up
+    the packages' versions, which a process does once."""
+    from mm.params import versions
     from mm.plots.panels import bars, make_ahead, panel
     from mm.plots.picture import finish, style
 
@@ -19,3 +21,4 @@ def draw() -> None:
         axes.legend()
     finish(figure, "")
     make_ahead()
+    versions()
