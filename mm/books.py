@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, Mask, distinct_of, sums_by
+from mm.arrays import Floats, Ints, Mask, distinct_of, repeats, sums_by
 from mm.ledger import Ledger
 from mm.order_ids import is_one_of
 
@@ -46,7 +46,11 @@ def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[in
     # A fill in the very ms of a row may have been booked in it or in the next; rows may also be
     # written before their tick's fills.
     fill_ms = fills["recv_ms"].to_numpy(dtype=np.int64)
-    before, behind = (np.searchsorted(time, fill_ms, side=side) for side in ("left", "right"))
+    before = np.searchsorted(time, fill_ms, side="left")
+    if repeats(time):
+        behind = np.searchsorted(time, fill_ms, side="right")
+    else:
+        behind = before + (time[np.minimum(before, len(time) - 1)] == fill_ms)
     for at in (before, behind, before + 1):
         traded = _traded(at, signed, len(time))
         both = len(np.intersect1d(moved, traded, assume_unique=True))

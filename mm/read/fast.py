@@ -60,14 +60,16 @@ def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
     are in the state file's ledger.
     """
     stop = threading.Event()
-    with ThreadPoolExecutor(len(KINDS)) as pool:
-        coming = {kind: pool.submit(_read, Stream(paths[kind], kind), stop) for kind in KINDS}
     try:
+        with ThreadPoolExecutor(len(KINDS)) as pool:
+            coming = {kind: pool.submit(_read, Stream(paths[kind], kind), stop) for kind in KINDS}
         files = {kind: one.result() for kind, one in coming.items()}
         with_ids = {kind: one.ids for kind, one in files.items() if one.ids is not None}
         codes, names = numbered(list(with_ids.values()))
     except (Odd, InputError, MemoryError):
         return None
+    finally:
+        stop.set()  # Ctrl-C ends the wait for the threads, not the threads
     for kind, cells in zip(with_ids, codes, strict=True):
         files[kind].table.insert(1, "order_id", cells)
     pa.default_memory_pool().release_unused()

@@ -61,8 +61,7 @@ class FileIds:
         if chunk.null_count:
             raise Odd("a row without an id")
         names, cells = chunk.dictionary, chunk.indices.to_numpy()
-        buffer = names.buffers()[-1]
-        if buffer is None or self._held is None or not names.equals(self._held):
+        if self._held is None or not names.equals(self._held):
             self._first = self.length.size
             self._any_empty = self._add_names(names.cast(pa.string()))
             self._held = names
