@@ -74,8 +74,7 @@ def check_clocks(
             wrong += int(np.count_nonzero(there & through))
         first_fills += int(np.count_nonzero(orders.fate != NO_FILL))
         misplaced += int(np.isin(orders.fate, (BEFORE_ACTIVE, AFTER_END)).sum())
-        heard = latest(codes, recv, n)[own]
-        balance += _open_orders(run, time, heard, orders, max_state_gap_ms)
+        balance += _open_orders(run, time, latest(codes, recv, n)[own], orders, max_state_gap_ms)
         stranger = np.zeros(n, dtype=np.bool_)
         stranger[fill_codes] = True
         stranger[codes] = False
@@ -111,7 +110,7 @@ def _open_orders(
     run: Run, placed_ms: Ints, heard_ms: Ints, orders: RestingIntervals, max_gap: int
 ) -> Floats:
     """Order-ms (ours beyond the state rows', ours, theirs beyond ours, theirs) of one run; zeros
-    where the state rows hold no count of open orders."""
+    where the state rows hold no count of open orders. ``heard_ms`` is overwritten."""
     nothing = np.zeros(4)
     their_count = (run.ledger or Ledger.of(run.state)).open_orders
     if their_count is None:
@@ -119,10 +118,13 @@ def _open_orders(
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
     ends = _in_order(orders.end_ms)
     after = bool((orders.end_ms >= placed_ms).all())
+    np.minimum(heard_ms, orders.end_ms, out=heard_ms)
+    np.maximum(heard_ms, placed_ms, out=heard_ms)
+    heard_ms.sort(kind="stable")
     borders = (
         _in_order(placed_ms),
         ends if after else _in_order(np.maximum(orders.end_ms, placed_ms)),
-        _in_order(np.maximum(np.minimum(heard_ms, orders.end_ms), placed_ms)),
+        heard_ms,
         # From when they are active: whether an order counts as open before that, backtesters
         # may see differently.
         _in_order(orders.start_ms),

@@ -36,9 +36,10 @@ class FileIds:
 
     def __init__(self, rows: int) -> None:
         self.codes = Numbers(np.int32, rows)
-        # About one order in three rows; it grows where that is not so.
-        self.text, self.length = Numbers(np.uint8, 12 * rows), Numbers(np.int32, rows // 3)
-        self.mixed = Numbers(np.uint64, rows // 3)
+        # Room for an id of 48 letters in every other row, of which no more is taken than is
+        # needed; to grow would take it twice.
+        self.text, self.length = Numbers(np.uint8, 24 * rows), Numbers(np.int32, rows // 2)
+        self.mixed = Numbers(np.uint64, rows // 2)
         # The list of the batch before: those of one Parquet group have one.
         self._held: pa.Array | None = None
         self._first, self._any_empty = 0, False
