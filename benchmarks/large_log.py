@@ -208,8 +208,12 @@ def plot(found: list[dict[str, object]], target: Path) -> None:
     for axes, what in ((left, "CPU (s)"), (right, "peak memory (GB)")):
         axes.set(xscale="log", yscale="log", xlabel="rows of all three logs (millions)")
         axes.set_ylabel(what)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
         axes.grid(alpha=0.3, which="both", linewidth=0.5)
         axes.legend(frameon=False)
+    right.set_ylim(0.1, 10)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=110)
 
