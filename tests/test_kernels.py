@@ -490,6 +490,18 @@ def test_papermill_is_imported_without_its_slow_grammar() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
 
 
+def test_papermill_is_asked_for_again_without_keeping_garbage() -> None:
+    code = (
+        "import gc; from mm.pipeline.kernels import import_papermill\n"
+        "import_papermill()\n"
+        "kept = gc.get_freeze_count()\n"
+        "assert kept and gc.isenabled()\n"
+        "for _ in range(3): import_papermill()\n"
+        "assert gc.get_freeze_count() == kept and gc.isenabled()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+
+
 @pytest.mark.parametrize(
     ("cell", "error", "saved"),
     [

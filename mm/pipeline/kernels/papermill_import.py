@@ -29,6 +29,8 @@ def import_lean(name: str) -> ModuleType:
     Nothing changes if jsonschema was imported before. Afterwards all can be imported as ever; only
     jsonschema and papermill go without it in this process.
     """
+    if name in sys.modules:  # and nothing that a run has made since is kept by `loading`
+        return sys.modules[name]
     unused = STORES if "jsonschema" in sys.modules else FORMATS + STORES
     blocked = [other for other in unused if other not in sys.modules]
     for other in blocked:
