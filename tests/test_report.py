@@ -75,6 +75,7 @@ def test_a_report_is_one_file_that_loads_nothing(
     assert_headings_in_order(page)
     assert not page.all("script")
     assert len(text.encode()) <= 300_000
+    assert not re.search(r"<pre[^>]*>\s*(ok|warn|refused)", text), "the outcome is for machines"
     assert re.search(rf"<title>[^<]*{symbol}", text)
     assert re.search(rf"<h1>(<bdi>)?{symbol} fill calibration", text)
 

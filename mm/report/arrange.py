@@ -112,8 +112,8 @@ def sections(document: Any) -> list[Section]:
 
 
 def _worth_showing(cells: Iterable[Any]) -> Iterable[Any]:
-    """The cells that a report shows: no sample rows, no picture of nothing, and no word on how to
-    read that picture."""
+    """The cells that a report shows: no sample rows, no outcome for machines, no picture of nothing,
+    and no word on how to read that picture."""
     empty = ""
     for cell in cells:
         name = str(cell.get("id", ""))
@@ -122,6 +122,8 @@ def _worth_showing(cells: Iterable[Any]) -> Iterable[Any]:
         elif name.endswith("-figure") and _is_empty(cell):
             empty = name.removesuffix("-figure")
         elif name not in _NOTEBOOK_ONLY and name != f"read-{empty}":
+            if "outputs" in cell:
+                cell.outputs = [o for o in cell.outputs if MIME not in o.get("data", {})]
             yield cell
 
 
