@@ -112,7 +112,7 @@ def sections(document: Any) -> list[Section]:
 
 
 def _worth_showing(cells: Iterable[Any]) -> Iterable[Any]:
-    """The cells that a report shows: no sample rows, no outcome for machines, no picture of nothing,
+    """The cells that a report shows: no sample rows, nothing for machines, no picture of nothing,
     and no word on how to read that picture."""
     empty = ""
     for cell in cells:
