@@ -12,9 +12,11 @@ from mm.distance import Selection
 from mm.errors import InputError
 from mm.exposure import Exposure, lay_out
 from mm.load import BacktestLog
+from mm.memory import give_back
+from mm.order_ids import is_one_of
 from mm.reconcile import Reconciliation
 from mm.settings import Settings
-from mm.side_by_side import side_by_side
+from mm.side_by_side import LONG, side_by_side
 from mm.tick import TickSize, choose_tick
 
 
@@ -46,23 +48,34 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
 
     Raises InputError where no tick size was given and the prices show none.
     """
-    placed = [run.orders.loc[run.orders["action"] == "PLACE", "price"] for run in log.runs]
-    try:
-        tick = choose_tick(settings.TICK_SIZE, np.concatenate(placed).astype(np.float64))
-    except ValueError as error:
-        raise InputError(
-            str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
-        ) from None
+    tick = _tick(log, settings.TICK_SIZE)
     laid = lay_out(
         log.runs,
         tick_size=tick.value,
         max_state_gap_ms=settings.MAX_STATE_GAP_MS,
         block_s=settings.BLOCK_S,
     )
+    n_rows = sum(len(run.orders) for run in log.runs)
+    if n_rows >= LONG:
+        give_back()
     exposure, clocks = side_by_side(
-        sum(len(run.orders) for run in log.runs),
+        n_rows,
         laid.summed,
         lambda: check_clocks(log.runs, laid.intervals, settings.MAX_STATE_GAP_MS),
     )
     selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
     return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
+
+
+def _tick(log: BacktestLog, given: float | None) -> TickSize:
+    """The unit of distance, given or seen in the prices of placements."""
+    placed = [
+        run.orders["price"].to_numpy(dtype=np.float64)[is_one_of(run.orders["action"], "PLACE")]
+        for run in log.runs
+    ]
+    try:
+        return choose_tick(given, np.concatenate(placed))
+    except ValueError as error:
+        raise InputError(
+            str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
+        ) from None

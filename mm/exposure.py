@@ -247,7 +247,7 @@ def _events(
         run=np.full(len(order), run, dtype=np.int64),
         order=order.astype(np.int64),
         side=side,
-        block=path.block[stretch] + first_block,
+        block=path.block[stretch].astype(np.int64) + first_block,
         time_ms=time,
         delta=signed_ticks(side, orders.price[order], path.mid[stretch], tick_size),
         qty=orders.fill_qty[order],

@@ -83,8 +83,7 @@ def resting_intervals(
     """
     own_codes, fill_codes, n_ids = codes or order_codes(orders, fills)
     rows, n_rejected, warnings = _placements(orders, own_codes, n_ids)
-    n, place = len(rows), order_ids.place_of(rows, own_codes, n_ids)
-    own = own_codes[rows]
+    n = len(rows)
 
     def placed(name: str) -> npt.NDArray[Any]:
         return orders[name].to_numpy()[rows]
@@ -92,24 +91,9 @@ def resting_intervals(
     start = placed("recv_ms").astype(np.float64)
     if "active_recv_ms" in orders:
         start = _filled(placed("active_recv_ms"), start)
-    # Times that can end an order: the earliest wins, the first named at a tie.
-    other_end, ended_by = np.full(n, float(end_of_run_ms)), np.full(n, OPEN, dtype=np.int8)
-    for end_name, column, action in (
-        (EXPIRED, "expire_recv_ms", "EXPIRE"),
-        (CANCELLED, "cancel_effective_ms", "CANCEL_ACK"),
-    ):
-        if end_name == EXPIRED and not expire:
-            continue
-        told = _row_time(orders, action, own_codes, n_ids)
-        if column in orders:
-            values = orders[column].to_numpy(dtype=np.float64)
-            told = _filled(order_ids.earliest(own_codes, values, n_ids), told)
-        told = told[own]
-        sooner = told <= other_end
-        np.copyto(other_end, told, where=sooner)
-        ended_by[sooner] = end_name
+    end, ended_by = _told_ends(orders, rows, end_of_run_ms, own_codes, n_ids, expire)
 
-    place_of = place[fill_codes]
+    place_of = order_ids.place_of(rows, own_codes, n_ids)[fill_codes]
     known = place_of >= 0
     fill_ms = fills["recv_ms"].to_numpy()
     first = order_ids.earliest(place_of[known], fill_ms[known], n)
@@ -117,11 +101,11 @@ def resting_intervals(
     filled = ~np.isnan(first)
     fate = np.full(n, NO_FILL, dtype=np.int8)
     fate[filled] = EVENT
-    fate[filled & (first > other_end)] = AFTER_END
+    fate[filled & (first > end)] = AFTER_END
     fate[filled & (first < start)] = BEFORE_ACTIVE
     # A fill before the order was active leaves neither exposure nor event.
-    end = np.fmin(first, other_end)
-    ended_by[filled & (first <= other_end)] = FILLED
+    ended_by[filled & (first <= end)] = FILLED
+    np.fmin(first, end, out=end)
     reversed_ = end < start
     np.maximum(end, start, out=end)
 
@@ -145,6 +129,31 @@ def resting_intervals(
         ignored_actions=_ignored(orders),
         warnings=warnings,
     )
+
+
+def _told_ends(
+    orders: pd.DataFrame, rows: Ints, end_ms: int, codes: Codes, n_ids: int, expire: bool
+) -> tuple[Floats, npt.NDArray[np.int8]]:
+    """When each order of these rows ends by what the orders file says, ms, and by what: the
+    earliest wins, the first named at a tie."""
+    end = np.full(len(rows), float(end_ms))
+    ended_by = np.full(len(rows), OPEN, dtype=np.int8)
+    own = codes[rows]
+    for end_name, column, action in (
+        (EXPIRED, "expire_recv_ms", "EXPIRE"),
+        (CANCELLED, "cancel_effective_ms", "CANCEL_ACK"),
+    ):
+        if end_name == EXPIRED and not expire:
+            continue
+        told = _row_time(orders, action, codes, n_ids)
+        if column in orders:
+            values = orders[column].to_numpy(dtype=np.float64)
+            told = _filled(order_ids.earliest(codes, values, n_ids), told)
+        told = told[own]
+        sooner = told <= end
+        np.copyto(end, told, where=sooner)
+        ended_by[sooner] = end_name
+    return end, ended_by
 
 
 def _placements(

@@ -14,6 +14,8 @@ import pandas as pd
 
 from mm.arrays import Floats, Ints, Mask
 
+Rows = npt.NDArray[np.int32]
+
 #: The columns that are kept so.
 NAMES = ("inventory", "cash", "open_orders")
 
@@ -22,10 +24,10 @@ NAMES = ("inventory", "cash", "open_orders")
 class Changes:
     """A column of ``n`` cells: ``value[i]`` stands from row ``row[i]`` to the one before the next.
 
-    ``row``: int64 (m,), increasing from 0; ``value``: float64 (m,), NaN for nothing.
+    ``row``: int32 (m,), increasing from 0; ``value``: float64 (m,), NaN for nothing.
     """
 
-    row: Ints
+    row: Rows
     value: Floats
     n: int
 
@@ -34,7 +36,7 @@ class Changes:
         """Those of a whole column."""
         column = np.ascontiguousarray(values, dtype=np.float64)
         row = changed(column, None)
-        return cls(row, column[row], len(column))
+        return cls(row.astype(np.int32), column[row], len(column))
 
     def at(self, rows: Ints) -> Floats:
         """The cells of some rows, in the shape of these."""
@@ -42,8 +44,9 @@ class Changes:
 
     def cells(self, begin: int, end: int) -> Floats:
         """The cells of the rows from ``begin`` to before ``end``."""
-        first = int(np.searchsorted(self.row, begin, side="right")) - 1
-        last = int(np.searchsorted(self.row, end, side="left"))
+        # Of the rows' own type: for another one numpy would copy them all.
+        first = int(np.searchsorted(self.row, np.int32(begin), side="right")) - 1
+        last = int(np.searchsorted(self.row, np.int32(end), side="left"))
         borders = np.clip(np.append(self.row[first:last], end), begin, end)
         return np.repeat(self.value[first:last], np.diff(borders))
 
@@ -54,7 +57,8 @@ class Changes:
             return self, None
         length = np.diff(np.append(self.row, self.n))
         kept = length[there]
-        left = Changes(np.cumsum(kept) - kept, self.value[there], int(kept.sum()))
+        row = (np.cumsum(kept) - kept).astype(np.int32)
+        left = Changes(row, self.value[there], int(kept.sum()))
         return left, np.repeat(there, length)
 
 

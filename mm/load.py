@@ -17,6 +17,7 @@ from mm.errors import InputError
 from mm.fetch import LocalRun, fetched
 from mm.fill_source import FillSource
 from mm.log import BacktestLog, RunLog, SetAside
+from mm.memory import give_back
 from mm.parts import size_of
 from mm.read import RawTable, read_table
 from mm.read.fast import read_fast
@@ -81,6 +82,7 @@ def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
         found = read_fast(files.paths)
         if found is None:
             return None
+        give_back()
         log = assembled(found.checked, files.folder.name, label, found.sha256)
         log = replace(log, order_names=found.order_names)
     except (InputError, OSError):

@@ -23,8 +23,8 @@ class MidPath:
 
     ``borders``: int64 (m + 1,), increasing: where each stretch starts, the first at minus
     infinity, and at last infinity. ``mid``: quote currency,
-    NaN where unknown. ``status``: KNOWN, BEFORE_FIRST or OUTAGE. ``block``: number of the time
-    block within the run. ``row_ms``, ``row_mid``: every state row as written (for per-tick
+    NaN where unknown. ``status``: KNOWN, BEFORE_FIRST or OUTAGE. ``block``: int32, number of the
+    time block within the run. ``row_ms``, ``row_mid``: every state row as written (for per-tick
     draws, where each row is a trial). ``overruled``: positions of all rows whose mid is not the
     path's in their ms, because a later row of the ms counts or because it is unknown; others may
     be among them.
@@ -33,7 +33,7 @@ class MidPath:
     borders: Ints
     mid: Floats
     status: npt.NDArray[np.int8]
-    block: Ints
+    block: npt.NDArray[np.int32]
     row_ms: Ints
     row_mid: Floats
     overruled: Ints
@@ -54,10 +54,13 @@ class MidPath:
         return int(self.block[-1]) + 1
 
     @cached_property
-    def first_row(self) -> Ints:
+    def first_row(self) -> npt.NDArray[np.int32]:
         """The first state row at or behind each stretch's start, and the number of rows."""
-        at = np.searchsorted(self.row_ms, self.start_ms, side="left")
-        return np.append(at, len(self.row_ms))
+        at = np.full(len(self.borders), len(self.row_ms), dtype=np.int32)
+        for low in range(0, len(at) - 1, _SLICE):
+            some = slice(low, min(low + _SLICE, len(at) - 1))
+            at[some] = np.searchsorted(self.row_ms, self.borders[some], side="left")
+        return at
 
     def just_before(self, time_ms: Ints) -> npt.NDArray[np.intp]:
         """Stretch that holds in the last instant before each time.
@@ -103,7 +106,7 @@ def mid_path(
         borders=borders,
         mid=np.full(n, np.nan),
         status=np.full(n, BEFORE_FIRST, dtype=np.int8),
-        block=np.zeros(n, dtype=np.int64),
+        block=np.zeros(n, dtype=np.int32),
         row_ms=row_ms,
         row_mid=row_mid,
         overruled=overruled,

@@ -36,7 +36,7 @@ class Segments:
     start_ms: Ints
     duration_ms: Ints
     delta: Floats
-    n_rows: Ints
+    n_rows: npt.NDArray[np.int32]
     status: npt.NDArray[np.int8]
 
 
@@ -127,7 +127,7 @@ def _of_run(
             run=np.full(len(stretch), run, dtype=np.int64),
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),
             side=side,
-            block=path.block[stretch] + first_block,
+            block=path.block[stretch].astype(np.int64) + first_block,
             start_ms=start,
             duration_ms=stop - start,
             delta=signed_ticks(side, price, path.mid[stretch], tick_size),

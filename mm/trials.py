@@ -191,7 +191,7 @@ class _RunRows:
             run=np.full(len(order), self.number, dtype=np.int64),
             order=order,
             side=side,
-            block=path.block[stretch] + self.first_block,
+            block=path.block[stretch].astype(np.int64) + self.first_block,
             time_ms=time,
             delta=signed_ticks(side, self.orders.price[order], mid, self.tick_size),
             event=event,

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from mm.arrays import Ints
 from mm.discover import KINDS, Kind
@@ -72,7 +71,6 @@ def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
         stop.set()  # Ctrl-C ends the wait for the threads, not the threads
     for kind, cells in zip(with_ids, codes, strict=True):
         files[kind].table.insert(1, "order_id", cells)
-    pa.default_memory_pool().release_unused()
     return FastRun(
         {kind: _checked(one) for kind, one in files.items()},
         {kind: one.sha256 for kind, one in files.items()},
@@ -106,8 +104,12 @@ def _columns(stream: Stream, stop: threading.Event) -> _File:
                     without_id.append(np.flatnonzero(empty) + n)
             if name in ("order_id", "mtm_value"):
                 continue
+            if name == "expire_recv_ms" and name not in kept and column.null_count == len(column):
+                continue  # in most logs no order expires
             if name not in kept:
                 kept[name] = _room_for(name, stream.rows)
+                if n:
+                    kept[name].add(np.full(n, np.nan))
             room = kept[name]
             if isinstance(room, Words):
                 room.add(column)

@@ -129,7 +129,7 @@ def numbered(files: Sequence[FileIds]) -> tuple[list[npt.NDArray[np.int32]], Ord
     Raises Odd in the case, never seen, that two ids have one mix.
     """
     length = np.concatenate([one.length.finish() for one in files])
-    text = np.concatenate([*(one.text.finish() for one in files), np.zeros(_WORD, np.uint8)])
+    text = _all_text(files)
     mixed = np.concatenate([one.mixed.finish() for one in files])
     codes = [one.codes.finish() for one in files]
     sizes = [one.length.size for one in files]
@@ -157,6 +157,17 @@ def numbered(files: Sequence[FileIds]) -> tuple[list[npt.NDArray[np.int32]], Ord
             cells[low : low + _SLICE] = own[cells[low : low + _SLICE]]
         offset += size
     return codes, OrderNames(_texts(text, length).filter(pa.array(is_first)))
+
+
+def _all_text(files: Sequence[FileIds]) -> npt.NDArray[np.uint8]:
+    """The bytes of all lists and a word of zeros, behind those of the first file: they have room
+    there, and a copy would take all of it twice."""
+    whole = files[0].text
+    for one in files[1:]:
+        whole.add(one.text.finish())
+        one.text.clear()
+    whole.add(np.zeros(_WORD, np.uint8))
+    return whole.finish()
 
 
 def _check_same(

@@ -81,7 +81,7 @@ class Repeating:
     """A column of which only the rows that change it are kept, see ``mm.ledger``."""
 
     def __init__(self, rows: int) -> None:
-        self._rows, self._values = Numbers(np.int64, rows), Numbers(np.float64, rows)
+        self._rows, self._values = Numbers(np.int32, rows), Numbers(np.float64, rows)
         self._last: float | None = None
         self._n = 0
 
