@@ -63,6 +63,8 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
         laid.summed,
         lambda: check_clocks(log.runs, laid.intervals, settings.MAX_STATE_GAP_MS),
     )
+    if n_rows >= LONG:
+        give_back()
     selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
     return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
 

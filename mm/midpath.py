@@ -100,7 +100,10 @@ def mid_path(
         np.logical_or(m[1:] != m[:-1], gap, out=changes[low + 1 : low + len(t)])
     blocks = np.arange(time[0], max(end_ms, time[-1]) + 1, block_ms, dtype=np.int64)
     ends = np.array([_BEGIN, _END])
-    borders = distinct(np.concatenate([ends, time[changes], time[silent] + max_gap_ms, blocks]))
+    borders = np.concatenate([ends, time[changes], time[silent] + max_gap_ms, blocks])
+    del changes, silent
+    borders.sort(kind="stable")  # in place: long logs have millions of them
+    borders = distinct(borders)
     n = len(borders) - 1
     path = MidPath(
         borders=borders,
