@@ -18,7 +18,6 @@ from mm.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded
 from mm.fit import Fit
 from mm.headline import Headline, headline
 from mm.intensity import EmpiricalIntensity
-from mm.intervals import EVENT
 from mm.risk import Risk
 from mm.run import Run
 from mm.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
@@ -285,10 +284,10 @@ def _passive_share(exposure: Exposure, selection: Selection) -> float:
 def _fill_fraction(exposure: Exposure) -> FillFraction:
     qty, first, ever = 0.0, 0.0, 0.0
     for orders in exposure.intervals:
-        filled = orders.fate == EVENT
-        qty += float(orders.qty[filled].sum())
-        first += float(orders.fill_qty[filled].sum())
-        ever += float(orders.filled_qty[filled].sum())
+        _, fill = orders.events
+        qty += float(orders.qty[fill].sum())
+        first += float(orders.fill_qty[fill].sum())
+        ever += float(orders.filled_qty[fill].sum())
     if not qty > 0:
         return FillFraction(math.nan, math.nan)
     return FillFraction(first / qty, ever / qty)

@@ -17,7 +17,7 @@ import pandas as pd
 from mm.arrays import Floats, Ints, Mask, Sides
 from mm.cells import Cells, CellSums, Sums, make_cells, sum_by_cell, to_parts
 from mm.distance import Selection, signed_ticks
-from mm.intervals import END_NAMES, EVENT, FATES, RestingIntervals, resting_intervals
+from mm.intervals import END_NAMES, FATES, RestingIntervals, resting_intervals
 from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.order_ids import OrderNames
 from mm.reconcile import Reconciliation
@@ -239,8 +239,8 @@ def _events(
     run: int, first_block: int, orders: RestingIntervals, path: MidPath, tick_size: float
 ) -> Events:
     """First fills inside their order's interval; the distance is NaN where mid was unknown."""
-    order = np.flatnonzero(orders.fate == EVENT)
-    time = orders.first_fill_ms[order]
+    order, fill = orders.events
+    time = orders.first_fill_ms[fill]
     stretch = path.just_before(time)
     side = orders.side[order]
     return Events(
@@ -250,7 +250,7 @@ def _events(
         block=path.block[stretch].astype(np.int64) + first_block,
         time_ms=time,
         delta=signed_ticks(side, orders.price[order], path.mid[stretch], tick_size),
-        qty=orders.fill_qty[order],
+        qty=orders.fill_qty[fill],
     )
 
 

@@ -39,20 +39,22 @@ class RestingIntervals:
 
     ``start_ms``, ``end_ms``: int64, end >= start (an interval that would end before it starts
     is empty and counted in ``n_reversed``). ``ended_by``: index into END_NAMES.
-    ``side``: +1 BUY, -1 SELL. ``first_fill_ms``: -1 without a fill. ``fate``: of the first
-    fill, index into FATES, -1 without one. ``fill_qty``: quantity of all rows in the first
-    fill's ms, ``filled_qty`` of all rows (base currency, NaN where the log has none).
+    ``side``: +1 BUY, -1 SELL. ``fate``: of the first fill, index into FATES, NO_FILL without one.
+
+    Of the orders with a fill only, in their order, shape (m,): ``first_fill_ms``; quantities in
+    base currency, NaN where the log has none: ``qty`` of the order, ``fill_qty`` of all rows in
+    the first fill's ms, ``filled_qty`` of all rows.
     """
 
     order_id: pd.api.extensions.ExtensionArray
     side: npt.NDArray[np.int8]
     price: Floats
-    qty: Floats
     start_ms: Ints
     end_ms: Ints
     ended_by: npt.NDArray[np.int8]
-    first_fill_ms: Ints
     fate: npt.NDArray[np.int8]
+    first_fill_ms: Ints
+    qty: Floats
     fill_qty: Floats
     filled_qty: Floats
     n_reversed: int
@@ -60,6 +62,11 @@ class RestingIntervals:
     fill_rows: dict[str, int]
     ignored_actions: dict[str, int]
     warnings: tuple[str, ...]
+
+    @property
+    def events(self) -> tuple[Ints, Mask]:
+        """Which orders' first fills are events, and which of the first fills that are."""
+        return np.flatnonzero(self.fate == EVENT), self.fate[self.fate != NO_FILL] == EVENT
 
 
 def resting_intervals(
@@ -115,14 +122,14 @@ def resting_intervals(
         order_id=orders["order_id"].array[rows],
         side=np.where(is_one_of(orders["side"], "BUY")[rows], 1, -1).astype(np.int8),
         price=placed("price").astype(np.float64, copy=False),
-        qty=_column(orders, "qty", rows),
         start_ms=start.astype(np.int64),
         end_ms=end.astype(np.int64),
         ended_by=ended_by,
-        first_fill_ms=np.where(filled, first, -1).astype(np.int64),
         fate=fate,
-        fill_qty=_total(qty, place_of, in_first_ms, n),
-        filled_qty=_total(qty, place_of, known, n),
+        first_fill_ms=first[filled].astype(np.int64),
+        qty=_column(orders, "qty", rows[filled]),
+        fill_qty=_total(qty, place_of, in_first_ms, n)[filled],
+        filled_qty=_total(qty, place_of, known, n)[filled],
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
         fill_rows=_fill_rows(orders, own_codes, fill_codes, place_of, in_first_ms, fate),
