@@ -4,6 +4,7 @@ some hundred MB for a moment, and what one of them leaves behind the next one ca
 from __future__ import annotations
 
 import ctypes
+import sys
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ def give_back() -> None:
     Costs some milliseconds; without such an allocator nothing happens.
     """
     pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
