@@ -490,6 +490,18 @@ def test_papermill_is_imported_without_its_slow_grammar() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
 
 
+def test_threads_that_ask_for_papermill_at_once_all_get_the_whole_of_it() -> None:
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from mm.pipeline.kernels import import_papermill\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    asked = [pool.submit(lambda: import_papermill().execute_notebook) for _ in range(8)]\n"
+        "assert len({one.result() for one in asked}) == 1\n"
+        "import gc; assert gc.isenabled()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+
+
 def test_papermill_is_asked_for_again_without_keeping_garbage() -> None:
     code = (
         "import gc; from mm.pipeline.kernels import import_papermill\n"

@@ -40,6 +40,7 @@ def open_kernels(
             else:
                 yield warm
                 return
+    import_papermill()  # before there are threads that each would
     with Kernels((), env) as stock:
         yield stock
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from types import ModuleType
 
 from mm.pipeline.kernels.loading import loading
@@ -13,6 +14,8 @@ from mm.pipeline.kernels.loading import loading
 # compile), and the stores and clusters that papermill can read notebooks from; ours lie on disk.
 FORMATS = ("rfc3987_syntax", "rfc3986_validator", "isoduration")
 STORES = ("boto3", "gcsfs", "pyarrow")
+
+_lock = threading.Lock()
 
 
 def import_papermill() -> ModuleType:
@@ -29,15 +32,16 @@ def import_lean(name: str) -> ModuleType:
     Nothing changes if jsonschema was imported before. Afterwards all can be imported as ever; only
     jsonschema and papermill go without it in this process.
     """
-    if name in sys.modules:  # and nothing that a run has made since is kept by `loading`
-        return sys.modules[name]
-    unused = STORES if "jsonschema" in sys.modules else FORMATS + STORES
-    blocked = [other for other in unused if other not in sys.modules]
-    for other in blocked:
-        sys.modules[other] = None  # type: ignore[assignment]  # "not there", to an import
-    try:
-        with loading():
+    with _lock:  # a second thread waits for the whole module
+        if name in sys.modules:  # and nothing that a run has made since is kept by `loading`
             return importlib.import_module(name)
-    finally:
+        unused = STORES if "jsonschema" in sys.modules else FORMATS + STORES
+        blocked = [other for other in unused if other not in sys.modules]
         for other in blocked:
-            del sys.modules[other]
+            sys.modules[other] = None  # type: ignore[assignment]  # "not there", to an import
+        try:
+            with loading():
+                return importlib.import_module(name)
+        finally:
+            for other in blocked:
+                del sys.modules[other]
