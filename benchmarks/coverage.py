@@ -3,7 +3,7 @@
     python benchmarks/coverage.py --runs 1000 --seed 1 --out docs/trust.md
 
 Each cell simulates that many independent logs and calibrates each as a user would. `short` runs
-of it are in the tests. Uses all cores; 1000 runs a cell take about an hour on two.
+of it are in the tests. Uses all cores; 1000 runs a cell take about half an hour on two.
 """
 
 from __future__ import annotations
