@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
-#: Cells that are compared at a time; most columns that are out of order are so early.
+#: Rows of a long column that are looked at at a time: what that needs beside it stays in the cache.
 _SLICE = 1 << 16
 #: +1 BUY, -1 SELL.
 Sides = npt.NDArray[np.int8]
+
+
+def slices(n: int, times: int = 1) -> Iterator[slice]:
+    """0 ... n, a bounded number at a time; ``times`` as many where little is done with each."""
+    for start in range(0, n, times * _SLICE):
+        yield slice(start, min(start + times * _SLICE, n))
 
 
 def distinct(values: Ints) -> Ints:

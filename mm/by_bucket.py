@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from mm.arrays import Floats, Ints, sums_by
-
-#: Orders that are looked at at a time: their arrays stay in the cache.
-_SLICE = 1 << 16
-
-
-def slices(n: int) -> Iterator[slice]:
-    """0 ... n, a bounded number at a time."""
-    for start in range(0, n, _SLICE):
-        yield slice(start, min(start + _SLICE, n))
 
 
 class BucketSums:

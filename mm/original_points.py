@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from mm.arrays import Floats, Ints, repeats
-from mm.by_bucket import BucketSums, slices
+from mm.arrays import Floats, Ints, repeats, slices
+from mm.by_bucket import BucketSums
 from mm.order_ids import earliest, is_one_of
 from mm.run import Run
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.by_bucket import BucketSums, slices
+from mm.arrays import slices
+from mm.by_bucket import BucketSums
 from mm.cells import Cells
 from mm.digits import figures
 from mm.distance import Selection

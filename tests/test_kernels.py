@@ -479,6 +479,11 @@ def test_after_many_runs_nothing_is_left(warm: Kernels) -> None:
     assert keeper.children() == []
 
 
+def run_afresh(code: str) -> None:
+    """Run statements in an interpreter of their own; raises if they do."""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+
+
 def test_papermill_is_imported_without_its_slow_grammar() -> None:
     code = (
         "import sys; from mm.pipeline.kernels import import_papermill\n"
@@ -487,7 +492,7 @@ def test_papermill_is_imported_without_its_slow_grammar() -> None:
         "assert 'rfc3987_syntax' not in sys.modules and 'jsonschema' in sys.modules\n"
         "import rfc3987_syntax"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+    run_afresh(code)
 
 
 def test_threads_that_ask_for_papermill_at_once_all_get_the_whole_of_it() -> None:
@@ -499,7 +504,7 @@ def test_threads_that_ask_for_papermill_at_once_all_get_the_whole_of_it() -> Non
         "assert len({one.result() for one in asked}) == 1\n"
         "import gc; assert gc.isenabled()"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+    run_afresh(code)
 
 
 def test_papermill_is_asked_for_again_without_keeping_garbage() -> None:
@@ -511,7 +516,7 @@ def test_papermill_is_asked_for_again_without_keeping_garbage() -> None:
         "for _ in range(3): import_papermill()\n"
         "assert gc.get_freeze_count() == kept and gc.isenabled()"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
+    run_afresh(code)
 
 
 @pytest.mark.parametrize(

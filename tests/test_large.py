@@ -108,7 +108,7 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
     with monkeypatch.context() as small:
         small.setattr("mm.read.stream.CHUNK_BYTES", 5_000)
         small.setattr("mm.read.stream.CHUNK_ROWS", 100)
-        for module in ("read.oddities", "read.ids", "order_ids", "consistency"):
+        for module in ("read.ids", "order_ids", "consistency"):
             small.setattr(f"mm.{module}._SLICE", 300)
         for module in ("arrays", "clocks", "midpath"):
             small.setattr(f"mm.{module}._SLICE", 7)

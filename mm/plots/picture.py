@@ -75,11 +75,6 @@ class Picture:
     width: int
     height: int
 
-    @property
-    def data_url(self) -> str:
-        """The image as a ``data:`` URL."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
-
     def __repr__(self) -> str:
         return self.alt
 

@@ -5,15 +5,13 @@ Each raises Odd at the first doubt and says nothing of rows: that is the careful
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.types as kinds
 
 from mm import books
-from mm.arrays import Floats, Ints
+from mm.arrays import Floats, Ints, slices
 from mm.ledger import NAMES
 from mm.order_ids import is_one_of
 from mm.read.columns import TEXT, TIMES
@@ -28,15 +26,8 @@ from mm.read.rules import (
 )
 from mm.read.stream import Odd
 
-#: Rows that are looked at at a time: what that needs beside the columns stays in the cache.
-_SLICE = 1 << 16
 _LARGEST = 1e15
 _BOOKS = ("inventory", "cash", "mtm_value", "mid")
-
-
-def _slices(n: int, times: int = 1) -> Iterator[slice]:
-    for start in range(0, n, times * _SLICE):
-        yield slice(start, start + times * _SLICE)
 
 
 def numbers(column: pa.ChunkedArray, name: str) -> Floats:
@@ -57,7 +48,7 @@ def numbers(column: pa.ChunkedArray, name: str) -> Floats:
 
 def check_numbers(values: Floats, name: str, is_text: bool) -> None:
     """Raise Odd for numbers that can't be what they should, or that parsers may read apart."""
-    for some in _slices(len(values)):
+    for some in slices(len(values)):
         _check_numbers(values[some], name, is_text)
 
 
@@ -79,7 +70,7 @@ def check_value(table: pa.Table) -> None:
     if not set(_BOOKS) <= set(table.column_names):
         return
     columns = [numbers(table.column(name), name) for name in _BOOKS]
-    for some in _slices(len(table)):
+    for some in slices(len(table)):
         tells, off, rounding = books.value_error(*(column[some] for column in columns))
         if (tells & (np.abs(off) > rounding)).any():
             raise Odd("a value that was counted by another mid")
@@ -110,7 +101,7 @@ def check_rows(table: pd.DataFrame, kind: str, without_id: Ints) -> None:
         if told:
             raise Odd("a row without an id")
     rules = check_orders if kind == "orders" else check_fills
-    for some in _slices(len(table), 4):
+    for some in slices(len(table), 4):
         part = table.iloc[some].copy(deep=False)
         findings = Findings(len(part), np.broadcast_to(np.int64(0), len(part)))
         rules(part, findings)
@@ -152,8 +143,8 @@ def _check_words(table: pd.DataFrame, kind: str) -> None:
 
 def _check_mids(table: pd.DataFrame) -> None:
     time, mid = table["recv_ms"].to_numpy(), table["mid"].to_numpy()
-    for start in range(0, len(mid), _SLICE):
-        some = slice(max(start - 1, 0), start + _SLICE)
+    for rows in slices(len(mid)):
+        some = slice(max(rows.start - 1, 0), rows.stop)  # with the row before
         if not (mid[some] > 0).all() or (np.diff(time[some]) < 0).any():
             raise Odd("a mid that is none, or time that goes backwards")
         if np.abs(np.diff(np.log(mid[some]))).max(initial=0.0) > SPIKE:
