@@ -5,8 +5,12 @@
     python benchmarks/large_log.py --days 11.6 --state-ms 10 --ways parquet   # 100 M state rows
     python benchmarks/large_log.py --days 1 --ways "ours, CSV;whole, CSV"
 
+    python -m venv out/pandas2 && out/pandas2/bin/pip install "pandas<3" matplotlib
+    python benchmarks/large_log.py --days 10 --pandas2 out/pandas2/bin/python
+
 - ``read CSV``, ``read Parquet``: Arrow reads the same columns into memory, and nothing else.
-- ``original``: the old notebook's algorithm, in pandas, from the same CSV.
+- ``original``: the old notebook's algorithm, in pandas, from the same CSV; with ``--pandas2`` also
+  with the pandas that it was written for, whose text columns hold Python's strings.
 - ``ours``: load (hash, parse, every check), exact exposure, fit; from CSV, Parquet, and Parquet
   by day. ``whole``: all steps of a calibration, diagnostics and parameters included.
 
@@ -111,6 +115,7 @@ def _settings(folder: Path) -> object:
 WAYS: dict[str, tuple[Callable[[Path], str], str]] = {
     "read CSV": (read_csv, "csv"),
     "original": (original, "csv"),
+    "original, pandas 2": (original, "csv"),
     "ours, CSV": (ours, "csv"),
     "whole, CSV": (whole, "csv"),
     "read Parquet": (read_parquet, "parquet"),
@@ -120,9 +125,13 @@ WAYS: dict[str, tuple[Callable[[Path], str], str]] = {
 }
 
 
-def measured(way: str, folder: Path) -> dict[str, float | str]:
+#: The way that needs another environment than this one.
+PANDAS2 = "original, pandas 2"
+
+
+def measured(way: str, folder: Path, python: str = sys.executable) -> dict[str, float | str]:
     """Run one way in a fresh process; seconds and bytes are the system's own count."""
-    command = [sys.executable, __file__, "--way", way, "--folder", str(folder)]
+    command = [python, __file__, "--way", way, "--folder", str(folder)]
     begin = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -140,7 +149,9 @@ def measured(way: str, folder: Path) -> dict[str, float | str]:
     }
 
 
-def compare(ways: list[str], days: float, state_ms: int, room: Path) -> list[dict[str, object]]:
+def compare(
+    ways: list[str], days: float, state_ms: int, room: Path, pandas2: str
+) -> list[dict[str, object]]:
     """Make the log, run each way once, print as it goes."""
     from long_log import make_log
 
@@ -159,11 +170,12 @@ def compare(ways: list[str], days: float, state_ms: int, room: Path) -> list[dic
     print(f"{days:g} days: {rows}, {size / 1e9:.2f} GB on disk", flush=True)
     out: list[dict[str, object]] = []
     for way in ways:
-        found: dict[str, object] = {**measured(way, folders[WAYS[way][1]])}
+        python = pandas2 if way == PANDAS2 else sys.executable
+        found: dict[str, object] = {**measured(way, folders[WAYS[way][1]], python)}
         found |= {"rows": sum(rows.values()), "days": days, "state_ms": state_ms}
         out.append(found)
         print(
-            f"{way:15s} wall {found['wall_s']:7.1f} s  CPU {found['cpu_s']:7.1f} s  "
+            f"{way:18s} wall {found['wall_s']:7.1f} s  CPU {found['cpu_s']:7.1f} s  "
             f"peak {found['peak_mb']:6.0f} MB  {found['said']}",
             flush=True,
         )
@@ -172,10 +184,14 @@ def compare(ways: list[str], days: float, state_ms: int, room: Path) -> list[dic
 
 #: (what, way, against, field, at most): the ratio of the two.
 TARGETS = [
+    ("wall, CSV, against the original with pandas 2", "ours, CSV", PANDAS2, "wall_s", 1 / 3),
+    ("peak memory, CSV, against the same", "ours, CSV", PANDAS2, "peak_mb", 1 / 4),
+    ("wall, Parquet, against the same", "ours, Parquet", PANDAS2, "wall_s", 1 / 8),
     ("wall, CSV, against the original", "ours, CSV", "original", "wall_s", 1 / 3),
     ("peak memory, CSV, against the original", "ours, CSV", "original", "peak_mb", 1 / 4),
     ("wall, Parquet, against the original", "ours, Parquet", "original", "wall_s", 1 / 8),
     ("wall, CSV, against reading it", "ours, CSV", "read CSV", "wall_s", 2.5),
+    ("wall, Parquet, against reading it", "ours, Parquet", "read Parquet", "wall_s", 2.5),
     ("CPU, CSV, against reading it", "ours, CSV", "read CSV", "cpu_s", 2.5),
     ("CPU, CSV, against the original", "ours, CSV", "original", "cpu_s", 1 / 3),
     ("CPU, CSV, whole against load and fit", "whole, CSV", "ours, CSV", "cpu_s", 1.5),
@@ -228,6 +244,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", type=Path, help="write what was measured")
     parser.add_argument("--folder", type=Path, help="where logs are made, and left")
+    parser.add_argument("--pandas2", help="a Python with pandas 2, for the old notebook")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.way:
@@ -235,11 +252,12 @@ def main() -> None:
         return
     chosen = {"parquet": ["read Parquet", "ours, Parquet", "whole, Parquet"]}.get(args.ways)
     ways = chosen or [w for w in WAYS if args.ways == ",".join(WAYS) or w in args.ways.split(";")]
+    ways = [way for way in ways if way != PANDAS2 or args.pandas2]
     sizes = [float(m) * 1e6 / ROWS_PER_DAY for m in args.scaling.split(",")] if args.scaling else []
     found: list[dict[str, object]] = []
     for days in sizes or [args.days]:
         with tempfile.TemporaryDirectory(prefix="large-log-", dir=args.folder) as room:
-            found += compare(ways, days, args.state_ms, Path(room))
+            found += compare(ways, days, args.state_ms, Path(room), args.pandas2)
         print_ratios(found[-len(ways) :])
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))
