@@ -61,16 +61,16 @@ def fit_original(
 
     Raises OriginalError, with the notebook's own exception as text, where it would raise.
     """
-    try:
-        # On malformed rows the notebook computes with what they hold, and so must this.
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            args = (run, tick_size, min_delta_ticks, max_delta_ticks)
-            points = points_of(*args)
+    # On malformed rows the notebook computes with what they hold, and so must this.
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        args = (run, tick_size, min_delta_ticks, max_delta_ticks)
+        points = points_of(*args)
+        try:
             return _fitted(_points(*args) if points is None else points, min_exposure_s)
-    except (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        raise OriginalError(f"{type(error).__name__}: {text}") from None
+        except (KeyError, ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+            text = " ".join(str(error).split())
+            raise OriginalError(f"{type(error).__name__}: {text}") from None
 
 
 def _fitted(points: pd.DataFrame, min_exposure_s: float) -> OriginalFit:

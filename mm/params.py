@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from mm.fill_model import PoissonFillModel
 
 SCHEMA_VERSION = 1
-_PACKAGES = ("numpy", "pandas", "scipy", "matplotlib", "papermill", "nbconvert", "pydantic")
+_PACKAGES = (
+    *("numpy", "pandas", "scipy", "pyarrow", "pydantic"),
+    *("papermill", "nbformat", "nbconvert", "matplotlib", "pillow", "latex2mathml"),
+)
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 #: Under this name an executed notebook carries its outcome.
 MIME = "application/vnd.mm.calibration+json"
 Status = Literal["ok", "warn", "refused", "failed"]
+#: Why a symbol failed; docs/batch.md and the failure page say what each means.
+ErrorKind = Literal[
+    "input", "exception", "dead_kernel", "deadline", "internal", "lost_worker", "unwritable"
+]
 
 
 class Record(BaseModel):
@@ -60,7 +64,7 @@ class Record(BaseModel):
     window_s: float | None = None
     runs: int = 1
     error: str | None = None
-    error_kind: str | None = None
+    error_kind: ErrorKind | None = None
     error_cell: int | None = None
     inputs_sha256: dict[str, str] = {}
     settings: dict[str, Any] = {}

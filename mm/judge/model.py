@@ -122,7 +122,8 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
         if abs(pearson.ratio[i] - 1.0) > settings.WARN_RATIO
         and max(share[i], expected_share[i]) >= settings.WARN_FILL_SHARE
     ]
-    if off and pearson.p < settings.WARN_P:
+    wrong = bool(off) and pearson.p < settings.WARN_P
+    if wrong:
         _, i = max(off)
         yield Finding(
             "warn",
@@ -134,7 +135,7 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             _narrower(found),
         )
     power = found.power
-    if power is not None and power.delta_aic > _AIC_LIMIT and not (off and pearson.p < 0.01):
+    if power is not None and power.delta_aic > _AIC_LIMIT and not wrong:
         ratio, delta = _power_against_fit(found, estimate)
         if _off(ratio, settings):
             yield Finding(

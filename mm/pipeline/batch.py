@@ -23,8 +23,8 @@ from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint
 from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, write_books
-from mm.pipeline.symbol import UNPUBLISHED, ErrorKind, LostWorker, SymbolRun
-from mm.record import Record
+from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
+from mm.record import ErrorKind, Record
 from mm.remote import Place, StoreError
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME

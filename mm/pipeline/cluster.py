@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,7 +18,7 @@ from mm.config import REPO_ROOT
 from mm.errors import CalibrationError
 from mm.pipeline.executor import Executor, ExecutorLost, Options
 from mm.pipeline.plan import Job, Plan
-from mm.pipeline.publish import settle
+from mm.pipeline.publish import settle, staging
 from mm.pipeline.results import Results
 from mm.pipeline.resume import code_marks
 from mm.pipeline.symbol import LostWorker, Stopped, SymbolRun
@@ -142,15 +140,12 @@ class DaskExecutor:
             self._end(ended, run)
 
     def _publish(self, symbol: str, record: Record, files: dict[str, bytes]) -> Record:
-        stage = Path(tempfile.mkdtemp(prefix=f".staging-{symbol}-", dir=self._results.folder))
-        try:
+        with staging(self._results.folder, symbol) as stage:
             for name, content in files.items():
                 (stage / name).write_bytes(content)
             if settle(stage) != record.outputs:
                 raise CalibrationError("the files that came from the worker are not what it made")
             self._results.publish(stage, symbol, record)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
         return record
 
     def _end(self, ended: Future[SymbolRun], how: SymbolRun | BaseException) -> None:

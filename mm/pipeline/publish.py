@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _STAGING, _OLD = ".staging-", ".replaced-"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+@contextlib.contextmanager
+def staging(parent: Path, symbol: str) -> Iterator[Path]:
+    """A folder to make a symbol's results in, with the rights that the user's umask leaves, which
+    a temporary folder has not; what is left there at the end goes."""
+    stage = parent / f"{_STAGING}{symbol}-{secrets.token_hex(4)}"
+    stage.mkdir()
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def settle(stage: Path) -> dict[str, str]:
@@ -32,9 +46,6 @@ def publish(stage: Path, target: Path) -> None:
     On Linux the two are exchanged by one system call, so that no instant shows neither; elsewhere
     there is one between two renames, which :func:`recover` mends.
     """
-    umask = os.umask(0)
-    os.umask(umask)
-    stage.chmod(0o777 & ~umask)  # staging was private; results are for whom the user lets in
     _sync(stage)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         target.unlink()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mm.errors import OutputError
 from mm.pipeline.plan import Job
-from mm.pipeline.publish import publish, recover, settle
+from mm.pipeline.publish import publish, recover, settle, staging
 from mm.pipeline.resume import finished
 from mm.pipeline.state import out_lock, write_record
 from mm.pipeline.summary import remove_stale_params
@@ -52,13 +50,10 @@ class Results:
     def _publish_failure(self, symbol: str, record: Record) -> None:
         from mm.report.failure import render_failure
 
-        stage = Path(tempfile.mkdtemp(prefix=f".staging-{symbol}-", dir=self.folder))
-        try:
+        with staging(self.folder, symbol) as stage:
             write_text(stage / report_name(symbol), render_failure(symbol, record, None))
             settle(stage)
             publish(stage, self.folder / symbol)
-        finally:
-            shutil.rmtree(stage, ignore_errors=True)
 
     def fetch_for_pages(self, this_run: Collection[str]) -> None:
         """Have here what the pages show of symbols that did not run; here it is already."""

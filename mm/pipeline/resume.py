@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mm.config import REPO_ROOT
+from mm.config import REPO_ROOT, below_root
 from mm.discover import RunFiles
 from mm.params import versions
 from mm.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
@@ -43,7 +43,7 @@ def fingerprint(job: Job, code: str) -> str:
         digest.update(f"{name}={value}".encode())
     old = settings["OLD_PARAMS_FILE"]
     if old:
-        digest.update(_digest(REPO_ROOT / old).encode())
+        digest.update(_digest(below_root(old)).encode())
     return digest.hexdigest()
 
 

@@ -13,18 +13,25 @@ from mm.pipeline.state import take_lock
 
 #: Held open and locked by the owner; the lock goes with the process.
 _HELD = ".held"
+#: Names on which nobody looks for a folder that was left.
+_NOT_YET = ".new-"
 
 
 @contextlib.contextmanager
 def scratch(prefix: str) -> Iterator[Path]:
     """A folder for this process alone; those that killed ones left under this prefix go first."""
-    if not sys.platform.startswith("win"):  # there no lock tells the living
-        for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-            _remove_if_left(folder)
-    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    if sys.platform.startswith("win"):  # there no lock tells the living
+        with tempfile.TemporaryDirectory(prefix=prefix) as name:
+            yield Path(name)
+        return
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        _remove_if_left(left)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_NOT_YET}{prefix}"))
     try:
         with (folder / _HELD).open("xb") as held:
             take_lock(held.fileno())
+            # Only now: another run would take a folder without a lock for one that was left.
+            folder = folder.rename(folder.with_name(folder.name.removeprefix(_NOT_YET)))
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

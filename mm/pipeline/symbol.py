@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from mm.config import REPO_ROOT
 from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
 from mm.pipeline.plan import Job
-from mm.pipeline.publish import settle
+from mm.pipeline.publish import settle, staging
 from mm.record import (
     MIME,
+    ErrorKind,
     Outcome,
     Record,
     notebook_name,
@@ -31,16 +30,6 @@ TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 #: Errors of ours are whole sentences; the class name before them says nothing to a user.
 _OURS = ("InputError", "SettingsError", "CalibrationError")
 
-ErrorKind = Literal[
-    "input",
-    "exception",
-    "dead_kernel",
-    "deadline",
-    "interrupted",
-    "internal",
-    "lost_worker",
-    "unwritable",
-]
 #: These left nothing to publish.
 UNPUBLISHED: tuple[ErrorKind, ...] = ("internal", "lost_worker", "unwritable")
 #: Worth another try: the machine was at fault, not the input or the fit.
@@ -110,16 +99,13 @@ class SymbolRunner:
         """
         began = time.monotonic()
         for attempt in range(self.retries + 1):
-            stage = Path(tempfile.mkdtemp(prefix=f".staging-{job.symbol}-", dir=parent))
-            try:
+            with staging(parent, job.symbol) as stage:
                 record = self._staged(job, stage, began, fingerprint, attempt + 1)
                 if self.stop.is_set():
                     raise Stopped
                 if record.error_kind in INFRASTRUCTURE and attempt < self.retries:
                     continue
                 return finish(stage, record)
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
         raise AssertionError("the last attempt returns")
 
     def _staged(

@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 
-from mm.record import Record
+from mm.record import ErrorKind, Record
 from mm.report import words
 from mm.report.frame import page
 from mm.report.provenance import provenance
@@ -17,7 +17,7 @@ _LAST_LINES = 25
 _LONGEST_LINE = 400
 # Colours, cursor moves and window titles: everything that an escape character starts.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_REMEDIES = {
+_REMEDIES: dict[ErrorKind, tuple[str, ...]] = {
     "input": (
         "Mend the file or the setting that the line above names; the rest of it says how.",
         "Run the symbol again: its old result, if there was one, has no parameters any more.",
@@ -35,6 +35,10 @@ _REMEDIES = {
     "deadline": (
         "Give it more time (--deadline), fewer symbols at a time (--jobs), or a shorter log.",
     ),
+    "lost_worker": (
+        "The workers that had it ended, most often for want of memory: run the symbol again, on "
+        "workers with more of it or with fewer symbols at a time.",
+    ),
     "unwritable": (
         "Free space, mind limits and rights, or name another folder with --out-dir; then run the "
         "same command again.",
@@ -46,11 +50,12 @@ _REMEDIES = {
 }
 _BESIDE = "The notebook, as far as it got, is beside this page: it can be run on by hand."
 _NO_LINES = "It left none: what it was doing when it ended is the cell above."
-_KINDS = {
+_KINDS: dict[ErrorKind, str] = {
     "input": "The input or a setting can't be used.",
     "exception": "The notebook raised an exception.",
     "dead_kernel": "The process that ran the notebook died.",
     "deadline": "It took longer than it may.",
+    "lost_worker": "The workers that ran it were lost.",
     "unwritable": "The results could not be written.",
     "internal": "The program around the notebook failed.",
 }
@@ -61,12 +66,12 @@ def render_failure(symbol: str, record: Record, notebook_path: Path | None) -> s
     document = _read(notebook_path)
     kind = record.error_kind or ("exception" if document is not None else "internal")
     what = record.error or _error_line(document) or "It ended without a result and without a word."
-    todo = "".join(f"<li>{words.text(t)}</li>" for t in _REMEDIES.get(kind, _REMEDIES["internal"]))
+    todo = "".join(f"<li>{words.text(t)}</li>" for t in _REMEDIES[kind])
     if document is not None:
         todo += f"<li>{_BESIDE}</li>"
     parts = [
         f'<div class="verdict failed"><p><strong>failed</strong> '
-        f"<span>{_KINDS.get(kind, _KINDS['internal'])}</span></p>"
+        f"<span>{_KINDS[kind]}</span></p>"
         f"<p>{words.text(words.sentence(readable(what)))}</p></div>",
         f"<h2>What to do</h2><ul>{todo}</ul>",
         "<p>There are no parameters: what a failed run leaves must not be used.</p>",
