@@ -152,7 +152,7 @@ def test_the_file_parses_and_its_images_resolve(tmp_path: Path, parse_policy: An
     # Those that failed or were refused before any exposure have no figure to show.
     assert sorted(f"cid:{i}" for i in ids) == sorted(str(i["src"]) for i in images)
     assert len(images) == 2
-    assert all("The fit of" in str(i["alt"]) for i in images)
+    assert sorted(str(i["alt"]) for i in images) == ["The fit of MOVED", "The fit of WARN"]
     assert _names(message) == [
         "fill_calibration_2026-11-22.csv",
         *(f"report_{s}.html" for s in ("FAILED", "REFUSED", "WARN", "MOVED", "OK")),

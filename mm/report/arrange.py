@@ -83,8 +83,9 @@ def image_of(document: Any, cell_id: str) -> Image | None:
             data = output.get("data", {})
             if "image/png" in data:
                 size = output.get("metadata", {}).get("image/png", {})
-                png = "".join(data["image/png"].split())
-                alt = str(data.get("text/plain", "figure"))
+                png = "".join("".join(data["image/png"]).split())
+                # In a notebook's file a text is a list of its lines.
+                alt = "".join(data.get("text/plain", "")) or "figure"
                 return Image(png, alt, int(size.get("width", 720)), int(size.get("height", 460)))
     return None
 
