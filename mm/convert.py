@@ -3,7 +3,8 @@
     python -m mm.convert DATA_DIR OUT_DIR [--symbols BTCUSDT,ETHUSDT] [--partition day]
 
 The columns that a calibration uses are kept, with every row in its order and every number as it
-was read, so that the calibration of the result is that of the source to the last digit.
+was read, so that the calibration of the result is that of the source to the last digit. The
+folder's calibration.yaml comes along.
 """
 
 from __future__ import annotations
@@ -13,30 +14,25 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from mm.config import CONFIG_NAME
 from mm.discover import Kind, find_symbols
 from mm.errors import CalibrationError, InputError
 from mm.fetch import LocalRun, fetched
+from mm.parquet_parts import write_parts
 from mm.read import check_table, read_table
 from mm.read.columns import TEXT, TIMES
 from mm.read.oddities import few_digits
 from mm.read.stream import Odd, Stream
 
-_DAY_MS = 86_400_000
-#: Few different values each, in a row group at least: a number stands for them in the file.
-_CODED = (*sorted(TEXT), "price", "qty", "remaining_qty", "mid", "open_orders")
-#: Room for the ids of a row group.
-_DICTIONARY_BYTES = 1 << 26
-#: Rows that are compressed and can be skipped together.
-_GROUP_ROWS = 1 << 19
 _PRICES = ("price", "qty", "mid")
+
+
+class UsageError(InputError):
+    """What was asked for can't be done; nothing was written."""
 
 
 def convert(
@@ -45,17 +41,21 @@ def convert(
     """Write the logs of a data folder as Parquet; returns what was written.
 
     A log is one file, or by day a folder ``orders_X.parquet/date=2026-11-01/part-0.parquet``. Run
-    folders stay run folders. Each log takes its name only when it is whole.
+    folders stay run folders. Each log takes its name only when it is whole. Settings come along,
+    unless OUT_DIR has its own.
 
-    Raises InputError for logs that can't be read or hold malformed rows, for symbols that are not
-    there, and for names that are taken.
+    Raises InputError for logs that can't be read or hold malformed rows, UsageError for symbols
+    that are not there and names that are taken.
     """
-    found = find_symbols(data_dir)
+    try:
+        found = find_symbols(data_dir)
+    except InputError as error:
+        raise UsageError(error.what, where=error.where, remedy=error.remedy) from None
     missing = [name for name in symbols or [] if name not in found]
     if missing or not found:
         names = ", ".join(list(found)[:20]) or "none"
         what = f"no files of symbol {missing[0]!r}" if missing else "no logs"
-        raise InputError(f"{what} (symbols there: {names})", where=data_dir, remedy="look there")
+        raise UsageError(f"{what} (symbols there: {names})", where=data_dir, remedy="look there")
     wanted = [(name, fetched(run)) for name in symbols or found for run in found[name]]
     targets = {
         (name, run.folder, kind): out_dir
@@ -66,7 +66,7 @@ def convert(
     }
     for target in targets.values():
         if target.exists():
-            raise InputError(
+            raise UsageError(
                 "is there already", where=target, remedy="take it away, or give another OUT_DIR"
             )
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -85,6 +85,10 @@ def convert(
         for source, target in made:
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)
+        settings = data_dir / CONFIG_NAME
+        if settings.is_file() and not (out_dir / CONFIG_NAME).exists():
+            shutil.copyfile(settings, room / CONFIG_NAME)
+            (room / CONFIG_NAME).rename(out_dir / CONFIG_NAME)
     finally:
         shutil.rmtree(room, ignore_errors=True)
     return [target for _, target in made]
@@ -95,11 +99,11 @@ def _convert(run: LocalRun, kind: Kind, target: Path, by_day: bool) -> Path:
     path = run.paths[kind]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write(_streamed(path, kind), target, by_day, path.name)
+        write_parts(_streamed(path, kind), target, by_day, path.name)
     except Odd:
         if target.is_dir():
             shutil.rmtree(target)
-        _write(_careful(path, kind), target, by_day, path.name)
+        write_parts(_careful(path, kind), target, by_day, path.name)
     return target
 
 
@@ -137,64 +141,8 @@ def _typed(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
-def _write(tables: Iterator[pa.Table], target: Path, by_day: bool, label: str) -> None:
-    writer: pq.ParquetWriter | None = None
-    waiting: list[pa.Table] = []
-    last: int | None = None
-
-    def flush(least: int = 1) -> None:
-        if writer is not None and sum(len(table) for table in waiting) >= least:
-            writer.write_table(pa.concat_tables(waiting))
-            waiting.clear()
-
-    try:
-        for table in tables:
-            for day, part in _by_day(table) if by_day else [(None, table)]:
-                if writer is None or day != last:
-                    flush()
-                    if writer is not None:
-                        writer.close()
-                    if day is not None and last is not None and day < last:
-                        raise InputError(
-                            "time goes back to the day before",
-                            where=label,
-                            remedy="convert it without --partition",
-                        )
-                    writer, last = _writer(target, day, part.schema), day
-                waiting.append(part)
-                flush(_GROUP_ROWS)
-        flush()
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _writer(target: Path, day: int | None, schema: pa.Schema) -> pq.ParquetWriter:
-    if day is not None:
-        date = pd.Timestamp(day * _DAY_MS, unit="ms").date().isoformat()
-        target = target / f"date={date}" / "part-0.parquet"
-        target.parent.mkdir(parents=True)
-    return pq.ParquetWriter(
-        target,
-        schema,
-        use_dictionary=[name for name in schema.names if name in _CODED],
-        dictionary_pagesize_limit=_DICTIONARY_BYTES,
-    )
-
-
-def _by_day(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    """Stretches of rows of one day (UTC), in order; a table without rows is one of the first."""
-    if not len(table):
-        yield 0, table
-    day = table.column("recv_ms").to_numpy() // _DAY_MS
-    cuts = [0, *(np.flatnonzero(day[1:] != day[:-1]) + 1).tolist(), len(day)]
-    for low, high in pairwise(cuts):
-        if high > low:
-            yield int(day[low]), table.slice(low, high - low)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """The command. Returns the exit code: 0 done, 1 an error of the input."""
+    """The command. Returns the exit code: 0 done, 1 an error of the input, 2 usage."""
     parser = argparse.ArgumentParser(
         prog="python -m mm.convert", description="Write CSV logs as Parquet."
     )
@@ -210,11 +158,14 @@ def main(arguments: list[str] | None = None) -> int:
         made = convert(args.data_dir, args.out_dir, symbols, by_day=args.partition == "day")
     except CalibrationError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except OSError as error:
         print(f"error: {error.filename}: can't be written ({error.strerror})", file=sys.stderr)
         return 1
     print(f"{len(made)} logs in {args.out_dir}")
+    theirs, ours = (folder / CONFIG_NAME for folder in (args.data_dir, args.out_dir))
+    if theirs.is_file() and theirs.read_bytes() != ours.read_bytes():
+        print(f"{ours}: kept; it differs from {theirs}: compare them by hand", file=sys.stderr)
     return 0
 
 

@@ -133,3 +133,33 @@ def test_a_folder_without_parts_is_told(source: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "state_AAA.parquet" / "date=2025-01-02")
     with pytest.raises(InputError, match=r"state_AAA\.parquet: a folder without a \.parquet file"):
         load_log(tmp_path, "AAA")
+
+
+def test_settings_come_along_and_those_that_are_there_stay(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(source, tmp_path / "source")
+    settings, out = folder / "calibration.yaml", tmp_path / "out"
+    settings.write_text("defaults: {TICK_SIZE: 2.0}\n")
+    assert main([str(folder), str(out)]) == 0
+    (job,) = make_plan(Request(data_dir=out), {}).jobs
+    assert job.resolved.settings.TICK_SIZE == 2.0
+    assert capsys.readouterr().err == ""
+
+    for path in out.glob("*.parquet"):
+        path.unlink()
+    (out / "calibration.yaml").write_text("defaults: {TICK_SIZE: 3.0}\n")
+    assert main([str(folder), str(out)]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{out / 'calibration.yaml'}: kept; it differs from {settings}" in line
+    assert "3.0" in (out / "calibration.yaml").read_text()
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], ["source", "--symbols", "BBB"]])
+def test_usage_errors_exit_as_the_other_commands_do(
+    source: Path, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = source if arguments[0] == "source" else tmp_path / "nowhere"
+    assert main([str(folder), str(tmp_path / "out"), *arguments[1:]]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
