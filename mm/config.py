@@ -99,10 +99,33 @@ def read_yaml(path: Place) -> dict[str, Any]:
         raise SettingsError(f"{path}: not UTF-8 text") from None
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: YAML's own loader takes the last, silently."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # as written: nothing is merged in yet
+        seen: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in seen:
+                    raise _Twice(key.value, seen[name], line)
+                seen[name] = line
+        return node
+
+
+class _Twice(Exception):
+    def __init__(self, name: str, first: int, second: int) -> None:
+        where = f"line {first}" if first == second else f"lines {first} and {second}"
+        super().__init__(f"{name} stands twice, in {where}; keep one")
+
+
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """YAML text that holds a mapping. Raises SettingsError, one line."""
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)  # noqa: S506  a safe loader
+    except _Twice as error:
+        raise SettingsError(f"{source}: {error}") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{source}: not YAML ({' '.join(str(error).split())})") from None
     return _mapping(content, source)

@@ -298,6 +298,27 @@ def test_a_bad_file_gets_a_clear_line(data: Path, text: str, said: str) -> None:
     assert one_line(error).startswith(str(path))
 
 
+@pytest.mark.parametrize("way", ["folder", "config", "files", "yamls"])
+def test_a_key_that_stands_twice_is_an_error_with_its_lines(data: Path, way: str) -> None:
+    text = "MIN_FILLS: 11\nBLOCK_S: 30\nMIN_FILLS: 12\n"
+    path = data / "calibration.yaml" if way == "folder" else data / "other.yml"
+    given: dict[str, Any] = {"config": {"config": path}, "files": {"files": [path]}}.get(way, {})
+    if way == "yamls":
+        given = {"yamls": [text]}
+    indented = "  " + text.rstrip().replace("\n", "\n  ")
+    path.write_text(text if way == "files" else f"symbols:\n AAA:\n{indented}\n")
+    with pytest.raises(SettingsError, match=r"MIN_FILLS stands twice, in lines \d and \d") as error:
+        plan(data, **given)
+    assert one_line(error).startswith("-y" if way == "yamls" else str(path))
+
+
+def test_what_yaml_merges_may_be_set_anew(data: Path) -> None:
+    (data / "calibration.yaml").write_text(
+        "defaults: &all {MIN_FILLS: 11, BLOCK_S: 31}\nsymbols: {AAA: {<<: *all, BLOCK_S: 32}}\n"
+    )
+    assert settings(plan(data)).BLOCK_S == 32.0
+
+
 # --- which symbols ---------------------------------------------------------------------------
 
 
