@@ -369,6 +369,8 @@ def test_list_names_the_symbols_and_what_they_lack(driver: Driver, data: Path) -
         (["--config", "{tmp}/empty"], "can't be read"),
         (["--out-dir", "{tmp}/file"], "{tmp}/file"),
         (["-p", "TICK_SIZE"], "-p"),
+        (["--data-dir", ""], "'--data-dir': found '', not a folder"),
+        (["--out-dir", " "], "'--out-dir': found '', not a folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0] + value[-1][:12],
 )

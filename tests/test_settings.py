@@ -210,7 +210,16 @@ def test_out_dir_in_the_environment_is_the_backtest_s_folder(data: Path, tmp_pat
     assert found.out_dir.name == "out", "OUT_DIR must not move the results"
 
 
+@pytest.mark.parametrize("option", ["parameters", "raw"])
+def test_one_data_folder_is_named_once_and_not_empty(data: Path, option: str) -> None:
+    with pytest.raises(SettingsError, match="--data-dir and the parameter BACKTEST_DIR"):
+        plan(data, **{option: [("BACKTEST_DIR", "x")]})
+    with pytest.raises(SettingsError, match="BACKTEST_DIR: found ''"):
+        plan(None, {"BACKTEST_DIR": str(data)}, **{option: [("BACKTEST_DIR", "")]})
+
+
 def test_empty_variables_are_unset(data: Path) -> None:
+    # `export OUT_DIR=` is how a shell takes one back; an empty option is an error instead
     found = plan(data, {"TICK_SIZE": "", "SYMBOL": "", "OUT_DIR": "", "BACKTEST_DIR": ""})
     assert symbols(found) == ["0700", "AAA", "BBB"]
     assert settings(found).TICK_SIZE is None

@@ -22,8 +22,12 @@ _USAGE, _INTERRUPTED = 2, 130
 
 def _place(_context: click.Context, _option: click.Parameter, given: str | None) -> Place | None:
     """A folder by path or URL."""
+    if given is None:
+        return None
+    if not given.strip():  # an unset variable of a script, not a wish for the default
+        raise click.BadParameter("found '', not a folder; name one, or leave the option out")
     try:
-        return place(given) if given else None
+        return place(given)
     except CalibrationError as error:
         raise click.BadParameter(str(error)) from None
 

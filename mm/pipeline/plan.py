@@ -127,6 +127,10 @@ def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, list[RunFi
 
 
 def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]) -> Place:
+    if request.data_dir is not None and "BACKTEST_DIR" in given:
+        raise SettingsError("--data-dir and the parameter BACKTEST_DIR name one folder; give one")
+    if str(given.get("BACKTEST_DIR", "x")).strip() == "":
+        raise SettingsError("command line: BACKTEST_DIR: found '', not a folder; name one")
     named = given.get("BACKTEST_DIR") or environment.get("BACKTEST_DIR")
     folder = request.data_dir or (place(str(named)) if named else REPO_ROOT / "data")
     return folder if isinstance(folder, Remote) else folder.expanduser().absolute()
