@@ -369,6 +369,7 @@ def test_list_names_the_symbols_and_what_they_lack(driver: Driver, data: Path) -
         (["--config", "{tmp}/empty"], "can't be read"),
         (["--out-dir", "{tmp}/file"], "{tmp}/file"),
         (["-p", "TICK_SIZE"], "-p"),
+        (["--retry-failed"], "no run has left results in {tmp}"),
         (["--data-dir", ""], "'--data-dir': found '', not a folder"),
         (["--out-dir", " "], "'--out-dir': found '', not a folder"),
     ],
@@ -387,3 +388,22 @@ def test_usage_errors_are_one_line_and_touch_nothing(
     if not done.err.startswith("Usage:"):  # click's own
         assert len(done.lines) == 1
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "MAIL_SMTP_HOST is not set"),
+        ({"MAIL_SMTP_HOST": "localhost", "MAIL_SMTP_PORT": "abc"}, "MAIL_SMTP_PORT is 'abc'"),
+        ({"MAIL_SMTP_HOST": "localhost", "MAIL_SMTP_CA_FILE": "/none.pem"}, "/none.pem: No such"),
+    ],
+)
+def test_a_mail_that_could_never_be_sent_is_told_before_anything_runs(
+    driver: Driver, data: Path, tmp_path: Path, environ: dict[str, str], said: str
+) -> None:
+    given = ["--mail-from", "a@x.org", "--mail-to", "b@x.org"]
+    done = driver("--data-dir", data, "--out-dir", tmp_path / "out", *given, env=environ)
+    assert done.code == 2
+    (line,) = done.lines
+    assert said in line
+    assert names(tmp_path) == set()

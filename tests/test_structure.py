@@ -86,6 +86,7 @@ def test_no_import_cycles(root: Path) -> None:
 
 def test_the_driver_loads_no_statistics(root: Path, tmp_path: Path) -> None:
     """They are the kernels' work; a run with nothing to do must not wait for them."""
+    (tmp_path / "run.json").write_text('{"symbols": {}}')
     run = (
         "import sys; from mm.pipeline.cli import main\n"
         f"try: main(['--out-dir', {str(tmp_path)!r}, '--retry-failed'])\n"

@@ -22,7 +22,7 @@ from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint
-from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, write_books
+from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, was_run, write_books
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
 from mm.record import ErrorKind, Record
 from mm.remote import Place, StoreError
@@ -52,8 +52,14 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """Calibrate every symbol of a plan; one that fails stops no other.
 
     Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 130 if it was
-    interrupted, else 0. Raises CalibrationError if another run holds the folder.
+    interrupted, else 0. Raises CalibrationError if another run holds the folder, or if failed
+    symbols are to be run again where none has ever run.
     """
+    if options.retry_failed and not was_run(plan.out_dir):
+        raise CalibrationError(
+            f"--retry-failed: no run has left results in {plan.out_dir}; run without it, or name "
+            "the results folder with --out-dir"
+        )
     with _open_results(plan.out_dir) as results:
         previous = read_books(results.folder)
         runs, interrupted = _run_all(plan, options, results, watcher)

@@ -174,6 +174,7 @@ def main(
             import_lean("nbformat")  # before what follows imports it with its grammar
             from mm.pipeline.pages import Mail
             from mm.report.mail import parse_address
+            from mm.report.send import check_environment
 
             if scheduler != "local" and "://" not in scheduler:
                 raise click.UsageError(f"--scheduler: found {scheduler!r}, not local or a URL")
@@ -181,6 +182,8 @@ def main(
                 raise click.UsageError("--mail-to needs --mail-from")
             for address in filter(None, (mail_from, *mail_to)):
                 parse_address(address)  # a usage error now, not a lost mail after the run
+            if mail_to:
+                check_environment(os.environ)
             mail = Mail(mail_from, mail_to)
             code = _run(request, scheduler, kernel, deadline, retries, force, retry_failed, mail)
     except CalibrationError as error:

@@ -14,12 +14,12 @@ from mm.errors import CalibrationError, OutputError
 from mm.record import Record, write_text
 
 #: Hidden, beside the symbols' folders.
-_STATE = ".state"
+STATE = ".state"
 
 
 def write_record(out_dir: Path, symbol: str, record: Record) -> None:
     """Remember how a symbol ended; its outputs are already in place."""
-    folder = out_dir / _STATE / "records"
+    folder = out_dir / STATE / "records"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -30,7 +30,7 @@ def write_record(out_dir: Path, symbol: str, record: Record) -> None:
 def read_record(out_dir: Path, symbol: str) -> Record | None:
     """A symbol's last record; None if it is missing or of another make."""
     try:
-        path = out_dir / _STATE / "records" / f"{symbol}.json"
+        path = out_dir / STATE / "records" / f"{symbol}.json"
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError, UnicodeDecodeError):
         return None
@@ -38,7 +38,7 @@ def read_record(out_dir: Path, symbol: str) -> Record | None:
 
 def known_symbols(out_dir: Path) -> list[str]:
     """Symbols with a record."""
-    return sorted(path.stem for path in (out_dir / _STATE / "records").glob("[!.]*.json"))
+    return sorted(path.stem for path in (out_dir / STATE / "records").glob("[!.]*.json"))
 
 
 @contextlib.contextmanager
@@ -47,12 +47,12 @@ def out_lock(out_dir: Path) -> Iterator[None]:
 
     Raises CalibrationError if the folder can't be made or written, or another run holds it.
     """
-    for folder in (out_dir / _STATE, out_dir / _STATE / "records"):
+    for folder in (out_dir / STATE, out_dir / STATE / "records"):
         if folder.is_symlink():
             raise CalibrationError(f"{folder}: is a link, which would be followed; take it away")
     try:
-        (out_dir / _STATE).mkdir(parents=True, exist_ok=True)
-        file = (out_dir / _STATE / "lock").open("a+", encoding="utf-8")
+        (out_dir / STATE).mkdir(parents=True, exist_ok=True)
+        file = (out_dir / STATE / "lock").open("a+", encoding="utf-8")
     except OSError as error:
         raise CalibrationError(
             f"{out_dir}: can't write results there ({error.strerror}); name a folder with --out-dir"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.pipeline.state import known_symbols, read_record
+from mm.pipeline.state import STATE, known_symbols, read_record
 from mm.record import Record, params_name, schedule_name, write_text
+from mm.remote import Place
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
 _COLUMNS = (
@@ -44,6 +45,11 @@ def write_books(out_dir: Path, records: Mapping[str, Record]) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(out_dir / RUN_JSON, text)
     write_text(out_dir / SUMMARY_CSV, summary_csv(together))
+
+
+def was_run(out_dir: Place) -> bool:
+    """Whether a run has ever left anything in a results folder, be it only the lock's file."""
+    return (out_dir / RUN_JSON).is_file() or (out_dir / STATE).is_dir()
 
 
 def read_books(out_dir: Path) -> dict[str, Record]:

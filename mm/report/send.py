@@ -72,14 +72,17 @@ def send(
         raise MailError(f"{where} took the mail but refuses {', '.join(refused)}")
 
 
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Raise MailError for what can be known to be wrong before there is anything to send."""
+    server = _server(environ)
+    if server.security != "none":
+        _context(server)
+
+
 def _connect(server: _Server, timeout_s: float) -> smtplib.SMTP:
     if server.security == "none":
         return smtplib.SMTP(server.host, server.port, timeout=timeout_s)
-    try:
-        context = ssl.create_default_context(cafile=server.ca_file or None)
-    except OSError as error:
-        why = error.strerror or "no certificates in it"
-        raise MailError(f"MAIL_SMTP_CA_FILE {server.ca_file}: {why}") from None
+    context = _context(server)
     if server.security == "ssl":
         return smtplib.SMTP_SSL(server.host, server.port, timeout=timeout_s, context=context)
     smtp = smtplib.SMTP(server.host, server.port, timeout=timeout_s)
@@ -89,6 +92,14 @@ def _connect(server: _Server, timeout_s: float) -> smtplib.SMTP:
         smtp.close()
         raise
     return smtp
+
+
+def _context(server: _Server) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=server.ca_file or None)
+    except OSError as error:
+        why = error.strerror or "no certificates in it"
+        raise MailError(f"MAIL_SMTP_CA_FILE {server.ca_file}: {why}") from None
 
 
 def _server(environ: Mapping[str, str]) -> _Server:
