@@ -80,6 +80,19 @@ class Record(BaseModel):
         """What the first reason or the error says, without its cause; empty for ok."""
         return self.error or (self.reasons[0].split(". ")[0] if self.reasons else "")
 
+    @property
+    def tick_inferred(self) -> bool:
+        """Whether the unit of the distance was seen in the prices, since nobody gave it."""
+        return bool(self.tick_size) and self.settings.get("TICK_SIZE", 0) is None
+
+    @property
+    def tick(self) -> str:
+        """The unit of the distance in words; empty if there is none."""
+        if not self.tick_size:
+            return ""
+        seen = ", seen in the prices" if self.tick_inferred else ""
+        return f"tick size {self.tick_size:g}{seen}"
+
 
 class Outcome(BaseModel):
     """A calibration that ran to its end: its presence is the marker that it did."""

@@ -345,6 +345,29 @@ def test_a_kernel_that_does_not_start_fails_its_symbol_and_clears_its_params(
         assert params(out, "0700")["A"] != 1.0
 
 
+def test_a_name_in_the_file_without_files_and_a_tick_that_nobody_gave_are_told(
+    driver: Driver, tables: Tables, write_run: WriteRun, tmp_path: Path
+) -> None:
+    folder = write_run(tmp_path / "data", tables, "BTCUSDT")
+    (folder / "calibration.yaml").write_text(
+        "symbols: {BTCUSD: {TICK_SIZE: 1.0}, ZZ: {TICK_SIZE: 1.0}}\n"
+    )
+    out = tmp_path / "out"
+    done = driver("--data-dir", folder, "--out-dir", out, "--symbols", "BTCUSDT")
+    assert done.code == 0, done.err
+    first, second = done.lines
+    assert first.startswith("warning:")
+    assert "calibration.yaml: symbols: BTCUSD has no files" in first
+    assert first.endswith("did you mean BTCUSDT?")
+    assert "symbols: ZZ has no files" in second
+    assert "did you mean" not in second
+    told = "tick size 0.1, seen in the prices"
+    (line,) = (text for text in done.out.splitlines() if " BTCUSDT " in text)
+    assert told in line
+    report = (out / "BTCUSDT" / "report_BTCUSDT.html").read_text(encoding="utf-8")
+    assert f"per tick ({told})" in report
+
+
 # --- usage -----------------------------------------------------------------------------------
 
 

@@ -222,6 +222,8 @@ def _run(
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
+    for line in plan.warnings:
+        click.echo(f"warning: {line}", err=True)
     from mm.pipeline.batch import EXIT_INTERRUPTED, Options, run_batch
     from mm.pipeline.console import Console
 

@@ -108,4 +108,6 @@ def _facts(run: SymbolRun) -> str:
     if record.status in ("refused", "failed"):
         return record.reason
     facts = f"A = {record.A:.4g} /s, k = {record.k:.4g} /tick, {record.n_fills} fills"
+    if record.tick_inferred:
+        facts += f", {record.tick}"
     return f"{facts}; {record.reason}" if record.reason else facts

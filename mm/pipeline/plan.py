@@ -55,7 +55,8 @@ class Job:
 class Plan:
     """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't be
     part of a file name, with the line that says so. ``missing``: symbols that the
-    configuration names and that have no files."""
+    configuration names and that have no files; ``warnings``: a line for each, whichever symbols
+    were asked for."""
 
     data_dir: Place
     out_dir: Place
@@ -63,6 +64,7 @@ class Plan:
     workers: int
     rejected: Mapping[str, str]
     missing: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -98,8 +100,15 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         out_dir = out_dir.absolute()
     # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
     workers = request.jobs or max(1, min(len(jobs), 2 * (os.cpu_count() or 1)))
-    missing = [s for s in config.symbols if s not in there] if request.symbols is None else []
-    return Plan(data_dir, out_dir, jobs, workers, rejected, missing)
+    absent = [s for s in config.symbols if s not in there]
+    missing = absent if request.symbols is None else []
+    unnamed = [s for s in there if s not in config.symbols]
+    warnings = [
+        f"{config.source}: symbols: {name} has no files in {data_dir}, so its settings go to no "
+        f"symbol; {_hint(name, unnamed, 'correct the name, or take it away')}"
+        for name in absent
+    ]
+    return Plan(data_dir, out_dir, jobs, workers, rejected, missing, warnings)
 
 
 def _shard(symbols: list[str], request: Request) -> list[str]:
@@ -200,7 +209,11 @@ def _symbols(
         raise SettingsError(f"no symbol named (there: {', '.join(there[:20])})")
     for name in wanted:
         if name not in there:
-            near = difflib.get_close_matches(name, there, 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else f"there: {', '.join(there[:20])}"
+            hint = _hint(name, there, f"there: {', '.join(there[:20])}")
             raise SettingsError(f"symbol {name!r} has no files in {data_dir}; {hint}")
     return wanted
+
+
+def _hint(name: str, known: Sequence[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"did you mean {near[0]}?" if near else otherwise

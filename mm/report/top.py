@@ -48,7 +48,7 @@ def facts(record: Record) -> str:
         rows.append(("First fills", f"{record.n_fills:,} {rested}"))
     if record.A is not None and record.k is not None:
         rows.append(("A", f"{words.level(record)} per second, at mid"))
-        tick = f" (tick size {record.tick_size:g})" if record.tick_size else ""
+        tick = f" ({record.tick})" if record.tick else ""
         rows.append(("k", f"{words.decay(record)} per tick{tick}"))
     if record.lambda_upper is not None:
         limit = figures(3600.0 * record.lambda_upper)
