@@ -22,6 +22,7 @@ from mm.parts import size_of
 from mm.read import RawTable, read_table
 from mm.read.fast import read_fast
 from mm.remote import Place
+from mm.same_run import check_distinct
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
 
@@ -47,7 +48,7 @@ def load_log(backtest_dir: Place, symbol: str) -> BacktestLog:
     for files in runs:
         _check_kinds(files, symbol)
     logs = tuple(_load_run(fetched(files), pooled) for files in runs)
-    _check_distinct(logs)
+    check_distinct(logs)
     return BacktestLog(symbol, logs, tuple(w for files in runs for w in files.warnings))
 
 
@@ -91,20 +92,6 @@ def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
     return None if odd else log
 
 
-def _check_distinct(logs: Iterable[RunLog]) -> None:
-    """Raise InputError for one run that stands in two folders: its fills would count twice."""
-    seen: dict[tuple[str, ...], str] = {}
-    for log in logs:
-        key = tuple(log.inputs_sha256.values())
-        if key in seen:
-            raise InputError(
-                f"the same run stands in two folders, {seen[key]!r} and {log.name!r}",
-                where=log.name,
-                remedy="take one away: pooled, each of its fills would count twice",
-            )
-        seen[key] = log.name
-
-
 def log_from_frames(
     runs: Iterable[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]], symbol: str = ""
 ) -> BacktestLog:
@@ -115,4 +102,5 @@ def log_from_frames(
         labels = {kind: f"{kind} of {name}" for kind in KINDS}
         raw = [RawTable.of_frame(frame) for frame in frames]
         logs.append(run_log(dict(zip(KINDS, raw, strict=True)), name, labels))
+    check_distinct(logs)
     return BacktestLog(symbol, tuple(logs))

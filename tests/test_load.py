@@ -14,7 +14,7 @@ import pytest
 
 import mm
 from mm.errors import InputError
-from mm.load import BacktestLog, load_log
+from mm.load import BacktestLog, load_log, log_from_frames
 from mm.simulate.write import csv_bytes
 
 Tables = dict[str, pd.DataFrame]
@@ -167,18 +167,62 @@ def test_run_folders_are_pooled_and_files_on_top_win(
     assert load_log(tmp_path, "BBB").warnings == ()
 
 
+def first_half(tables: Tables) -> Tables:
+    middle = tables["state"]["recv_ms"].median()
+    return {kind: table[table["recv_ms"] <= middle] for kind, table in tables.items()}
+
+
+def with_a_skip(tables: Tables) -> Tables:
+    skip = tables["orders"].tail(1).assign(order_id="", action="SKIP")
+    return {**tables, "orders": pd.concat([tables["orders"], skip], ignore_index=True)}
+
+
+@pytest.mark.parametrize("large_bytes", [0, 1 << 30], ids=["long", "short"])
+@pytest.mark.parametrize(
+    ("change", "suffix"),
+    [
+        (dict, ".csv"),
+        (dict, ".csv.gz"),
+        (dict, ".parquet"),
+        (with_a_skip, ".csv"),
+        (first_half, ".csv"),
+    ],
+    ids=["copied", "packed", "parquet", "a SKIP row more", "its first half"],
+)
 def test_one_run_that_stands_twice_is_told(
-    tmp_path: Path, tables: Tables, write_run: WriteRun
+    tmp_path: Path,
+    tables: Tables,
+    write_run: WriteRun,
+    monkeypatch: pytest.MonkeyPatch,
+    large_bytes: int,
+    change: Callable[[Tables], Tables],
+    suffix: str,
 ) -> None:
     # a copied folder would count every fill twice and make the interval too narrow
-    for name in ("day 1", "copy of day 1"):
-        write_run(tmp_path / name, tables)
-    try:
-        told = " ".join(load_log(tmp_path, "AAA").warnings)
-    except InputError as error:
-        told = str(error)
-    assert "day 1" in told
-    assert "copy of day 1" in told
+    monkeypatch.setattr("mm.load.LARGE_BYTES", large_bytes)
+    write_run(tmp_path / "day 1", tables)
+    write_run(tmp_path / "day 1 again", change(tables), suffix=suffix)
+    told = error_of(tmp_path)
+    assert "'day 1 again': is the same run as 'day 1'" in told
+    assert "take one away" in told
+
+
+def test_one_run_given_twice_is_told(tables: Tables) -> None:
+    with pytest.raises(InputError, match="'run 2': is the same run as 'run 1'"):
+        mm.calibrate(*([tables[kind]] * 2 for kind in KINDS), tick_size=1.0)
+
+
+def test_runs_of_one_market_are_pooled(tables: Tables) -> None:
+    renamed = {
+        k: t.assign(order_id="b" + t["order_id"].astype("str"))
+        for k, t in tables.items()
+        if k != "state"
+    }
+    elsewhere = tables["orders"].assign(price=tables["orders"]["price"] + 0.5)
+    filled = tables["fills"].assign(recv_ms=tables["fills"]["recv_ms"] + 1)
+    for other in (renamed, {"orders": elsewhere}, {"fills": filled}):
+        runs = [tuple(one[kind] for kind in KINDS) for one in (tables, {**tables, **other})]
+        assert len(log_from_frames(runs).runs) == 2  # type: ignore[arg-type]
 
 
 def test_hashes_are_those_of_the_files(folder: Path) -> None:
