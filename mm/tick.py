@@ -12,7 +12,8 @@ import pandas as pd
 
 from mm.arrays import Floats
 
-_MAX_DECIMALS = 10
+#: Digits behind the first one, or behind the point, that a grid may need; 10^22 is a float yet.
+_DIGITS, _MAX_DECIMALS = 10, 22
 #: Fewer distinct prices than this say nothing reliable about their common grid.
 _MIN_PRICES = 5
 
@@ -62,11 +63,15 @@ def price_grid(prices: Floats) -> float | None:
     distinct = np.sort(pd.unique(prices[np.isfinite(prices)]))
     if not distinct.size:
         return None
-    for decimals in range(_MAX_DECIMALS + 1):
+    largest = float(np.abs(distinct).max())
+    leading = max(0, -math.floor(math.log10(largest))) if largest > 0.0 else 0
+    for decimals in range(min(_DIGITS + leading, _MAX_DECIMALS) + 1):
         scaled = distinct * 10.0**decimals
         whole = np.rint(scaled)
-        # A decimal number times 10^d is off by a few ulp of the product.
-        if (np.abs(scaled - whole) <= 1e-6 + 4.0 * np.spacing(scaled)).all():
+        # A decimal number times 10^d is off by a few ulp of the product. What is allowed beyond
+        # that goes with the number: a coin's price of 6.5e-7 is no 0.
+        allowed = np.minimum(1e-6, 1e-9 * np.abs(scaled)) + 4.0 * np.spacing(np.abs(scaled))
+        if (np.abs(scaled - whole) <= allowed).all():
             break
     else:
         return None

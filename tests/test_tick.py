@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mm
 from mm.tick import choose_tick, price_grid
 
 
@@ -29,6 +31,7 @@ def on_grid(step: float, start: int, n: int = 400, seed: int = 0, decimals: int 
         (1e-8, 4_000),
         (1e-6, 27_000),
         (0.05, 3),
+        (1e-10, 6_500),
     ],
 )
 def test_the_grid_is_the_largest_step_of_which_all_prices_are_multiples(
@@ -117,3 +120,22 @@ def test_a_tick_finer_than_the_grid_or_off_it_is_a_warning(given_: float, text: 
 def test_a_given_tick_is_used_where_the_prices_show_no_grid() -> None:
     tick = choose_tick(0.5, np.random.default_rng(0).uniform(1.0, 2.0, 50))
     assert (tick.value, tick.grid, tick.inferred, tick.level) == (0.5, None, False, "none")
+
+
+@pytest.mark.parametrize(("tick_size", "used"), [(1.0, 1e-10), (None, 1e-11)])
+def test_a_coin_of_a_millionth_is_calibrated_as_one_of_any_price(
+    tables: dict[str, pd.DataFrame], tick_size: float | None, used: float
+) -> None:
+    def scaled(table: pd.DataFrame) -> pd.DataFrame:
+        names = [name for name in ("price", "mid") if name in table]
+        return table.assign(**{name: (table[name] * 1e-10).round(12) for name in names})
+
+    tiny = {kind: scaled(table) for kind, table in tables.items()}
+    result = mm.calibrate(**tiny, tick_size=tick_size and tick_size * 1e-10)
+    same = mm.calibrate(**tables, tick_size=tick_size).estimate.fit
+    fit = result.estimate.fit
+    assert fit is not None
+    assert same is not None
+    assert (fit.A, fit.k) == (pytest.approx(same.A, rel=1e-9), pytest.approx(same.k, rel=1e-9))
+    assert result.accounts.tick.value == pytest.approx(used)
+    assert result.accounts.tick.grid == pytest.approx(1e-11)
