@@ -121,9 +121,9 @@ def judge(
     settings: Settings,
 ) -> Verdict:
     """Whether the numbers may be used, with every reason and note."""
-    warnings = accounts.reconciliation.warnings
+    lost = accounts.reconciliation
     return Verdict.of(
-        findings(log, accounts.tick, accounts.clocks, warnings, result, diagnostics, settings)
+        findings(log, accounts.tick, accounts.clocks, lost, result, diagnostics, settings)
     )
 
 

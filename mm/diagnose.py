@@ -160,13 +160,14 @@ def diagnose(
     star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
     pearson = _pearson(risk, expected, rng)
     original = estimate.original
+    rates = headline(fit, intensity)
     return Diagnostics(
         fit=fit,
-        headline=headline(fit, intensity),
+        headline=rates,
         trip=round_trip(draws, model),
         draws=seeded_draws(draws, model),
         pearson=pearson,
-        usable=pearson.usable(tolerance),
+        usable=pearson.usable(tolerance, max(row.delta for row in rates.rows)),
         power=_power(pooled) if selection.convention == "absolute" else None,
         time=rescaled_time(risk, fit, rng),
         halves=halves(risk, star),

@@ -81,6 +81,6 @@ def _at(value: float, digits: int) -> str:
     return shown.replace("-", "−") if shown.strip("-0.,") else shown.lstrip("-")
 
 
-def p_value(p: float) -> str:
-    """A p-value as people read it."""
-    return "–" if math.isnan(p) else "< 0.003" if p < 0.003 else f"{p:.2g}"
+def p_value(p: float, equals: str = "") -> str:
+    """A p-value as people read it; ``equals`` stands before one that is not below the least."""
+    return "–" if math.isnan(p) else "< 0.003" if p < 0.003 else f"{equals}{p:.2g}"

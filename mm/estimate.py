@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -29,7 +29,8 @@ class Estimate:
     the selected distances. ``mean_state_gap_ms``: mean time between a resting order's state
     rows. ``dt_ms``: the consumer's time step, emitted with A and k; ``dt_given`` if it was set.
     ``trials``: state rows at risk, see ``mm.trials.trial_sums``; up to the fill's own row where
-    fills were drawn row by row.
+    fills were drawn row by row. ``quoted``: nearest, middle (by time) and farthest |distance| that
+    quotes rested at, in range or not, ticks; None where none did.
     """
 
     selection: Selection
@@ -45,6 +46,7 @@ class Estimate:
     dt_ms: int
     dt_given: bool
     trials: Sums
+    quoted: tuple[float, float, float] | None
 
     @property
     def upper_limit(self) -> float:
@@ -123,21 +125,36 @@ def estimate_intensity(
         dt_ms=poisson_dt_ms or (max(1, round(gap)) if math.isfinite(gap) else 1),
         dt_given=poisson_dt_ms is not None,
         trials=trials,
+        quoted=_quoted(exposure.sums),
     )
+
+
+def _quoted(sums: Sums) -> tuple[float, float, float] | None:
+    ms = sums.values[:, 0]
+    rested = ms > 0
+    if not rested.any():
+        return None
+    delta, ms = np.abs(sums.delta[rested]), ms[rested]
+    order = np.argsort(delta)
+    half = int(np.searchsorted(np.cumsum(ms[order]), 0.5 * ms.sum()))
+    return float(delta.min()), float(delta[order[half]]), float(delta.max())
 
 
 def _fit(
     exposure: Exposure, selection: Selection, drawn: Sums | None, dt_ms: int | None
 ) -> Fit | EstimateError:
     try:
+        period = exposure.periods.number
         if drawn is None:
-            return fit_poisson(exposure.cells(selection))
+            cells = exposure.cells(selection)
+            return fit_poisson(replace(cells, block=period[cells.block]))
         if dt_ms is None:
             raise EstimateError(
                 "dt_unknown",
                 "the fills were drawn by a Poisson fill model whose dt_ms is not known",
             )
-        return fit_trials(trial_cells(drawn, selection), dt_ms / 1000.0)
+        draws = trial_cells(drawn, selection)
+        return fit_trials(replace(draws, block=period[draws.block]), dt_ms / 1000.0)
     except EstimateError as error:
         return error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,8 @@ from mm.distance import Selection, signed_ticks
 from mm.intervals import END_NAMES, FATES, RestingIntervals, resting_intervals
 from mm.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.order_ids import OrderNames
-from mm.reconcile import Reconciliation
+from mm.periods import Periods
+from mm.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.run import Run
 from mm.segments import Places, Segments, joined, segments_of
 from mm.side_by_side import side_by_side
@@ -67,6 +68,11 @@ class Exposure:
         that a mask of each run's path chooses."""
         return segments_of(self.intervals, self.paths, self.places, self.tick_size, only)
 
+    @cached_property
+    def periods(self) -> Periods:
+        """The periods that the blocks of all runs are in."""
+        return Periods.of(self.paths)
+
     @property
     def segments(self) -> Segments:
         """All segments at once: for short logs."""
@@ -96,14 +102,14 @@ class Exposure:
             "used": int(ms[cell].sum()),
             "outside MIN_DELTA_TICKS..MAX_DELTA_TICKS": int(ms[~cell].sum()),
             "before the first state row": self.unknown_ms[BEFORE_FIRST],
-            "outage (mid older than MAX_STATE_GAP_MS)": self.unknown_ms[OUTAGE],
+            IN_OUTAGE: self.unknown_ms[OUTAGE],
         }
         rows: dict[str, int] = {"event": int(ev.sum())}
         at = ~np.isnan(self.events.delta)
         event_status = _event_status(self.events, self.paths)
         rows["first fill outside the range"] = int((at & ~ev).sum())
         rows["first fill before the first state row"] = int((event_status == BEFORE_FIRST).sum())
-        rows["first fill in an outage"] = int((event_status == OUTAGE).sum())
+        rows[FILLED_IN_OUTAGE] = int((event_status == OUTAGE).sum())
         for interval in self.intervals:
             for name, count in interval.fill_rows.items():
                 if name != "first fill":

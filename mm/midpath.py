@@ -121,7 +121,8 @@ def mid_path(
         outage = starts - time[row] >= max_gap_ms
         path.mid[some] = np.where(outage, np.nan, mid[row])
         path.status[some] = np.where(outage, OUTAGE, KNOWN)
-        path.block[some] = (starts - time[0]) // block_ms
+        # What is behind the run's end is in no block of its own.
+        path.block[some] = np.minimum((starts - time[0]) // block_ms, len(blocks) - 1)
     return path
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.arrays import Floats, Ints, Mask, Sides
+from mm.arrays import Floats, Ints, Mask, Sides, running
 from mm.cells import CellSums, sum_by_cell, to_parts
 from mm.distance import PARTS_PER_TICK, Selection
 from mm.exposure import Exposure
@@ -77,6 +77,21 @@ class Pieces:
         return out
 
 
+def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
+    """The same pieces, cut where one of these times (in order) lies inside them."""
+    first = np.searchsorted(times_ms, chunk.start_ms, side="right")
+    n = np.maximum(np.searchsorted(times_ms, chunk.stop_ms, side="left") - first, 0) + 1
+    if n.max(initial=1) == 1:
+        return chunk
+    of = np.repeat(np.arange(len(n)), n)
+    nth = first[of] + np.arange(len(of)) - np.repeat(running(n)[:-1], n)
+    edges = np.concatenate([[np.iinfo(np.int64).min], times_ms, [np.iinfo(np.int64).max]])
+    start = np.maximum(chunk.start_ms[of], edges[nth])
+    stop = np.minimum(chunk.stop_ms[of], edges[nth + 1])
+    side, delta = chunk.side[of], chunk.delta[of]
+    return Chunk(chunk.run, chunk.block[of], side, start, stop, delta, stop - start)
+
+
 def runs_blocks(exposure: Exposure) -> tuple[Ints, Ints]:
     """Of each block of all runs: its run, and where it starts, ms."""
     counts = [path.n_blocks for path in exposure.paths]
@@ -118,7 +133,8 @@ class CutCells:
 
 def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, CutCells]:
     """The blocks in which one of these times lies, a mask over the blocks of all runs, and their
-    cells, none of which holds pieces that start before such a time and pieces that do not."""
+    cells, none of which holds time before such a time and time after it. A draw counts whole where
+    it is made."""
     run_of, block_start = runs_blocks(pieces.exposure)
     earliest = block_start - pieces.lag_ms  # start of a block's first piece, at the earliest
     cut = np.zeros(len(run_of), dtype=np.bool_)
@@ -130,7 +146,8 @@ def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, CutCells]:
         cut[own[earliest[own] < times]] = True
     sums: dict[int, CellSums] = {}
     borders: dict[int, Ints] = {}
-    for chunk in pieces.chunks(cut) if cut.any() else ():
+    for whole in pieces.chunks(cut) if cut.any() else ():
+        chunk = _split(whole, times_ms)
         if chunk.run not in sums:
             own_blocks = earliest[run_of == chunk.run]
             sums[chunk.run], borders[chunk.run] = CellSums(), np.union1d(own_blocks, times_ms)

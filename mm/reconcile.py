@@ -10,6 +10,10 @@ import numpy as np
 
 from mm.intervals import END_NAMES, RestingIntervals
 
+#: Names of what is lost where the mid is too old.
+IN_OUTAGE = "outage (mid older than MAX_STATE_GAP_MS)"
+FILLED_IN_OUTAGE = "first fill in an outage"
+
 
 @dataclass(frozen=True)
 class Reconciliation:
@@ -61,6 +65,14 @@ class Reconciliation:
     def exposure_s(self) -> float:
         """Exposure that is used, seconds."""
         return self.order_ms["used"] / 1000.0
+
+    @property
+    def in_outages(self) -> tuple[float, float]:
+        """Shares of the time that orders rested and of the first fills that outages hide."""
+        rested = sum(self.order_ms.values())
+        hidden = self.fill_rows.get(FILLED_IN_OUTAGE, 0)
+        first = hidden + self.fill_rows.get("event", 0)
+        return self.order_ms.get(IN_OUTAGE, 0) / max(rested, 1), hidden / max(first, 1)
 
     def rows(self) -> list[tuple[str, str, float]]:
         """(what, name, amount): order-seconds, fill rows, orders, ignored rows."""

@@ -16,6 +16,7 @@ from mm.cells import Cells, Sums, make_cells, to_parts
 from mm.distance import Selection
 from mm.exposure import Exposure
 from mm.fit import Fit, fit_poisson, fit_trials
+from mm.periods import Periods
 from mm.pieces import Pieces, cut_cells, runs_blocks, spans
 from mm.trials import TrialCells, fill_rows, trial_sums
 
@@ -28,7 +29,7 @@ class Risk:
     exposure of the cell, dt for each draw. ``since_ms``: a cell's pieces all start then or later,
     and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms`` their time.
     ``runs``: those with time at risk, shape (r,), from ``begin_ms`` to ``end_ms`` of each.
-    ``pieces``: what the cells are made of; None for a part of a log.
+    ``pieces``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
     """
 
     run: Ints
@@ -48,6 +49,7 @@ class Risk:
     dt_ms: int | None
     cuts: Ints
     pieces: Pieces | None
+    periods: Periods
 
     @classmethod
     def continuous(cls, exposure: Exposure, selection: Selection) -> Risk:
@@ -96,6 +98,7 @@ class Risk:
             dt_ms=pieces.dt_ms,
             cuts=np.zeros(0, dtype=np.int64),
             pieces=pieces,
+            periods=pieces.exposure.periods,
         )
 
     @property
@@ -160,15 +163,18 @@ class Risk:
         return cut.where(cells, (cut.event_ms > start_ms) & (cut.event_ms <= stop_ms))
 
     def cells(self) -> Cells:
-        """Sums by (block, side, distance)."""
-        at_risk = Sums(self.block, self.side, to_parts(self.delta), self.amount_ms[:, None])
-        return make_cells(at_risk, self.event_block, self.event_side, self.event_delta, None, None)
+        """Sums by (period, side, distance)."""
+        period = self.periods.number
+        parts = to_parts(self.delta)
+        at_risk = Sums(period[self.block], self.side, parts, self.amount_ms[:, None])
+        events = (period[self.event_block], self.event_side, self.event_delta)
+        return make_cells(at_risk, *events, None, None)
 
     def fit(self) -> Fit:
         """Maximum likelihood by what the log is. Raises EstimateError where there is none."""
         n, m = len(self.block), self.n_events
         # A likelihood is a sum: it needs no cell to stand once.
-        block = np.concatenate([self.block, self.event_block])
+        block = self.periods.number[np.concatenate([self.block, self.event_block])]
         side = np.concatenate([self.side, self.event_side])
         delta = np.concatenate([self.delta, self.event_delta])
         amount_ms = np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)])

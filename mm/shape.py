@@ -51,10 +51,10 @@ class PearsonByDistance:
         """Observed over expected by bucket."""
         return np.asarray(self.observed / self.expected)
 
-    def usable(self, most: float) -> tuple[float, float] | None:
+    def usable(self, most: float, farthest: float) -> tuple[float, float] | None:
         """Distances over which the fit holds, ticks: of the stretches of neighbouring buckets
         that are each off by no more than a factor 1 + ``most`` or by two standard deviations, the
-        one where most is expected. None where there is no such bucket."""
+        one where most is expected; no farther than quotes rested. None where there is none."""
         with np.errstate(divide="ignore"):
             near = np.abs(np.log(self.ratio)) <= math.log1p(most)
         holds = near | (np.abs(self.pulls) <= 2.0)
@@ -65,7 +65,9 @@ class PearsonByDistance:
             return None
         weight = sums_by(stretch[holds], self.expected[holds], int(stretch.max()) + 1)
         best = holds & (stretch == int(weight.argmax()))
-        return float(self.low[best].min()), float(self.high[best].max())
+        low, high = float(self.low[best].min()), float(self.high[best].max())
+        high = min(high, float(math.floor(farthest)) + 1.0)
+        return (low, high) if low < high else None
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,10 @@ def checks(found: Diagnostics | None) -> Shown:
     ratio = trip.total_predicted / trip.total_observed if trip.total_observed else math.nan
     test = found.out_of_sample
     low, high = found.draws.min(), found.draws.max()
-    ahead = "–" if test is None else f"{test.predicted:,.0f} predicted, {test.observed:,} observed"
+    ahead = "–"
+    if test is not None:
+        ahead = f"{test.predicted:,.0f} predicted, {test.observed:,} observed "
+        ahead += f"({test.z:+.1f} standard errors, limit {test.t_limit:.1f})"
     power = "–" if found.power is None else f"{found.power.delta_aic:+.1f}"
     rows = [
         ("level", "fills predicted / observed",
@@ -121,7 +124,7 @@ def checks(found: Diagnostics | None) -> Shown:
         ("time", "gaps on the rescaled clock (KS)", f"{time.ks:.3f}, p {p_value(time.ks_p)}"),
         ("", "neighbouring gaps (lag 1)", f"{time.lag1:+.2f}, p {p_value(time.lag1_p)}"),
         ("", "second half over first",
-         f"{halves.ratio:.2f} ({halves.z:+.1f} standard errors)"),
+         f"{halves.ratio:.2f} ({halves.z:+.1f} standard errors, limit {halves.t_limit:.1f})"),
         ("", "last 30 % by a fit of the first 70 %", ahead),
     ]  # fmt: skip
     return Shown(table(("check", "what", "result"), rows), "level, shape, time")

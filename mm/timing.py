@@ -152,14 +152,32 @@ def _comparable(ks: _Distance, n: int) -> _Distance:
 
 def halves(risk: Risk, delta: float) -> Halves:
     """Fit both halves of each run's time and compare lambda at ``delta`` ticks."""
-    one, two = (_fit_or_none(part) for part in split(risk, 0.5))
+    halves_of = split(risk, 0.5)
+    one, two = (_fit_or_none(part) for part in halves_of)
     if one is None or two is None:
         return Halves(one, two, delta, math.nan, math.nan, math.inf)
     gap = math.log(two.intensity(delta) / one.intensity(delta))
     se = math.hypot(one.se_log_intensity(delta), two.se_log_intensity(delta))
-    dof = max(min(one.n_blocks, two.n_blocks) - 1, 1)
-    t_limit = float(special.stdtrit(dof, 1.0 - _SMALL / 2.0))
+    dof = min(one.n_blocks, two.n_blocks) - 1
+    if "wald" in (one.se_type, two.se_type):
+        # Too few blocks for a robust error in each: both halves' blocks tell together how much
+        # more than counts they vary.
+        wider, dof = _spread_within(halves_of, (one, two))
+        se *= wider
+    t_limit = float(special.stdtrit(max(dof, 1), 1.0 - _SMALL / 2.0))
     return Halves(one, two, delta, math.exp(gap), gap / se if se > 0 else math.nan, t_limit)
+
+
+def _spread_within(parts: tuple[Risk, Risk], fits: tuple[Fit, Fit]) -> tuple[float, int]:
+    """How much wider than a count's the errors of both parts are, at least 1, by their blocks
+    about a fit of each part's own; and its degrees of freedom."""
+    x2, dof = 0.0, 0
+    for part, fit in zip(parts, fits, strict=True):
+        seen, expected = by_blocks(part, fit, 1)
+        there = expected > 0
+        x2 += float(((seen[there] - expected[there]) ** 2 / expected[there]).sum())
+        dof += int(np.count_nonzero(there)) - 1
+    return math.sqrt(max(x2 / dof, 1.0)) if dof > 0 else 1.0, dof
 
 
 def split_ms(risk: Risk, share: float) -> Ints:
@@ -168,7 +186,7 @@ def split_ms(risk: Risk, share: float) -> Ints:
 
 
 def split(risk: Risk, share: float) -> tuple[Risk, Risk]:
-    """The first share of each run's time at risk and the rest; pieces count where they start."""
+    """The first share of each run's time at risk and the rest."""
     times = split_ms(risk, share)
     cut = risk.cut_at(times)
 
@@ -228,20 +246,22 @@ def blocks(risk: Risk, fit: Fit, rng: np.random.Generator) -> Blocks:
 
 
 def by_blocks(risk: Risk, fit: Fit, n: int) -> tuple[Floats, Floats]:
-    """Observed and expected events by periods of n blocks of each run's clock, in order."""
-    size = 1 + int(max(risk.block.max(initial=-1), risk.event_block.max(initial=-1)))
-    expected = sums_by(risk.block, risk.expected(fit), size)
-    observed = np.bincount(risk.event_block, minlength=size).astype(np.float64)
-    run = np.full(size, -1, dtype=np.int64)
-    run[risk.event_block] = risk.event_run
-    run[risk.block] = risk.run
+    """Observed and expected events by n periods (of a single run: blocks) at a time, in order;
+    counted from the first one with time at risk in each group of runs that overlap."""
+    number = risk.periods.number
+    size = 1 + int(number.max(initial=-1))
+    expected = sums_by(number[risk.block], risk.expected(fit), size)
+    observed = np.bincount(number[risk.event_block], minlength=size).astype(np.float64)
+    group_of = np.full(size, -1, dtype=np.int64)
+    group_of[number] = risk.periods.group
     rested = np.zeros(size, dtype=np.bool_)
-    rested[risk.block] = True
-    block = np.flatnonzero(run >= 0)
-    # Periods of a run are counted from its first block with time at risk.
-    runs, first = np.unique(run[rested], return_index=True)
+    rested[number[risk.block]] = True
+    there = rested.copy()
+    there[number[risk.event_block]] = True
+    period = np.flatnonzero(there)
+    groups, first = np.unique(group_of[rested], return_index=True)
     origin = np.flatnonzero(rested)[first]
-    start = origin[np.minimum(np.searchsorted(runs, run[block]), len(runs) - 1)]
-    period = start + (block - start) // n * n
-    new = np.flatnonzero(np.diff(period, prepend=-n - 1))
-    return np.add.reduceat(observed[block], new), np.add.reduceat(expected[block], new)
+    at = np.minimum(np.searchsorted(groups, group_of[period]), len(groups) - 1)
+    begin = origin[at] + (period - origin[at]) // n * n
+    new = np.flatnonzero(np.diff(begin, prepend=-n - 1))
+    return np.add.reduceat(observed[period], new), np.add.reduceat(expected[period], new)

@@ -123,9 +123,12 @@ def test_the_usable_range_is_the_longest_stretch_that_holds() -> None:
         dof=3,
         p=0.001,
     )
-    assert found.usable(0.25) == (1.0, 9.0)
-    assert replace(found, observed=np.array([24, 300, 300, 300, 20])).usable(0.25) == (0.0, 1.0)
-    assert replace(found, observed=np.full(5, 1000)).usable(0.25) is None
+    assert found.usable(0.25, 99.0) == (1.0, 9.0)
+    assert replace(found, observed=np.array([24, 300, 300, 300, 20])).usable(0.25, 99.0) == (
+        0.0,
+        1.0,
+    )
+    assert replace(found, observed=np.full(5, 1000)).usable(0.25, 99.0) is None
 
 
 def test_firth_adds_half_an_event_to_each_cell_of_a_saturated_table() -> None:
@@ -197,6 +200,31 @@ def test_rescaled_time_passes_a_clean_log_and_sees_bursts(
         assert len(found.gaps) == risk.n_events
 
 
+def test_a_bucket_near_mid_does_not_hide_behind_its_neighbour() -> None:
+    """Where 2.7 fills are expected and 24 seen, the check says so and the fit does not hold."""
+    delta, seen = np.arange(5) + 0.5, np.array([24.0, 38.0, 26.0, 23.0, 15.0])
+    mu = np.array([2.7, 50.0, 36.7, 25.0, 15.0])
+    found = pearson_by_distance(delta, seen, mu, np.random.default_rng(1))
+    assert (found.low[0], found.high[0], found.observed[0]) == (0.0, 1.0, 24)
+    assert found.p < 0.01
+    assert found.usable(0.25, 4.5) == (1.0, 5.0)
+    assert found.usable(0.25, 3.2) == (1.0, 4.0), "no farther than quotes rested"
+
+
+def test_a_change_is_seen_in_a_log_of_few_blocks() -> None:
+    """Four blocks are too few for a robust error in each half; together they tell enough."""
+    exposure = exposure_of(Scenario(duration_s=240.0))
+    risk = Risk.continuous(exposure, Selection())
+    found = halves(risk, 3.0)
+    assert abs(found.z) < found.t_limit
+    kept = (risk.event_ms <= risk.begin_ms[0] + 120_000) | (
+        np.random.default_rng(RNG_SEED).random(risk.n_events) < 0.4
+    )
+    changed = halves(risk.where(None, kept), 3.0)
+    assert changed.t_limit < 10.0
+    assert abs(changed.z) > changed.t_limit
+
+
 def test_rescaled_clock_ends_at_the_number_of_events(clean: Exposure) -> None:
     risk = Risk.continuous(clean, Selection())
     assert float(risk.expected(risk.fit()).sum()) == pytest.approx(risk.n_events, rel=1e-12)
@@ -251,11 +279,13 @@ def test_schedule_is_causal_finite_and_in_the_consumers_shape(clean: Exposure) -
         assert told["status"] == "fitted"
     first = schedule.entries[0].window
     segments = clean.segments
-    inside = (segments.start_ms >= first.start_ms) & (segments.start_ms < first.stop_ms)
+    stop_ms = segments.start_ms + segments.duration_ms
+    ms = np.minimum(stop_ms, first.stop_ms) - np.maximum(segments.start_ms, first.start_ms)
+    inside = ms > 0
     filled = (risk.event_ms > first.start_ms) & (risk.event_ms <= first.stop_ms)
     alone = cells(
         np.concatenate([np.abs(segments.delta[inside]), risk.event_delta[filled]]),
-        np.concatenate([segments.duration_ms[inside] / 1000.0, np.zeros(filled.sum())]),
+        np.concatenate([ms[inside] / 1000.0, np.zeros(filled.sum())]),
         np.repeat([0, 1], [inside.sum(), filled.sum()]),
     )
     fit = fit_poisson(alone)

@@ -105,7 +105,7 @@ def test_a_log_has_the_sums_and_the_ends_of_its_pieces(
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
-def test_between_two_times_are_the_pieces_that_start_there(
+def test_between_two_times_is_the_time_at_risk_that_lies_there(
     exposure: Exposure, selection: Selection, dt_ms: int | None
 ) -> None:
     risk, all_ = risk_of(exposure, selection, dt_ms), pieces_of(exposure, selection, dt_ms)
@@ -121,10 +121,14 @@ def test_between_two_times_are_the_pieces_that_start_there(
     ):
         cut = risk.cut_at(times)
         for low, high in pairwise(np.sort(times).tolist()):
-            inside = (all_["start"] >= low) & (all_["start"] < high)
-            names = ("run", "block", "side", "delta", "ms")
             part = cut.between(low, high)
-            assert of_risk(part) == keyed(*(all_[name][inside] for name in names))
+            if dt_ms is None:
+                ms = np.minimum(all_["stop"], high) - np.maximum(all_["start"], low)
+            else:  # a draw counts whole where it is made
+                ms = np.where((all_["start"] >= low) & (all_["start"] < high), all_["ms"], 0)
+            inside = ms > 0
+            names = ("run", "block", "side", "delta")
+            assert of_risk(part) == keyed(*(all_[name][inside] for name in names), ms[inside])
             events = (risk.event_ms > low) & (risk.event_ms <= high)
             assert part.n_events == np.count_nonzero(events)
 

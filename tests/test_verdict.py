@@ -180,3 +180,45 @@ def test_waterfall_starts_at_the_original_and_ends_at_the_params(clean: Simulate
     assert (fall.steps[-1].A, fall.steps[-1].k) == (result.params.A, result.params.k)
     assert fall.observed == result.diagnostics.trip.total_observed
     assert f"{fall.observed:,}" in fall.sentence
+
+
+def test_state_rows_that_come_too_rarely_are_warned_of() -> None:
+    rare = simulate(
+        replace(BASE, A=0.1, state_gap_ms=12_000, mid_hold_ms=60_000, duration_s=3600.0), 5
+    )
+    (finding,) = (f for f in calibrated(rare).verdict.reasons if f.code == "outages")
+    assert "MAX_STATE_GAP_MS = 5000" in finding.what
+    assert "outages" not in codes(calibrated(rare, MAX_STATE_GAP_MS=20_000))
+
+
+def test_an_outage_at_the_end_that_is_longer_than_a_block_is_no_block(clean: SimulatedLog) -> None:
+    fit, same = (calibrated(clean, MAX_STATE_GAP_MS=gap).estimate.fit for gap in (5_000, 200_000))
+    assert fit is not None
+    assert same is not None
+    assert (same.A, same.k, same.n_blocks) == (fit.A, fit.k, fit.n_blocks)
+
+
+def test_an_interval_that_can_not_allow_for_bursts_says_so(clean: SimulatedLog) -> None:
+    bursts = simulate(replace(BASE, A=0.5, duration_s=235.0, burst=Burst(12.0, 0.2, 40.0)), 1)
+    (finding,) = (f for f in calibrated(bursts).verdict.reasons if f.code == "interval")
+    assert "4 blocks" in finding.what
+    short = calibrated(simulate(replace(BASE, duration_s=200.0), 3))
+    assert short.verdict.status == "ok"
+    assert [f.code for f in short.verdict.notes if f.code in ("interval", "dispersion")] == [
+        "interval"
+    ]
+    assert "interval" not in {f.code for f in calibrated(clean).verdict.notes}
+
+
+def test_the_level_of_the_old_notebooks_fit_names_the_fit() -> None:
+    log = simulate(replace(BASE, partial_share=0.8), 4)
+    found = calibrated(log, FIT_METHOD="log_linear").verdict.reasons
+    (finding,) = (f for f in found if f.code == "level")
+    assert "FIT_METHOD" in finding.cause
+
+
+def test_no_exposure_in_range_says_where_quotes_were(clean: SimulatedLog) -> None:
+    result = calibrated(clean, MIN_DELTA_TICKS=300.0, MAX_DELTA_TICKS=400.0)
+    (finding,) = (f for f in result.verdict.reasons if f.code == "no_events")
+    assert "quotes rested 0" in finding.what
+    assert "ticks from mid, half of the time beyond 4" in finding.what

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from mm.clocks import ClockCheck
 from mm.diagnose import Diagnostics
 from mm.estimate import Estimate
-from mm.judge import files, inputs, model
+from mm.judge import files, inputs, model, time
 from mm.load import BacktestLog
+from mm.reconcile import Reconciliation
 from mm.settings import Settings
 from mm.tick import TickSize
 from mm.verdict import Finding
@@ -21,7 +22,7 @@ def findings(
     log: BacktestLog,
     tick: TickSize,
     clocks: ClockCheck,
-    warnings: tuple[str, ...],
+    reconciliation: Reconciliation,
     estimate: Estimate,
     found: Diagnostics | None,
     settings: Settings,
@@ -30,13 +31,14 @@ def findings(
     yield from files.of_clocks(log, clocks)
     yield from files.of_mids(log, tick)
     yield from files.of_rows(log, settings)
+    yield from inputs.of_outages(reconciliation, settings)
     yield from model.of_estimate(estimate, settings)
     if found is not None and estimate.fit is not None:
         yield from model.of_level(found, estimate, settings)
         yield from model.of_shape(found, estimate, settings)
-        yield from model.of_time(found, settings)
+        yield from time.of_time(found, estimate, settings)
         yield from model.of_use(found, estimate, settings)
     yield from inputs.of_time_step(log, estimate)
     yield from inputs.of_tick(tick)
     yield from inputs.of_source(log)
-    yield from inputs.of_log(log, warnings)
+    yield from inputs.of_log(log, reconciliation.warnings)

@@ -1,4 +1,4 @@
-"""Rules on the estimate: is there one, and do level, shape and time hold?
+"""Rules on the estimate: is there one, and do level and shape hold?
 
 A warning needs both: a size that matters, and more than chance gives. Thresholds are settings.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mm.diagnose import Diagnostics
+from mm.digits import p_value
 from mm.estimate import Estimate
 from mm.settings import Settings
 from mm.verdict import Finding
@@ -18,6 +19,7 @@ from mm.verdict import Finding
 #: The power law must be this much likelier (AIC) before it counts against the exponential:
 #: chance alone gives it in about 1 of 300 logs.
 _AIC_LIMIT = 6.0
+_LOOK = "Look at the empirical intensity and the passive fit; quote over a wider range"
 _NARROW = "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote"
 
 
@@ -32,7 +34,7 @@ def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
             "k_not_positive",
             f"k = {estimate.fit.k:.4g} /tick: fills do not get rarer with distance",
             "Quotes were run through by mid, or the distances quoted are too near each other",
-            "Look at the empirical intensity and the passive fit; quote over a wider range",
+            _LOOK,
         )
     if estimate.n_events < settings.MIN_FILLS:
         yield Finding(
@@ -60,7 +62,7 @@ def _no_estimate(estimate: Estimate) -> Finding:
             f"; λ ≤ 2.996/ΣT = {estimate.upper_limit:.3g} /s (one-sided 95 %, "
             f"ΣT = {estimate.exposure_s:,.1f} s)"
             if estimate.exposure_s > 0
-            else ", and no exposure there"
+            else f", and no exposure there: {_where_quoted(estimate)}"
         )
         return Finding(
             "refused",
@@ -76,6 +78,13 @@ def _no_estimate(estimate: Estimate) -> Finding:
         "Quotes rested at one distance only, or all fills came at its edge",
         "Quote at several distances, or pool runs that did",
     )
+
+
+def _where_quoted(estimate: Estimate) -> str:
+    if estimate.quoted is None:
+        return "nothing rested while the mid was known"
+    near, middle, far = (f"{ticks:,.4g}" for ticks in estimate.quoted)
+    return f"quotes rested {near} to {far} ticks from mid, half of the time beyond {middle}"
 
 
 def of_level(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
@@ -100,13 +109,19 @@ def of_level(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             "Widen the range, or quote inside it only",
         )
         return
-    yield Finding(
-        "warn",
-        "level",
-        what,
-        "dt_ms is not the time between ticks, or λ·dt is large",
-        "Leave POISSON_DT_MS unset; look at the round trip by distance",
-    )
+    if estimate.fit is not None and estimate.fit.method == "log_linear":
+        cause = "FIT_METHOD=log_linear is the old notebook's fit, whose level does not hold"
+        todo = "Leave FIT_METHOD at poisson_mle"
+    elif estimate.dt_given:
+        cause = "dt_ms is not the time between state rows, or λ·dt is large"
+        todo = "Leave POISSON_DT_MS unset; look at the round trip by distance"
+    else:
+        cause = (
+            "λ times the distance of state rows is large: quotes fill before a next row comes, and "
+            "one draw a row can't follow"
+        )
+        todo = "Log state rows more often; look at the round trip by distance"
+    yield Finding("warn", "level", what, cause, todo)
 
 
 def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
@@ -116,28 +131,29 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
     pearson = found.pearson
     share = pearson.observed / max(int(pearson.observed.sum()), 1)
     expected_share = pearson.expected / max(float(pearson.expected.sum()), 1e-12)
-    off = [
+    misfits = [
         (abs(pearson.pulls[i]), i)
         for i in range(len(share))
         if abs(pearson.ratio[i] - 1.0) > settings.WARN_RATIO
         and max(share[i], expected_share[i]) >= settings.WARN_FILL_SHARE
     ]
-    wrong = bool(off) and pearson.p < settings.WARN_P
+    wrong = bool(misfits) and pearson.p < settings.WARN_P
     if wrong:
-        _, i = max(off)
+        _, i = max(misfits)
+        chance = p_value(pearson.p, "= ")
         yield Finding(
             "warn",
             "shape",
             f"At δ {pearson.low[i]:g} to {pearson.high[i]:g} ticks there were "
             f"{pearson.observed[i]:,} fills where the fit expects {pearson.expected[i]:,.0f} "
-            f"(Pearson X² = {pearson.x2:.1f} on {pearson.dof}, p = {pearson.p:.2g})",
+            f"(Pearson X² = {pearson.x2:.1f} on {pearson.dof}, p {chance})",
             "λ does not fall exponentially over the distances quoted",
-            _narrower(found),
+            _LOOK if fit.k <= 0 else _narrower(found, float(pearson.low[i])),
         )
     power = found.power
     if power is not None and power.delta_aic > _AIC_LIMIT and not wrong:
         ratio, delta = _power_against_fit(found, estimate)
-        if _off(ratio, settings):
+        if off(ratio, settings):
             yield Finding(
                 "warn",
                 "power_law",
@@ -157,9 +173,9 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
         )
 
 
-def _narrower(found: Diagnostics) -> str:
+def _narrower(found: Diagnostics, wrong_at: float) -> str:
     """What to do about a wrong shape, with the distances over which it is right."""
-    if found.usable is None:
+    if found.usable is None or found.usable[0] <= wrong_at < found.usable[1]:
         return _NARROW
     return f"{_NARROW}; this fit holds from {found.usable[0]:g} to {found.usable[1]:g} ticks"
 
@@ -174,52 +190,6 @@ def _power_against_fit(found: Diagnostics, estimate: Estimate) -> tuple[float, f
     ratios = found.power.rates(quoted) / estimate.fit.rates(quoted)
     worst = int(np.argmax(np.abs(np.log(ratios))))
     return float(ratios[worst]), float(quoted[worst])
-
-
-def of_time(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
-    """Does λ hold over time?"""
-    halves = found.halves
-    if _off(halves.ratio, settings) and abs(halves.z) > halves.t_limit:
-        yield Finding(
-            "warn",
-            "halves",
-            f"λ in the second half was {halves.ratio:.2f} times that of the first "
-            f"(at {halves.delta:.1f} ticks, {abs(halves.z):.1f} standard errors)",
-            "The market changed during the log",
-            "Calibrate on a shorter stretch, or emit a schedule (SCHEDULE_TRAIN_MIN)",
-        )
-    test = found.out_of_sample
-    if test is not None and test.predicted > 0:
-        ratio = test.observed / test.predicted
-        if _off(ratio, settings) and abs(test.z) > test.t_limit:
-            yield Finding(
-                "warn",
-                "out_of_sample",
-                f"A fit of the first 70 % of the time predicts {test.predicted:,.0f} fills in the "
-                f"rest; there were {test.observed:,}",
-                "The market changed during the log",
-                "Expect tomorrow to differ as much; see the predictive interval",
-            )
-    blocks, tau, time = found.blocks, found.predictive.tau, found.time
-    bursty = blocks.p < settings.WARN_P and tau > settings.WARN_TAU
-    clumped = time.lag1_p < settings.WARN_P and time.lag1 > settings.WARN_LAG1
-    if not (bursty or clumped) and blocks.p < settings.WARN_P:
-        yield Finding(
-            "note",
-            "dispersion",
-            f"Fills per block vary {blocks.dispersion:.1f} times as much as counts would; the "
-            "reported interval allows for it",
-        )
-    if bursty or clumped:
-        yield Finding(
-            "warn",
-            "bursts",
-            f"Fills come in bursts: between periods λ varies by {tau:.0%} beyond chance, and "
-            f"neighbouring gaps between fills are correlated by {time.lag1:.2f}",
-            "Activity switches between quiet and busy; the pooled fit sees little of the busy "
-            "time, since quotes fill at once in it",
-            "Quote on the predictive interval; compare the block-effects fit",
-        )
 
 
 def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
@@ -245,7 +215,7 @@ def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterat
             "Compare the passive fit; DISTANCE=signed makes it the headline",
         )
     sides = found.sides
-    if _off(sides.ratio, settings) and abs(sides.z) > 3.5:
+    if off(sides.ratio, settings) and abs(sides.z) > 3.5:
         yield Finding(
             "warn",
             "sides",
@@ -264,6 +234,6 @@ def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterat
         )
 
 
-def _off(ratio: float, settings: Settings) -> bool:
+def off(ratio: float, settings: Settings) -> bool:
     """Whether a ratio is off by a size that matters, either way."""
     return bool(ratio > 0 and abs(math.log(ratio)) > math.log1p(settings.WARN_RATIO))
