@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+#: Farther from the middle of its interval than this share of the half width is more than rounding.
+_LOPSIDED = 0.05
+
 
 def figures(value: float) -> str:
     """Three significant figures, without an exponent for numbers that people say."""
@@ -22,14 +25,31 @@ def percent(p: float) -> str:
 
 
 def pm(value: float, low: float, high: float) -> str:
-    """An estimate with its half width, digits as the interval allows: 0.890 ± 0.112."""
+    """An estimate with its half width, digits as the interval allows: 0.890 ± 0.112. With low and
+    high where it does not lie in the middle of them, to what is shown: 0.75 (0.36–1.6)."""
     half = 0.5 * (high - low)
+    if math.isfinite(value) and not abs(0.5 * (low + high) - value) <= _LOPSIDED * half:
+        return ranged(value, low, high)
     if not math.isfinite(half):
         return figures(value)
     # A half width that begins with a 1 has a figure more: 0.11 may be off by 4 %.
     digits = _digits(half)
     digits += half > 0 and round(half, digits) * 10.0**digits < 20
     return f"{_at(value, digits)} ± {_at(half, digits)}"
+
+
+def ranged(value: float, low: float, high: float) -> str:
+    """An estimate with low and high, two figures of each or what the width allows: 0.75
+    (0.36–1.6). For what is positive, with an interval that multiplies and divides."""
+    width = high - low
+    if math.isnan(width) or math.isnan(value):
+        return figures(value)
+    if not math.isfinite(width):
+        return f"{figures(value)} ({span(low, high)})"
+    digits = [max(_digits(width), _digits(abs(x))) for x in (value, low, high)]
+    shown = [_at(x, d) for x, d in zip((value, low, high), digits, strict=True)]
+    between = " to " if low < 0 else "–"
+    return f"{shown[0]} ({shown[1]}{between}{shown[2]})"
 
 
 def rounded(value: float, low: float, high: float) -> str:

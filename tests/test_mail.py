@@ -96,7 +96,8 @@ def test_the_body_says_what_changed_and_what_needs_a_person(tmp_path: Path) -> N
             "MOVED: λ +100 % (+6.1 SE)",
             "λ(δ) = A·exp(−k·δ)",
             "A power law fits better",
-            "1.00 ± 0.20",
+            "0.82–1.22",
+            "0.300 ± 0.039",
         ):
             assert words in told
         assert "Because" not in told

@@ -29,7 +29,7 @@ from mm.report.clean import clean
 from mm.report.failure import readable, render_failure
 from mm.report.formula import to_mathml
 from mm.report.page import markdown, render_report
-from mm.report.top import verdict
+from mm.report.top import facts, figure_caption, verdict
 
 Tables = dict[str, pd.DataFrame]
 
@@ -222,6 +222,15 @@ def test_hostile_names_and_reasons_are_text(text: str, browser: Page, tmp_path: 
     shown = browser.js("document.querySelector('h1').textContent")
     assert " ".join(text.split()) in " ".join(shown.split())
     assert browser.js("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_interval_of_A_is_shown_as_it_leans() -> None:
+    leaning = record(0.75, ci95={"A": [0.36, 1.56], "k": [0.25, 0.35]})
+    assert "0.75 (0.36–1.6) per second" in facts(leaning)
+    assert "A = 0.75 (0.36–1.6), k = 0.300 ± 0.050" in figure_caption(leaning)
+    assert "0.30 (0.25–0.60) per tick" in facts(
+        record(0.75, ci95={"A": [0.36, 1.56], "k": [0.25, 0.6]})
+    )
 
 
 def test_terminal_colours_are_taken_out() -> None:

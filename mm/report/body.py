@@ -183,12 +183,9 @@ def _table(content: Content) -> str:
 
 def _two_lines(value: str) -> str:
     """A number, its interval or error beneath: a phone has no room beside it."""
-    for sign in (" ± ", " ("):
-        number, found, error = value.partition(sign)
-        if found:
-            beneath = words.text(f"±\u00a0{error}" if sign == " ± " else error.rstrip(")"))
-            return f'{words.text(number)}<br><span style="color:#56606b">{beneath}</span>'
-    return words.text(value)
+    number, beneath = words.in_two(value)
+    told = f'<br><span style="color:#56606b">{words.text(beneath)}</span>' if beneath else ""
+    return words.text(number) + told
 
 
 def _figure(line: Line, content: Content) -> str:

@@ -127,9 +127,9 @@ def _cell(content: str, sort_by: float | None, kind: str = "") -> str:
 
 
 def _two_lines(estimate: str) -> str:
-    """An estimate with its half width beneath."""
-    value, sign, half = estimate.partition(" ± ")
-    return f"{value}<br><small>± {half}</small>" if sign else value
+    """An estimate with its interval or half width beneath."""
+    value, beneath = words.in_two(estimate)
+    return f"{value}<br><small>{beneath}</small>" if beneath else value
 
 
 def _verdict(line: Line) -> str:

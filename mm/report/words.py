@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from mm.digits import duration, figures, pm, utc
+from mm.digits import duration, figures, pm, ranged, utc
 from mm.record import Record
 
 SOURCES = {
@@ -41,21 +41,27 @@ def name(value: str) -> str:
     return f"<bdi>{html.escape(value)}</bdi>"
 
 
-def estimate(value: float | None, ends: Sequence[float] | None) -> str:
-    """An estimate with its half width, digits as the interval allows; – where there is none."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return pm(value, ends[0], ends[1]) if ends else figures(value)
-
-
 def level(record: Record) -> str:
-    """A as ``0.890 ± 0.112``."""
-    return estimate(record.A, record.ci95.A if record.ci95 else None)
+    """A as ``0.75 (0.36–1.6)``, its interval being that of a logarithm; – where there is none."""
+    if record.A is None or not math.isfinite(record.A):
+        return "–"
+    return ranged(record.A, *record.ci95.A) if record.ci95 else figures(record.A)
 
 
 def decay(record: Record) -> str:
-    """k as ``0.450 ± 0.079``."""
-    return estimate(record.k, record.ci95.k if record.ci95 else None)
+    """k as ``0.450 ± 0.079``, or as A where its interval leans; – where there is none."""
+    if record.k is None or not math.isfinite(record.k):
+        return "–"
+    return pm(record.k, *record.ci95.k) if record.ci95 else figures(record.k)
+
+
+def in_two(estimate: str) -> tuple[str, str]:
+    """A number, and its interval or error to stand beneath: ``0.36–1.6`` or ``± 0.079``."""
+    for sign, mark in ((" ± ", "±\u00a0"), (" (", "")):
+        number, found, error = estimate.partition(sign)
+        if found:
+            return number, f"{mark}{error.rstrip(')')}"
+    return estimate, ""
 
 
 def times(ratio: float) -> str:
