@@ -119,6 +119,25 @@ def test_two_lines_when_there_is_no_news(tmp_path: Path) -> None:
     assert plain.splitlines()[1].startswith("Largest change of λ: A +2 % (+0.2 SE).")
 
 
+def test_a_setting_that_changed_is_news_with_what_it_did(tmp_path: Path) -> None:
+    was = {"TICK_SIZE": None, "MAX_DELTA_TICKS": 50.0, "BACKTEST_DIR": "monday", "GONE": 1}
+    now = {"TICK_SIZE": 0.5, "MAX_DELTA_TICKS": 20.0, "BACKTEST_DIR": "tuesday", "NEW": 2}
+    previous = {s: record(1.0, 0.3, settings=was) for s in ("A", "B")}
+    records = {
+        "A": record(1.05, 0.31, settings=now),
+        "B": record(1.0, 0.3, settings={**was, "BACKTEST_DIR": "tuesday"}),
+    }
+    for body in _bodies(_message(records, tmp_path, previous)):
+        assert "No news" not in body
+        assert (
+            "A: TICK_SIZE not set → 0.5, MAX_DELTA_TICKS 50 → 20: A 1.00 → 1.05, k 0.300 → 0.310"
+            in body
+        )
+        assert "B:" not in body
+    plain, _ = _bodies(_message({"B": records["B"]}, tmp_path, previous))
+    assert plain.startswith("No news"), "where the log lies is no news"
+
+
 def test_a_first_run_says_so(tmp_path: Path) -> None:
     assert "First run: ok 1." in _bodies(_message({"A": record()}, tmp_path))[0]
 

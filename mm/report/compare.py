@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from mm.record import Record
 
@@ -14,6 +15,8 @@ ORDER = ("failed", "refused", "missing", "warn", "ok")
 #: A change of λ is news from here on: more than chance gives, and of a size that matters.
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
 _NORMAL_95 = 1.959964
+#: Where things are, which says nothing of how A and k came about.
+_PLACES = frozenset({"SYMBOL", "BACKTEST_DIR", "RESULT_DIR", "OLD_PARAMS_FILE"})
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,17 @@ class Line:
     def turned(self) -> bool:
         """Whether its status is another than in the run before."""
         return self.before is None or self.before.status != self.status
+
+    @property
+    def set_anew(self) -> dict[str, tuple[Any, Any]]:
+        """The settings that are others than in the run before, each as it was and as it is. One
+        that only one of the runs knows came with another version, and is not counted."""
+        if self.before is None or self.older or self.status == "missing":
+            return {}
+        was, now = self.before.settings, self.record.settings
+        return {
+            n: (was[n], v) for n, v in now.items() if n in was and was[n] != v and n not in _PLACES
+        }
 
 
 def lines(

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mm.digits import figures
+from mm.record import Record
 from mm.report import compare, words
 from mm.report.compare import Line
 
@@ -85,7 +87,30 @@ def _change(line: Line, *, first_run: bool) -> str:
         parts.append(f"{line.status}, was {line.before.status}")
     if _is_news(line):
         parts.append(f"λ {change_in_words(line)}")
+    if line.set_anew:
+        parts.append(_set_anew(line, line.before))
     return f"{name}: {'; '.join(parts)}" if parts else ""
+
+
+def _set_anew(line: Line, before: Record) -> str:
+    """``MAX_DELTA_TICKS 50 → 20: A 1.00 → 1.20, k 0.300 → 0.310``."""
+    told = ", ".join(f"{n} {_value(a)} → {_value(b)}" for n, (a, b) in line.set_anew.items())
+    numbers = [
+        f"{name} {_number(then)} → {_number(now)}"
+        for name, then, now in (("A", before.A, line.record.A), ("k", before.k, line.record.k))
+        if then != now
+    ]
+    return f"{told}: {', '.join(numbers) or 'A and k as before'}"
+
+
+def _value(setting: object) -> str:
+    if setting is None or setting == "":
+        return "not set"
+    return f"{setting:g}" if isinstance(setting, float) else shortened(str(setting), 40)
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else figures(value)
 
 
 def _need(line: Line) -> str:
