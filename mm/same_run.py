@@ -46,7 +46,7 @@ def check_distinct(logs: Sequence[RunLog]) -> None:
             if not marks[i].mostly_in(marks[j]) or _other_fills(one, other):
                 continue
         raise InputError(
-            f"is the same run as {one.name!r}: its orders have the same ids, times and prices",
+            f"is the same run as {one.name!r}, by the ids, times and prices of its orders",
             where=repr(other.name),
             remedy="take one away: pooled, each of its fills would count twice",
         )

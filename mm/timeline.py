@@ -156,8 +156,9 @@ def in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[
 def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms: int) -> list[int]:
     """Times at which a second run begins behind the first, ms.
 
-    The sign: state rows stop and go on later, orders rest at that moment, and no row ever tells
-    of one of them again. In one run they would be cancelled or filled at some time.
+    The sign: state rows stop and go on later, orders rest at that moment, no row ever tells of one
+    of them again, and others are placed. In one run they would be cancelled or filled at some
+    time, unless it lets all of its orders rest to the end and places no more.
     """
     time = state["recv_ms"].to_numpy(dtype=np.int64)
     gaps = steps_over(time, _SEAM_MS)
@@ -169,11 +170,15 @@ def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms
     codes, fill_codes, n = order_codes(orders, fills)
     both = np.concatenate([codes, fill_codes])
     times = np.concatenate([orders["recv_ms"].to_numpy(), fills["recv_ms"].to_numpy()])
-    heard = latest(both, times, n)[codes[accepted_rows(orders, codes, n)]]
-    begun, end, last = intervals.start_ms, intervals.end_ms, heard
+    rows = accepted_rows(orders, codes, n)
+    last = latest(both, times, n)[codes[rows]]
+    begun, end = intervals.start_ms, intervals.end_ms
+    last_placed = int(orders["recv_ms"].to_numpy()[rows].max(initial=0))
     found = []
     for gap in gaps:
         stop, go_on = int(time[gap]), int(time[gap + 1])
+        if last_placed <= stop:
+            break
         before = begun <= stop
         if (before & (end >= go_on)).any() and not (last[before] >= go_on).any():
             found.append(go_on)

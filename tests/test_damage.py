@@ -243,7 +243,7 @@ def test_a_file_or_folder_without_rights_is_one_line(
 def test_one_run_in_two_folders_fails(good: Tables, tmp_path: Path) -> None:
     for name in ("monday", "tuesday"):
         damage.write_good(tmp_path / name, good)
-    with pytest.raises(InputError, match="'monday' and 'tuesday'"):
+    with pytest.raises(InputError, match="'tuesday': is the same run as 'monday'"):
         load_log(tmp_path, "AAA")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import mm
 from mm.calibration import Calibration
+from mm.load import log_from_frames
 from mm.simulate import Burst, Scenario, SimulatedLog, simulate
 
 BASE = Scenario(duration_s=600.0)
@@ -110,6 +111,27 @@ def test_an_appended_second_run_is_refused(clean: SimulatedLog) -> None:
     result = mm.calibrate(*tables, tick_size=1.0)
     assert result.verdict.status == "refused"
     assert "appended_run" in codes(result)
+
+
+def test_a_ladder_that_rests_through_an_outage_is_one_run() -> None:
+    time = np.concatenate([np.arange(0, 60_000, 100), np.arange(80_000, 140_000, 100)])
+    state = pd.DataFrame({"recv_ms": 1_700_000_000_000 + time, "mid": 100.0})
+    ladder = pd.DataFrame(
+        {
+            "recv_ms": state["recv_ms"].iloc[0],
+            "order_id": ["a", "b", "c", "d"],
+            "action": "PLACE",
+            "side": ["BUY", "BUY", "SELL", "SELL"],
+            "price": [99.0, 98.0, 101.0, 102.0],
+        }
+    )
+    fills = pd.DataFrame({"recv_ms": state["recv_ms"].iloc[300], "order_id": ["a"]})
+    assert log_from_frames([(ladder, fills, state)]).runs[0].appended == ()
+    # a second run has its own
+    again = ladder.assign(recv_ms=state["recv_ms"].iloc[600], order_id=["e", "f", "g", "h"])
+    orders = pd.concat([ladder, again])
+    (told,) = log_from_frames([(orders, fills, state)]).runs[0].appended
+    assert "no row tells of the orders that rested before" in told
 
 
 def test_one_distance_only_is_refused() -> None:
