@@ -224,6 +224,10 @@ def test_proof(warm: Kernels) -> None:
         ("import matplotlib_inline.backend_inline", "figures would vanish"),
         ("print('noise'); raise ImportError('nope')", "ImportError: nope"),
         ("import os; os._exit(7)", "status 7"),
+        (
+            "import os; os.write(2, b'noise\\nlibx.so: cannot open\\n\\n'); os._exit(7)",
+            "status 7 (its last words: libx.so: cannot open)",
+        ),
     ],
 )
 def test_what_is_unsafe_to_fork_falls_back_with_one_line(
@@ -276,7 +280,9 @@ def test_after_the_keeper_died(caplog: pytest.LogCaptureFixture, tmp_path: Path)
         f"pathlib.Path({str(tmp_path / 'pids')!r}).write_text(f'{{os.getppid()}} {{child}}\\n')\n"
         "time.sleep(600)"
     )
-    with Kernels() as kernels, ThreadPoolExecutor(1) as pool:
+    (tmp_path / "odd_module.py").write_text("import os; os.write(2, b'no room\\n')")
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with Kernels(["odd_module"], env) as kernels, ThreadPoolExecutor(1) as pool:
         execution = kernels.execution()
         future = pool.submit(execute, execution, code)
         keeper, child = wait_for_line(tmp_path / "pids")
@@ -290,7 +296,7 @@ def test_after_the_keeper_died(caplog: pytest.LogCaptureFixture, tmp_path: Path)
             assert after.how == "plain"
         directory = Path(after.stem).parent
     assert [m for m in caplog.messages if "kernel server" in m] == [
-        "the kernel server ended with status -9: plain kernels now"
+        "the kernel server ended with status -9: plain kernels now (its last words: no room)"
     ]
     assert not directory.exists()
 

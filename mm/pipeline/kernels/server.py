@@ -144,9 +144,10 @@ class Kernels:
         if word == "failed":
             raise WarmKernelError(f"the kernel server can't start: {rest}")
         if not answered:
-            raise WarmKernelError(f"the kernel server was not ready in {READY_TIMEOUT_S:g} s")
+            late = f"the kernel server was not ready in {READY_TIMEOUT_S:g} s"
+            raise WarmKernelError(late + self._last_words())
         status = keeper.wait(STOP_TIMEOUT_S)
-        raise WarmKernelError(f"the kernel server ended with status {status}")
+        raise WarmKernelError(f"the kernel server ended with status {status}{self._last_words()}")
 
     def _alive(self) -> bool:
         """Whether the process runs; one line in the log when it is first seen dead."""
@@ -156,7 +157,11 @@ class Kernels:
             status = self._keeper.poll()
             self._dead = status is not None
         if self._dead:
-            logger.warning("the kernel server ended with status %s: plain kernels now", status)
+            logger.warning(
+                "the kernel server ended with status %s: plain kernels now%s",
+                status,
+                self._last_words(),
+            )
         return not self._dead
 
     def stop(self) -> None:
@@ -178,10 +183,12 @@ class Kernels:
         if self._log:
             self._log.close()
 
-    def log_tail(self, lines: int = 20) -> str:
-        """Return the last that the process and its kernels wrote on standard error."""
+    def _last_words(self) -> str:
+        """The last line that the process and its kernels wrote on standard error, to be added to
+        a message; empty if there is none."""
         if not self._log or self._log.closed:
             return ""
         log = self._log.fileno()  # its position is the writers' too: leave it alone
-        text = os.pread(log, 65536, max(0, os.fstat(log).st_size - 65536)).decode(errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
+        text = os.pread(log, 4096, max(0, os.fstat(log).st_size - 4096)).decode(errors="replace")
+        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+        return f" (its last words: {lines[-1][-300:]})" if lines else ""
