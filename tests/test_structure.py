@@ -71,17 +71,38 @@ def imports_of(path: Path, modules: set[str]) -> set[str]:
     return (found & modules) - {"mm"}
 
 
-def test_no_import_cycles(root: Path) -> None:
+def import_graph(root: Path) -> dict[str, set[str]]:
     paths = {}
     for path in (root / "mm").rglob("*.py"):
         parts = path.relative_to(root).with_suffix("").parts
         paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    graph = {name: imports_of(path, set(paths)) - {name} for name, path in paths.items()}
+    return {name: imports_of(path, set(paths)) - {name} for name, path in paths.items()}
+
+
+def test_no_import_cycles(root: Path) -> None:
+    graph = import_graph(root)
     assert graph["mm.calibration"] >= {"mm.accounts", "mm.load"}, "the walk must see imports"
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def test_packages_import_each_other_one_way_only(root: Path) -> None:
+    def package(name: str) -> str:
+        # A module right below mm belongs to no package and stands for itself.
+        return ".".join(name.split(".")[:2])
+
+    graph: dict[str, set[str]] = {}
+    for name, imported in import_graph(root).items():
+        others = {package(other) for other in imported} - {package(name)}
+        graph.setdefault(package(name), set()).update(others)
+    assert "mm.report" in graph["mm.pipeline"], "the walk must see packages"
+    assert "mm.pipeline" not in graph["mm.report"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"packages import each other: {' -> '.join(error.args[1])}")
 
 
 def test_the_driver_loads_no_statistics(root: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mm.csv_cells import safe_cell
 from mm.pipeline.state import STATE, known_symbols, read_record
 from mm.record import Record, params_name, schedule_name, write_text
 from mm.remote import Place
@@ -98,10 +99,3 @@ def summary_csv(records: Mapping[str, Record]) -> str:
             )
         )
     return buffer.getvalue()
-
-
-def safe_cell(value: object) -> object:
-    """A cell that no spreadsheet runs as a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value

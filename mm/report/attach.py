@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mm.csv_cells import safe_cell
 from mm.digits import figures
-from mm.pipeline.summary import safe_cell
 from mm.record import report_name
 from mm.report import compare
 from mm.report.compare import Line
