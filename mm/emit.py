@@ -159,6 +159,7 @@ def quoted_intensities(found: Diagnostics) -> tuple[QuotedIntensity, ...]:
             per_hour=row.per_hour,
             ci95=_pair(3600.0 * row.interval[0], 3600.0 * row.interval[1]),
             quoted=row.quoted,
+            observed_per_hour=None if row.seen is None else finite(3600.0 * row.seen),
         )
         for row in found.headline.rows
     )

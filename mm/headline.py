@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.covariance import Interval
-from mm.digits import percent, rounded, span
+from mm.digits import figures, percent, rounded, span
 from mm.fit import Fit
 from mm.intensity import EmpiricalIntensity
 
@@ -20,12 +20,14 @@ HORIZONS_S = (1.0, 10.0, 60.0)
 
 @dataclass(frozen=True)
 class AtDistance:
-    """lambda at one distance. ``quoted``: quotes rested there; else it is extrapolated."""
+    """lambda at one distance. ``quoted``: quotes rested there; else it is extrapolated.
+    ``seen``: events over exposure in the whole-tick bucket there, 1/s."""
 
     delta: float
     rate: float
     interval: Interval
     quoted: bool
+    seen: float | None = None
 
     @property
     def per_hour(self) -> float:
@@ -57,11 +59,12 @@ class Headline:
             body += (
                 f"<tr><td>{row.delta:g}{mark}</td>"
                 f"<td>{rounded(row.per_hour, 3600.0 * low, 3600.0 * high)}"
-                f"{_range(3600.0 * low, 3600.0 * high)}</td>{chances}</tr>"
+                f"{_range(3600.0 * low, 3600.0 * high)}</td>"
+                f"<td>{'–' if row.seen is None else figures(3600.0 * row.seen)}</td>{chances}</tr>"
             )
         times = "".join(f"<th>P(fill in {t:g} s)</th>" for t in HORIZONS_S)
         return (
-            "<table><thead><tr><th>δ (ticks)</th><th>fills per hour (95 %)</th>"
+            "<table><thead><tr><th>δ (ticks)</th><th>fills per hour (95 %)</th><th>observed</th>"
             f"{times}</tr></thead><tbody>{body}</tbody></table>"
         )
 
@@ -75,9 +78,10 @@ def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
     share = intensity.exposure_s / intensity.exposure_s.sum()
     busiest = np.argsort(-share, kind="stable")[: _MOST_ROWS - 1]
     chosen = sorted(int(i) for i in busiest if share[i] >= QUOTED_SHARE)
-    deltas = sorted({round(float(intensity.delta[i]), 1) for i in chosen})
+    seen = {round(float(intensity.delta[i]), 1): float(intensity.rate[i]) for i in chosen}
+    deltas = sorted(seen)
     at_mid = bool(deltas) and abs(deltas[0]) <= 0.5
-    rows = [AtDistance(d, fit.intensity(d), fit.interval(d), quoted=True) for d in deltas]
+    rows = [AtDistance(d, fit.intensity(d), fit.interval(d), True, seen[d]) for d in deltas]
     if not at_mid:
         rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), quoted=False))
     return Headline(tuple(rows))

@@ -122,12 +122,14 @@ class RoundTripNumbers(_Model):
 
 
 class QuotedIntensity(_Model):
-    """The headline: first fills per hour at a distance; ``quoted`` is false where extrapolated."""
+    """The headline: first fills per hour at a distance; ``quoted`` is false where extrapolated.
+    ``observed_per_hour``: those of the log in the whole-tick bucket there."""
 
     delta: Finite
     per_hour: Finite
     ci95: Pair | None
     quoted: bool
+    observed_per_hour: Finite | None = None
 
     def chance_within(self, seconds: float) -> float:
         """Probability of a fill within a time: 1 - exp(-lambda t)."""

@@ -186,11 +186,13 @@ def _units(log: BacktestLog, accounts: Accounts, estimate: Estimate) -> Iterable
     """In what the numbers are, and the time that a draw of the consumer stands for."""
     remark = f" ({html.escape(accounts.tick.remark)})" if accounts.tick.remark else ""
     yield "tick of the distance", f"{accounts.tick.value:g} in quote currency{remark}"
-    given = "as given" if estimate.dt_given else "their mean distance, as a whole number"
-    yield (
-        "dt_ms against state rows",
-        f"{estimate.dt_ms} ms, {given}; state rows came every {estimate.mean_state_gap_ms:.1f} ms",
-    )
+    gap = estimate.mean_state_gap_ms
+    if math.isfinite(gap):
+        given = "as given" if estimate.dt_given else "their mean distance, as a whole number"
+        step = f"{estimate.dt_ms} ms, {given}; state rows came every {gap:.1f} ms"
+    else:
+        step = f"{estimate.dt_ms} ms, as given" if estimate.dt_given else "none: no row in range"
+    yield "dt_ms against state rows", step
     yield "fills from", html.escape(_SOURCES[log.fill_source])
 
 

@@ -10,7 +10,7 @@ from mm.report import words
 
 #: A first screen has no room for more.
 _MOST_REASONS = 3
-_HORIZONS_S = (10.0, 60.0)
+_HORIZONS_S = (10.0,)
 _MEANING = {
     "ok": "the parameters may be used",
     "warn": "the parameters may be used, knowing this",
@@ -61,10 +61,16 @@ def fills_per_hour(record: Record) -> str:
     """What a quote may expect at the distances that were quoted; empty without an estimate."""
     if not record.lambda_quoted:
         return ""
-    head = ("δ, ticks", "per hour", "95 % interval", *(f"in {t:g} s" for t in _HORIZONS_S))
+    head = (
+        "δ, ticks",
+        "per hour",
+        "95 % interval",
+        "observed",
+        *(f"in {t:g} s" for t in _HORIZONS_S),
+    )
     rows = [_at(row) for row in record.lambda_quoted]
     table = words.table(head, rows, "Fills per hour by distance")
-    told = "In 10 s: chance of a fill within that time."
+    told = "Observed: fills per hour of this log there. In 10 s: chance of a fill within that time."
     if not all(row.quoted for row in record.lambda_quoted):
         told += " * Extrapolated."
     if record.status == "refused":
@@ -81,6 +87,7 @@ def _at(row: QuotedIntensity) -> tuple[str, ...]:
         f"{row.delta:g}" if row.quoted else f"{row.delta:g} *",
         digits.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
         digits.span(*ends) if ends else "–",
+        "–" if row.observed_per_hour is None else figures(row.observed_per_hour),
         *(words.chance(row.chance_within(t)) for t in _HORIZONS_S),
     )
 
