@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,26 @@ def test_how_a_notebook_can_end(
         at = next(i for i, c in enumerate(saved.cells) if "did not end" in c.source)
         assert saved.cells[at + 1].source == cell
     assert leftovers(out) == []
+
+
+def test_symbols_without_a_log_and_results_leave_the_books(data: Path) -> None:
+    out, odd = data.parent / "out", data / "orders_A (1).csv"
+    odd.touch()
+    code, _ = ran(data)
+    assert code == EXIT_FAILED, "a name that can't be a file's"
+    odd.unlink()
+    for path in data.glob("*_[BC]*"):
+        path.unlink()
+    shutil.rmtree(out / "BBB")
+    code, _ = ran(data)
+    assert code == EXIT_OK
+    assert list(json.loads((out / "run.json").read_text())["symbols"]) == ["AAA", "CCC"]
+    for name in ("summary.csv", "index.html"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert "AAA" in text
+        assert "CCC" in text, "its results stand"
+        assert "BBB" not in text
+        assert "(1)" not in text
 
 
 def test_retry_failed_runs_only_what_failed(

@@ -187,6 +187,19 @@ def test_runs_below_are_pooled_and_messages_name_the_url(
         load_log(Remote.of("s3://desk/nothing"), "AAA")
 
 
+def test_a_symbol_gone_from_both_places_leaves_the_books(s3: S3, tables: Tables) -> None:
+    data, out = Remote.of("s3://desk/gone/data"), Remote.of("s3://desk/gone/out")
+    for symbol in ("AAA", "BBB", "CCC"):
+        put(data, tables, symbol)
+    assert ran(data, out)[0] == EXIT_OK
+    for path in data.iterdir():
+        if path.name.endswith(("_BBB.csv", "_CCC.csv")):
+            path.remove()
+    (out / "BBB").remove()
+    assert ran(data, out)[0] == EXIT_OK
+    assert list(json.loads(everything(out)["run.json"])["symbols"]) == ["AAA", "CCC"]
+
+
 def test_a_log_in_parts_is_read_from_a_store_and_resumed(
     s3: S3, tables: Tables, later_tables: Tables, write_run: WriteRun, tmp_path: Path
 ) -> None:

@@ -65,7 +65,12 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         runs, interrupted = _run_all(plan, options, results, watcher)
         code = EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
         try:
-            write_books(results.folder, {run.symbol: run.record for run in runs})
+            # A symbol whose log and results were both taken away has nothing to be told of.
+            write_books(
+                results.folder,
+                {run.symbol: run.record for run in runs},
+                lambda symbol: symbol in plan.present or results.holds(symbol),
+            )
             results.keep(RUN_JSON, SUMMARY_CSV)
             if not interrupted:
                 this_run = [run.symbol for run in runs]

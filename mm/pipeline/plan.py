@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Plan:
     """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't be
     part of a file name, with the line that says so. ``missing``: symbols that the
     configuration names and that have no files; ``warnings``: a line for each, whichever symbols
-    were asked for."""
+    were asked for; ``present``: all symbols that have files, also those that are not to run."""
 
     data_dir: Place
     out_dir: Place
@@ -65,6 +65,7 @@ class Plan:
     rejected: Mapping[str, str]
     missing: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    present: Collection[str] = ()
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -108,7 +109,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         f"symbol; {_hint(name, unnamed, 'correct the name, or take it away')}"
         for name in absent
     ]
-    return Plan(data_dir, out_dir, jobs, workers, rejected, missing, warnings)
+    return Plan(data_dir, out_dir, jobs, workers, rejected, missing, warnings, list(there))
 
 
 def _shard(symbols: list[str], request: Request) -> list[str]:

@@ -25,6 +25,11 @@ class Results:
         """The record of a result that still holds, None if the symbol must run."""
         return finished(job, self.folder, mark)
 
+    def holds(self, symbol: str) -> bool:
+        """Whether a symbol has any file here."""
+        folder = self.folder / symbol
+        return folder.is_dir() and any(folder.iterdir())
+
     def publish(self, stage: Path, symbol: str, record: Record) -> None:
         """Put a symbol's staged files in the place of its old ones, then its record.
 

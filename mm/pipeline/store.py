@@ -71,6 +71,10 @@ class StoreResults(Results):
         whole = bool(there) and there == self._marks.get(job.symbol)
         return unchanged(job, self.folder, mark) if whole else None
 
+    def holds(self, symbol: str) -> bool:
+        """Whether a symbol had any file in the store at the start."""
+        return symbol in self._there
+
     def _inside(self, path: Remote) -> PurePosixPath:
         return PurePosixPath(path.url[len(self.remote.url) + 1 :])
 

@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +25,11 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_books(out_dir: Path, records: Mapping[str, Record]) -> None:
+def write_books(
+    out_dir: Path, records: Mapping[str, Record], is_there: Callable[[str], bool]
+) -> None:
     """Write run.json and summary.csv: this run's symbols, and older ones that it did not touch,
-    which keep their own date."""
+    which keep their own date, as long as there is anything of them."""
     together = {**read_books(out_dir), **records}
     for symbol in known_symbols(out_dir):
         # A run that was killed has published results that its books never told of.
@@ -36,7 +38,7 @@ def write_books(out_dir: Path, records: Mapping[str, Record]) -> None:
             old = together.get(symbol)
             if newer is not None and (old is None or newer.fingerprint != old.fingerprint):
                 together[symbol] = newer
-    together = dict(sorted(together.items()))
+    together = {s: r for s, r in sorted(together.items()) if s in records or is_there(s)}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {
         "written_utc": now,
