@@ -1,46 +1,66 @@
 """One page on anybody's A and k: what they would give on a log, and what the log says itself.
 
-    python -m mm.explain PARAMS.json BACKTEST_DIR [--symbol SYMBOL]
+    python -m mm.explain PARAMS.json BACKTEST_DIR [--symbol SYMBOL] [-p NAME VALUE] [--config FILE]
 
-PARAMS.json holds A, k and dt_ms (a params file, or any JSON with these). Exit code 0 if the total
-is within WARN_RATIO of the log's fills, 1 if not, 2 for bad input.
+PARAMS.json holds A, k and dt_ms (a params file, or any JSON with these). Its tick_size is the unit
+of the distance, and its dt_ms that of a log that a Poisson fill model drew, unless settings say
+otherwise. Exit code 0 if the parameters give back the log's fills, 1 if the total or a distance is
+off by more than WARN_RATIO, 2 for bad input.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from scipy import stats
 
 from mm import calibration
-from mm.config import find_config, resolve
+from mm.config import find_config, from_environment, read_config, resolve
 from mm.digits import duration, figures, pm, utc
 from mm.discover import find_symbols
 from mm.errors import CalibrationError, SettingsError
 from mm.fill_model import Draws, RoundTrip, round_trip
-from mm.params import read_fill_model
+from mm.load import BacktestLog
+from mm.params import read_fill_model, read_numbers
+from mm.pipeline.plan import Request, given_settings
+from mm.remote import Place, Remote, place
+from mm.settings import Settings
 
 
-def page(params: Path, backtest_dir: Path, symbol: str | None = None) -> tuple[str, bool]:
-    """The page as text, and whether the parameters give back the log's fills in total.
+def page(
+    params: Path,
+    backtest_dir: Place,
+    symbol: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    config: Path | None = None,
+) -> tuple[str, bool]:
+    """The page as text, and whether the parameters give back the log's fills.
 
-    Raises CalibrationError, one line, for files that can't be used.
+    Parameters
+    ----------
+    given : settings as on the command line.
+    config : file of settings, None for the data folder's calibration.yaml.
+
+    Raises CalibrationError, one line, for files that can't be used and settings that make no sense.
     """
     chosen = symbol or _only_symbol(backtest_dir)
-    config = find_config(backtest_dir)
-    settings = resolve(
-        chosen, config, {}, {}, {"BACKTEST_DIR": str(backtest_dir.resolve())}
-    ).settings
-    log = calibration.load(settings)
+    log, settings = _load(params, backtest_dir, chosen, given or {}, config)
     result = calibration.run_steps(log, settings)
     exposure, fit = result.accounts.exposure, result.estimate.fit
-    model = read_fill_model(params, result.accounts.tick.value)
+    tick = result.accounts.tick.value
+    model = read_fill_model(params, tick)
     trip = round_trip(Draws.of_log(exposure, result.estimate.trials), model)
 
     start, end = log.window_ms
     ratio = trip.total_predicted / trip.total_observed if trip.total_observed else float("inf")
-    holds = abs(ratio - 1.0) <= settings.WARN_RATIO
+    in_total = abs(ratio - 1.0) <= settings.WARN_RATIO
+    own = result.diagnostics.trip if result.diagnostics else None
+    off = _off(trip, own, settings)
     lines = [
         f"{params.name} on {chosen} in {backtest_dir}",
         f"log: {utc(start)} to {utc(end)} UTC, fills from {log.fill_source}",
@@ -53,8 +73,10 @@ def page(params: Path, backtest_dir: Path, symbol: str | None = None) -> tuple[s
         "",
         f"in the backtester's own rule, on this log's quotes: {trip.total_predicted:,.0f} first "
         f"fills; the log has {trip.total_observed:,} (ratio {figures(ratio)})",
+        *off,
         "",
-        *_by_distance(trip, result.diagnostics.trip if result.diagnostics else None),
+        f"by distance, in ticks of {tick:g}:",
+        *_by_distance(trip, own),
         "",
         f"the log's own fit: {result.verdict.line}",
     ]
@@ -63,12 +85,59 @@ def page(params: Path, backtest_dir: Path, symbol: str | None = None) -> tuple[s
             f"intervals: A {pm(fit.A, *fit.ci_A)} /s, k {pm(fit.k, *fit.ci_k)} /tick, from "
             f"{fit.n_events:,} fills in {duration(fit.exposure_s)} of quotes resting"
         )
-    lines.append(
-        "These parameters give back this log's fills."
-        if holds
-        else "These parameters do NOT give back this log's fills."
-    )
-    return "\n".join(lines), holds
+    if not in_total:
+        lines.append("These parameters do NOT give back this log's fills.")
+    elif off:
+        lines.append(
+            "These parameters give back this log's fills in total, but NOT at the distances at "
+            "which they came."
+        )
+    else:
+        lines.append("These parameters give back this log's fills.")
+    return "\n".join(lines), in_total and not off
+
+
+def _load(
+    params: Path, backtest_dir: Place, symbol: str, given: Mapping[str, Any], config: Path | None
+) -> tuple[BacktestLog, Settings]:
+    """The log, and the settings; what none of their places says is taken from the params file."""
+    numbers = read_numbers(params)
+    folder = backtest_dir.url if isinstance(backtest_dir, Remote) else str(backtest_dir.resolve())
+    chosen = read_config(config) if config else find_config(backtest_dir)
+    layers = (symbol, chosen, from_environment(os.environ), given)
+    driven: dict[str, Any] = {"BACKTEST_DIR": folder}
+    resolved = resolve(*layers, driven)
+    log = calibration.load(resolved.settings)
+    if "TICK_SIZE" not in resolved.sources and "tick_size" in numbers:
+        driven["TICK_SIZE"] = numbers["tick_size"]
+    if "POISSON_DT_MS" not in resolved.sources and log.fill_source == "poisson":
+        driven["POISSON_DT_MS"] = int(numbers["dt_ms"]) if "dt_ms" in numbers else None
+    return log, resolve(*layers, driven).settings
+
+
+def _off(trip: RoundTrip, own: RoundTrip | None, settings: Settings) -> list[str]:
+    """A line where the parameters are off by distance: as in a calibration's verdict, by a size
+    that matters, where a good part of the fills is, and by more than chance gives."""
+    predicted, observed = trip.predicted, trip.observed
+    share = predicted / max(trip.total_predicted, 1e-12)
+    shares = [*zip(observed / max(trip.total_observed, 1), share, strict=True)]
+    looked_at = [i for i, pair in enumerate(shares) if max(pair) >= settings.WARN_FILL_SHARE]
+    wrong = []
+    for i in looked_at:
+        mu, seen = float(predicted[i]), int(observed[i])
+        tail = 2.0 * min(stats.poisson.cdf(seen, mu), stats.poisson.sf(seen - 1, mu))
+        matters = abs(mu - seen) > settings.WARN_RATIO * seen
+        if matters and tail * len(looked_at) < settings.WARN_P:
+            wrong.append((abs(mu - seen) / max(mu, 1e-12) ** 0.5, i))
+    if not wrong:
+        return []
+    _, i = max(wrong)
+    fitted = "" if own is None else f"; its own fit gives {_at(own, int(trip.bucket[i])):,.0f}"
+    more = f"; so many distances more are off: {len(wrong) - 1}" if len(wrong) > 1 else ""
+    return [
+        f"at δ {trip.bucket[i]} to {trip.bucket[i] + 1} ticks they give {predicted[i]:,.0f} where "
+        f"the log has {observed[i]:,}{fitted}{more}"
+    ]
 
 
 def _own(result: calibration.Calibration) -> str:
@@ -83,17 +152,20 @@ def _own(result: calibration.Calibration) -> str:
 
 def _by_distance(trip: RoundTrip, own: RoundTrip | None) -> list[str]:
     lines = [f"{'δ (ticks)':>10} {'observed':>10} {'these':>10} {'own fit':>10}"]
-    ours = {} if own is None else dict(zip(own.bucket.tolist(), own.predicted, strict=True))
     for bucket, seen, predicted in zip(
         trip.bucket.tolist(), trip.observed, trip.predicted, strict=True
     ):
         if seen or predicted >= 0.5:
-            mine = f"{ours.get(bucket, 0.0):10.1f}" if own is not None else f"{'–':>10}"
+            mine = f"{_at(own, bucket):10.1f}" if own is not None else f"{'–':>10}"
             lines.append(f"{bucket:>6}–{bucket + 1:<3} {seen:>10,} {predicted:>10,.1f} {mine}")
     return lines
 
 
-def _only_symbol(backtest_dir: Path) -> str:
+def _at(trip: RoundTrip, bucket: int) -> float:
+    return float(trip.predicted[trip.bucket == bucket].sum())
+
+
+def _only_symbol(backtest_dir: Place) -> str:
     symbols = list(find_symbols(backtest_dir))
     if len(symbols) != 1:
         there = ", ".join(symbols[:20]) or "none"
@@ -109,11 +181,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("params", type=Path, metavar="PARAMS.json")
-    parser.add_argument("backtest_dir", type=Path, metavar="BACKTEST_DIR")
+    parser.add_argument("backtest_dir", metavar="BACKTEST_DIR")
     parser.add_argument("--symbol")
+    parser.add_argument("--config", type=Path, help="settings, in place of calibration.yaml")
+    parser.add_argument(
+        *("-p", "--parameters"),
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a setting, as of run_calibration.py",
+    )
     given = parser.parse_args(arguments)
     try:
-        text, holds = page(given.params, given.backtest_dir, given.symbol)
+        values = given_settings(Request(parameters=given.parameters))
+        for name, instead in (("SYMBOL", "--symbol"), ("BACKTEST_DIR", "BACKTEST_DIR")):
+            if name in values:
+                raise SettingsError(f"-p {name}: give it as {instead}")
+        folder = place(given.backtest_dir)
+        text, holds = page(given.params, folder, given.symbol, values, given.config)
     except CalibrationError as error:
         print(f"mm.explain: {error}", file=sys.stderr)
         return 2

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import slow
 
+import mm
 from mm.distance import Selection
+from mm.explain import main as explain
 from mm.exposure import Exposure, measure_exposure
 from mm.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
 from mm.load import log_from_frames
 from mm.segments import joined
-from mm.simulate import SimulatedLog, simulate
+from mm.simulate import Scenario, SimulatedLog, simulate
 from mm.simulate.demo import SCENARIOS
 from mm.trials import RowsAtRisk, rows_at_risk, trial_sums
 
@@ -196,3 +202,65 @@ def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: Simulat
 def replace_fills(log: SimulatedLog) -> SimulatedLog:
     told = log.orders["action"].isin(["FILL", "CLOSE_FILLED"])
     return replace(log, orders=log.orders[~told], fills=log.fills.iloc[:0])
+
+
+# --- python -m mm.explain ----------------------------------------------------------------------
+
+
+def page_of(
+    folder: Path, model: dict[str, float], capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[int, str]:
+    (folder / "today.json").write_text(json.dumps(model))
+    code = explain([str(folder / "today.json"), str(folder), *more])
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+def test_parameters_are_judged_in_total_and_by_distance(
+    tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = simulate(Scenario(duration_s=600.0), 11)
+    tables = {"orders": log.orders, "fills": log.fills, "state": log.state}
+    write_run(tmp_path, tables)
+    result = mm.calibrate(**tables, tick_size=1.0)
+    fit, dt_ms = result.estimate.fit, result.estimate.dt_ms
+    assert fit is not None
+    own = {"A": fit.A, "k": fit.k, "dt_ms": dt_ms, "tick_size": 1.0}
+    code, told = page_of(tmp_path, own, capsys)
+    assert code == 0
+    assert told.endswith("These parameters give back this log's fills.\n")
+
+    code, told = page_of(tmp_path, own | {"A": 2 * fit.A}, capsys)
+    assert code == 1
+    assert "These parameters do NOT give back this log's fills." in told
+
+    # half the k, and the A that gives back the total all the same
+    draws = Draws.of_log(result.accounts.exposure, result.estimate.trials)
+    level = fit.A
+    for _ in range(20):
+        trip = round_trip(draws, PoissonFillModel(level, fit.k / 2, dt_ms, 1.0))
+        level *= trip.total_observed / trip.total_predicted
+    code, told = page_of(tmp_path, own | {"A": level, "k": fit.k / 2}, capsys)
+    assert code == 1
+    assert "(ratio 1.00)" in told
+    assert re.search(r"at δ \d+ to \d+ ticks they give [\d,]+ where the log has", told)
+    assert "in total, but NOT at the distances" in told
+
+
+def test_the_unit_and_the_time_step_are_those_of_the_parameters(
+    tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = simulate(Scenario(duration_s=240.0, fill_mode="per_tick"), 3)
+    write_run(tmp_path, {"orders": log.orders, "fills": log.fills, "state": log.state})
+    model = {"A": 1.0, "k": 0.5, "dt_ms": 100, "tick_size": 2.0}
+    _, told = page_of(tmp_path, model, capsys)
+    assert "by distance, in ticks of 2:" in told
+    assert "/tick of 2   dt_ms = 100\nstate rows" in told, "the log's own fit has them too"
+    (tmp_path / "other.yaml").write_text("defaults: {TICK_SIZE: 4}\n")
+    _, told = page_of(tmp_path, model, capsys, "--config", str(tmp_path / "other.yaml"))
+    assert "by distance, in ticks of 4:" in told
+    _, told = page_of(tmp_path, model, capsys, "-p", "TICK_SIZE", "1", "-p", "POISSON_DT_MS", "50")
+    assert "/tick of 1   dt_ms = 50\nstate rows" in told
+    code, told = page_of(tmp_path, model, capsys, "-p", "TICKS", "1")
+    assert code == 2
+    assert "TICKS is not a setting" in told

@@ -75,7 +75,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
     there; InputError for a data folder that is not there.
     """
     environment: dict[str, Any] = dict(from_environment(os.environ if environ is None else environ))
-    command_line = _command_line(request)
+    command_line = given_settings(request)
     if "RESULT_DIR" in command_line or "RESULT_DIR" in environment:
         raise SettingsError("RESULT_DIR is set by this command; use --out-dir")
     data_dir = _data_dir(request, environment, command_line)
@@ -129,7 +129,7 @@ def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, list[RunFi
 
     Raises what make_plan raises for folders, symbols and shards.
     """
-    environment, command_line = dict(from_environment(environ)), _command_line(request)
+    environment, command_line = dict(from_environment(environ)), given_settings(request)
     data_dir = _data_dir(request, environment, command_line)
     there = find_symbols(data_dir)
     names = _symbols(request, environment, command_line, data_dir, list(there))
@@ -156,7 +156,7 @@ def _portable(folder: Place) -> str:
     return str(resolved)
 
 
-def _command_line(request: Request) -> dict[str, Any]:
+def given_settings(request: Request) -> dict[str, Any]:
     """Parameters in papermill's order: files, then YAML text, then -p, then -r."""
     values: dict[str, Any] = {}
     for path in request.files:
