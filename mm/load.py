@@ -6,6 +6,7 @@ The input contract: ``orders_<SYMBOL>``, ``fills_<SYMBOL>`` and ``state_<SYMBOL>
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -20,12 +21,13 @@ from mm.log import BacktestLog, RunLog, SetAside
 from mm.memory import give_back
 from mm.parts import size_of
 from mm.read import RawTable, read_table
-from mm.read.fast import read_fast
+from mm.read.fast import read_fast, told
 from mm.remote import Place
 from mm.same_run import check_distinct
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
 
+_LOG = logging.getLogger(__name__)
 #: Bytes of a run's files, as CSV, from which on they are read in whole columns first.
 LARGE_BYTES = 32 << 20
 
@@ -76,7 +78,8 @@ def _load_run(files: LocalRun, pooled: bool) -> RunLog:
 
 def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
     """A large run in whole columns. None for a small one, which gains nothing, and if anything at
-    all is odd in it: then row numbers and the careful reader's words are wanted."""
+    all is odd in it: then row numbers and the careful reader's words are wanted. It takes several
+    times as long, so the log (INFO) says why."""
     try:
         if sum(size_of(path) for path in files.paths.values()) < LARGE_BYTES:
             return None
@@ -86,10 +89,14 @@ def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
         give_back()
         log = assembled(found.checked, files.folder.name, label, found.sha256)
         log = replace(log, order_names=found.order_names)
-    except (InputError, OSError):
+    except (InputError, OSError) as doubt:
+        _LOG.info("%s: %s: read row by row", files.folder, told(doubt))
         return None
-    odd = log.set_aside or log.warnings or log.appended or log.shifted or log.n_repaired
-    return None if odd else log
+    odd = [*map(str, log.set_aside), *log.warnings, *log.appended, *log.shifted]
+    if odd or log.n_repaired:
+        _LOG.info("%s: %s: read row by row", files.folder, odd[0] if odd else "fills are missing")
+        return None
+    return log
 
 
 def log_from_frames(

@@ -87,6 +87,36 @@ def test_either_way_says_the_same(
     assert repr(found(folder)) == repr(careful)
 
 
+@pytest.mark.parametrize(
+    ("damaged", "where", "why"),
+    [
+        (("orders", "price 12o.5 in one row"), "orders_AAA.csv", "12o.5"),
+        (("fills", "Latin-1 bytes in a cell"), "fills_AAA.csv", "letters beyond ASCII"),
+        (("state", "rows shuffled"), "state_AAA.csv", "time that goes backwards"),
+        (("fills", "all rows of one order missing"), "run", "fills of 1 orders"),
+    ],
+    ids=lambda case: str(case),
+)
+def test_what_sends_a_run_to_the_careful_reader_is_told(
+    damaged: tuple[str, str],
+    where: str,
+    why: str,
+    good: Tables,
+    tmp_path: Path,
+    from_the_first_byte: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "mm")
+    folder = damage.write_good(tmp_path / "run", good)
+    assert is_fast(load_log(folder, "AAA"))
+    assert not caplog.messages
+    next(one for one in DAMAGES if (one.where, one.what) == damaged).apply(folder)
+    assert not is_fast(load_log(folder, "AAA"))
+    (line,) = caplog.messages
+    assert line.split(": ")[0].endswith(where)
+    assert why in line
+
+
 def written(folder: Path, good: Tables, suffix: str) -> Path:
     folder.mkdir()
     for kind in KINDS:

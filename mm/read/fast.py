@@ -1,12 +1,14 @@
 """The three files of a run in whole columns: for logs without anything odd, which most are.
 
 The rules are those of the careful reader: any doubt (a cell that does not parse, a row that
-breaks a rule, a word in small letters) gives None, and the careful reader, which knows row
-numbers, reads the files again. What both accept they read alike, to the last bit.
+breaks a rule, a word in small letters) gives None and a line of the log (INFO), and the careful
+reader, which knows row numbers, reads the files again. What both accept they read alike, to the
+last bit.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +31,7 @@ from mm.read.rows import Checked
 from mm.read.stream import Odd, Stream
 from mm.side_by_side import ahead
 
+_LOG = logging.getLogger(__name__)
 #: Only a repair of missing fills needs it, and that is work for the careful reader.
 _LEFT_OUT = frozenset({"remaining_qty"})
 
@@ -64,11 +67,15 @@ def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
             coming = {kind: pool.submit(_read, Stream(paths[kind], kind), stop) for kind in KINDS}
         files = {kind: one.result() for kind, one in coming.items()}
         with_ids = {kind: one.ids for kind, one in files.items() if one.ids is not None}
-        codes, names = numbered(list(with_ids.values()))
     except (Odd, InputError, MemoryError):
         return None
     finally:
         stop.set()  # Ctrl-C ends the wait for the threads, not the threads
+    try:
+        codes, names = numbered(list(with_ids.values()))
+    except (Odd, MemoryError) as doubt:
+        _LOG.info("%s: order ids: %s: read row by row", paths["orders"], told(doubt))
+        return None
     for kind, cells in zip(with_ids, codes, strict=True):
         files[kind].table.insert(1, "order_id", cells)
     return FastRun(
@@ -82,9 +89,16 @@ def _read(stream: Stream, stop: threading.Event) -> _File:
     """One file, checked by itself. Raises Odd, also once another file was found to be."""
     try:
         return _columns(stream, stop)
-    except BaseException:
+    except BaseException as doubt:
+        if not stop.is_set():  # else this file is only given up, for a doubt about another
+            _LOG.info("%s: %s: read row by row", stream.path, told(doubt))
         stop.set()
         raise
+
+
+def told(doubt: BaseException) -> str:
+    """What sent a run to the careful reader."""
+    return " ".join(str(doubt).split()) or type(doubt).__name__
 
 
 def _columns(stream: Stream, stop: threading.Event) -> _File:

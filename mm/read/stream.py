@@ -116,9 +116,9 @@ class Stream:
                     break
                 coming = ahead.submit(text.read, CHUNK_BYTES)
                 cut = block.rfind(b"\n") + 1
-                chunk, rest = rest + block[:cut], block[cut:] if cut else rest + block
                 if not cut:
                     raise Odd("a line without an end")
+                chunk, rest = rest + block[:cut], block[cut:]
                 if types is None:
                     types = self._types(chunk, len(header), names, places)
                     self.rows = int(size / len(chunk) * chunk.count(b"\n") * 1.02) + 1000
