@@ -63,11 +63,12 @@ class OutputError(CalibrationError):
 
 
 class EstimateError(CalibrationError):
-    """The data have no valid estimate; ``code`` names the reason (see ``mm.verdict``)."""
+    """The data have no valid estimate; ``code`` names the reason in one word, by which
+    ``mm.judge.model`` says what to do: no_events, no_mle or dt_unknown."""
 
-    def __init__(self, code: str, text: str, *, A: float | None = None, k: float | None = None):
+    def __init__(self, code: str, text: str):
         super().__init__(text)
-        self.code, self.A, self.k = code, A, k
+        self.code = code
 
 
 class OriginalError(CalibrationError):

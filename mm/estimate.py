@@ -37,7 +37,6 @@ class Estimate:
     fit: Fit | None
     refusal: EstimateError | None
     passive: Fit | None
-    passive_refusal: EstimateError | None
     original: OriginalFit | None
     original_error: str | None
     n_events: int
@@ -116,7 +115,6 @@ def estimate_intensity(
         fit=fit if isinstance(fit, Fit) else None,
         refusal=fit if isinstance(fit, EstimateError) else None,
         passive=passive if isinstance(passive, Fit) else None,
-        passive_refusal=passive if isinstance(passive, EstimateError) else None,
         original=original,
         original_error=original_error,
         n_events=cells.n_events,

@@ -25,7 +25,6 @@ class TickSize:
 
     value: float
     grid: float | None
-    inferred: bool
     level: Literal["none", "note", "warn"]
     remark: str
 
@@ -40,18 +39,18 @@ def choose_tick(given: float | None, prices: Floats) -> TickSize:
         if grid is None:
             raise ValueError("the quoted prices show no grid to infer TICK_SIZE from")
         text = f"TICK_SIZE was not given: {grid:g}, the grid of the quoted prices, is used"
-        return TickSize(grid, grid, True, "note", text)
+        return TickSize(grid, grid, "note", text)
     if grid is None:
-        return TickSize(given, None, False, "none", "")
+        return TickSize(given, None, "none", "")
     ratio = given / grid
     if abs(ratio - 1.0) < 1e-6:
-        return TickSize(given, grid, False, "none", "")
+        return TickSize(given, grid, "none", "")
     if ratio > 1.0 and abs(ratio - round(ratio)) < 1e-6 * ratio:
         text = f"TICK_SIZE {given:g} = {round(ratio):,} × the price grid ({grid:g})"
-        return TickSize(given, grid, False, "note", text)
+        return TickSize(given, grid, "note", text)
     kind = "finer than" if ratio < 1.0 else "not a multiple of"
     text = f"TICK_SIZE {given:g} is {kind} the grid of the quoted prices ({grid:g})"
-    return TickSize(given, grid, False, "warn", text)
+    return TickSize(given, grid, "warn", text)
 
 
 def price_grid(prices: Floats) -> float | None:

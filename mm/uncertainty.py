@@ -38,7 +38,6 @@ class BlockEffects:
     k: float
     se_k: float
     A_mean: float
-    n_blocks: int
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,6 @@ class Predictive:
     """
 
     period_s: float
-    n_periods: int
     tau: float
     interval: Interval
 
@@ -174,7 +172,7 @@ def block_effects(cells: Cells) -> BlockEffects:
     _, variance, log_sum = _block_moments(k, delta, exposure, of, n_blocks)
     se_k = 1.0 / math.sqrt(float((per_block[rested] * variance[rested]).sum()))
     levels = per_block[rested] * np.exp(-log_sum[rested])
-    return BlockEffects(k, se_k, float(levels.mean()), int(rested.sum()))
+    return BlockEffects(k, se_k, float(levels.mean()))
 
 
 def _block_moments(
@@ -213,4 +211,4 @@ def predictive(
     quantile = float(special.stdtrit(max(n - 1, 1), 0.5 + LEVEL / 2.0))
     spread = quantile * math.hypot(fit.se_log_intensity(delta), tau)
     level = fit.intensity(delta)
-    return Predictive(period_s, n, tau, (level * math.exp(-spread), level * math.exp(spread)))
+    return Predictive(period_s, tau, (level * math.exp(-spread), level * math.exp(spread)))

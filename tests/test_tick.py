@@ -81,7 +81,7 @@ def test_prices_without_a_grid_have_none() -> None:
 
 def test_without_a_tick_size_the_grid_is_used_and_that_is_said() -> None:
     tick = choose_tick(None, on_grid(0.25, 20_000))
-    assert (tick.value, tick.grid, tick.inferred, tick.level) == (0.25, 0.25, True, "note")
+    assert (tick.value, tick.grid, tick.level) == (0.25, 0.25, "note")
     assert "TICK_SIZE was not given" in tick.remark
     assert "0.25" in tick.remark
 
@@ -93,7 +93,7 @@ def test_without_a_tick_size_and_without_a_grid_it_is_an_error() -> None:
 
 def test_the_grid_itself_needs_no_remark() -> None:
     tick = choose_tick(0.01, on_grid(0.01, 6_000_000))
-    assert (tick.value, tick.inferred, tick.level, tick.remark) == (0.01, False, "none", "")
+    assert (tick.value, tick.level, tick.remark) == (0.01, "none", "")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_tick_finer_than_the_grid_or_off_it_is_a_warning(given_: float, text: 
 
 def test_a_given_tick_is_used_where_the_prices_show_no_grid() -> None:
     tick = choose_tick(0.5, np.random.default_rng(0).uniform(1.0, 2.0, 50))
-    assert (tick.value, tick.grid, tick.inferred, tick.level) == (0.5, None, False, "none")
+    assert (tick.value, tick.grid, tick.level) == (0.5, None, "none")
 
 
 @pytest.mark.parametrize(("tick_size", "used"), [(1.0, 1e-10), (None, 1e-11)])
