@@ -46,7 +46,11 @@ class Settings(BaseModel):
     BACKTEST_DIR: str = _f(
         "data", "", "folder the backtest wrote; a relative one is looked for below the repo root"
     )
-    RESULT_DIR: str = _f("", "", "folder for params and points; empty writes nothing")
+    RESULT_DIR: str = _f(
+        "",
+        "",
+        "folder for params and points, below the repo root if relative; empty writes nothing",
+    )
     TICK_SIZE: Positive | None = _f(
         None, "quote currency", "unit of the distance; None infers it from the price grid"
     )
@@ -73,7 +77,9 @@ class Settings(BaseModel):
         0.01, "", "malformed share of a file's rows above which the result is refused"
     )
 
-    OLD_PARAMS_FILE: str = _f("", "", "parameters in use today, judged beside the new ones")
+    OLD_PARAMS_FILE: str = _f(
+        "", "", "A and k in use today, judged too; a relative path is below the repo root"
+    )
     SCHEDULE_TRAIN_MIN: Positive | None = _f(
         None, "min", "window that a schedule's entry is fitted on; None makes none"
     )

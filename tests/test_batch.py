@@ -108,7 +108,7 @@ def test_a_named_pipe_is_never_waited_for(root: Path, data: Path, place: str) ->
     (data / "fills_CCC.csv").rename(data.parent / "old.json")
     for path in data.glob("*_[BC]*"):
         path.unlink()
-    wanted = {"data": (1, "failed"), "out": (0, "ok"), "old.json": (1, "failed")}
+    wanted = {"data": (1, " failed "), "out": (0, " ok "), "old.json": (2, "no regular file")}
     code, status = wanted[place.split("/")[0]]
     if place.startswith("out"):
         assert ran(data)[0] == EXIT_OK
@@ -116,8 +116,19 @@ def test_a_named_pipe_is_never_waited_for(root: Path, data: Path, place: str) ->
     (data.parent / place).unlink()
     os.mkfifo(data.parent / place)
     driver = start(root, data, "--deadline", "60", *options)
-    text, _ = driver.communicate(timeout=WATCHDOG_S)
-    assert (driver.returncode, f" {status} " in text) == (code, True), text
+    text, errors = driver.communicate(timeout=WATCHDOG_S)
+    assert (driver.returncode, status in text + errors) == (code, True), text + errors
+
+
+def test_a_symbol_whose_old_params_are_gone_keeps_those_it_has(data: Path) -> None:
+    assert ran(data)[0] == EXIT_OK
+    (data / "calibration.yaml").write_text("symbols: {AAA: {OLD_PARAMS_FILE: gone.json}}")
+    params = data.parent / "out" / "AAA" / "params_AAA.json"
+    before = params.read_bytes()
+    code, seen = ran(data)
+    assert code == EXIT_FAILED
+    assert "gone.json" in (seen.runs["AAA"].record.error or "")
+    assert params.read_bytes() == before
 
 
 @pytest.mark.parametrize(

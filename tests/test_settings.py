@@ -11,7 +11,8 @@ import pytest
 from papermill.cli import _resolve_type
 
 from mm.errors import CalibrationError, SettingsError
-from mm.pipeline.plan import Plan, Request, _typed, make_plan
+from mm.pipeline.plan import Plan, Request, make_plan
+from mm.pipeline.request import typed
 from mm.settings import Settings
 
 
@@ -160,6 +161,31 @@ def test_only_the_settings_together_must_make_a_range(
     assert (found.MIN_DELTA_TICKS, found.MAX_DELTA_TICKS) == (60.0, 400.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, r"No such file.*given as 'no/old\.json', looked for below"),
+        ("{", "not JSON"),
+        ('{"A": -1.0, "k": 0.3}', "column A: found -1.0"),
+    ],
+)
+def test_old_params_that_cannot_be_used_are_told_before_anything_runs(
+    data: Path, text: str | None, said: str
+) -> None:
+    old = "no/old.json" if text is None else str(data / "old.json")
+    if text is not None:
+        (data / "old.json").write_text(text)
+    with pytest.raises(SettingsError, match=said) as error:
+        plan(data, parameters=[("OLD_PARAMS_FILE", old)])
+    assert one_line(error).startswith("command line: OLD_PARAMS_FILE: ")
+    (data / "calibration.yaml").write_text(f"symbols: {{AAA: {{OLD_PARAMS_FILE: '{old}'}}}}")
+    found = plan(data)
+    assert symbols(found) == ["0700", "BBB"], "the others run"
+    assert re.search(said, found.rejected["AAA"])
+    (data / "old.json").write_text('{"A": 1.0, "k": 0.3}')
+    assert plan(data, parameters=[("OLD_PARAMS_FILE", str(data / "old.json"))]).rejected == {}
+
+
 # --- precedence ------------------------------------------------------------------------------
 
 
@@ -236,7 +262,7 @@ def test_empty_variables_are_unset(data: Path) -> None:
     ],
 )
 def test_p_reads_values_as_papermill_does(text: str) -> None:
-    ours, theirs = _typed("TICK_SIZE", text), _resolve_type(text)
+    ours, theirs = typed("TICK_SIZE", text), _resolve_type(text)
     assert type(ours) is type(theirs)
     assert repr(ours) == repr(theirs)
 

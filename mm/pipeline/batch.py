@@ -104,7 +104,7 @@ def _run_all(
 ) -> tuple[list[SymbolRun], bool]:
     """Skip what still holds and run the rest. Returns the runs, and whether it was interrupted."""
     code = code_digest()
-    runs = [SymbolRun(symbol, _no_name(line)) for symbol, line in plan.rejected.items()]
+    runs = [SymbolRun(symbol, _rejected(line)) for symbol, line in plan.rejected.items()]
     for run in runs:
         watcher.done(run)
     todo: list[tuple[Job, str]] = []
@@ -201,7 +201,7 @@ def _result(future: Future[SymbolRun], job: Job) -> SymbolRun:
     return _failed(job, text)
 
 
-def _no_name(line: str) -> Record:
+def _rejected(line: str) -> Record:
     finished_utc = datetime.now(UTC).isoformat(timespec="seconds")
     return Record(status="failed", error=line, error_kind="input", finished_utc=finished_utc)
 

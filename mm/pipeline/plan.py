@@ -13,33 +13,20 @@ from typing import Any
 from mm.config import (
     REPO_ROOT,
     Resolved,
+    below_root,
     find_config,
     from_environment,
-    parse_yaml,
     read_config,
-    read_yaml,
     resolve,
 )
 from mm.discover import RunFiles, find_symbols
-from mm.errors import SettingsError
+from mm.errors import InputError, SettingsError
+from mm.params import read_numbers
+from mm.pipeline.request import Request, given_settings
 from mm.remote import Place, Remote, place
-from mm.settings import Settings, check_names, check_symbol
+from mm.settings import Settings, check_symbol
 
-
-@dataclass(frozen=True)
-class Request:
-    """The command line as given."""
-
-    data_dir: Place | None = None
-    out_dir: Place | None = None
-    symbols: str | None = None
-    config: Path | None = None
-    jobs: int | None = None
-    shard: str | None = None
-    parameters: Sequence[tuple[str, str]] = ()
-    raw: Sequence[tuple[str, str]] = ()
-    files: Sequence[Path] = ()
-    yamls: Sequence[str] = ()
+__all__ = ["Job", "Plan", "Request", "chosen", "given_settings", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +40,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't be
-    part of a file name, with the line that says so. ``missing``: symbols that the
+    """All symbols to calibrate, and where results go. ``rejected``: symbols that can't be
+    run, by their name or an OLD_PARAMS_FILE of theirs, with the line that says so; nothing of
+    theirs is touched. ``missing``: symbols that the
     configuration names and that have no files; ``warnings``: a line for each, whichever symbols
     were asked for; ``present``: all symbols that have files, also those that are not to run."""
 
@@ -95,6 +83,13 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
             rejected[symbol] = str(error)
             continue
         resolved = resolve(symbol, config, environment, command_line, driven_values)
+        try:
+            _check_old_params(resolved)
+        except SettingsError as error:
+            if resolved.sources["OLD_PARAMS_FILE"] != config.source:
+                raise  # said of all symbols
+            rejected[symbol] = str(error)
+            continue
         jobs.append(Job(symbol, resolved, there[symbol]))
     out_dir = request.out_dir or REPO_ROOT / "out"
     if isinstance(out_dir, Path):
@@ -110,6 +105,20 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         for name in absent
     ]
     return Plan(data_dir, out_dir, jobs, workers, rejected, missing, warnings, list(there))
+
+
+def _check_old_params(resolved: Resolved) -> None:
+    """Raise SettingsError for an OLD_PARAMS_FILE that can't be used: only found in its kernel, it
+    would cost the symbol the parameters it has."""
+    old = resolved.settings.OLD_PARAMS_FILE
+    if not old:
+        return
+    try:
+        read_numbers(below_root(old))
+    except InputError as error:
+        source = resolved.sources["OLD_PARAMS_FILE"]
+        hint = "" if error.where == old else f"; given as {old!r}, looked for below {REPO_ROOT}"
+        raise SettingsError(f"{source}: OLD_PARAMS_FILE: {error}{hint}") from None
 
 
 def _shard(symbols: list[str], request: Request) -> list[str]:
@@ -154,36 +163,6 @@ def _portable(folder: Place) -> str:
     if resolved.is_relative_to(REPO_ROOT):
         return resolved.relative_to(REPO_ROOT).as_posix()
     return str(resolved)
-
-
-def given_settings(request: Request) -> dict[str, Any]:
-    """Parameters in papermill's order: files, then YAML text, then -p, then -r."""
-    values: dict[str, Any] = {}
-    for path in request.files:
-        values.update(read_yaml(path))
-    for text in request.yamls:
-        values.update(parse_yaml(text, "-y"))
-    for name, text in request.parameters:
-        values[name] = _typed(name, text)
-    values.update(request.raw)
-    check_names(values, "command line")
-    return values
-
-
-def _typed(name: str, text: str) -> Any:
-    """A -p value as papermill reads it; a setting that is text stays text (0700 is no number)."""
-    field = Settings.model_fields.get(name)
-    if field is not None and field.annotation is str:
-        return text
-    named = {"True": True, "False": False, "None": None}
-    if text in named:
-        return named[text]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _symbols(
