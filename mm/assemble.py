@@ -17,7 +17,7 @@ from mm.errors import InputError
 from mm.intervals import resting_intervals
 from mm.ledger import Ledger
 from mm.log import RunLog, SetAside
-from mm.order_ids import is_one_of, order_codes, share_ids
+from mm.order_ids import is_accepted, is_one_of, order_codes, share_ids
 from mm.read import Checked, RawTable, check_table
 from mm.read.columns import TEXT
 from mm.read.rules import ACTIONS
@@ -233,9 +233,7 @@ def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None
 
 def _check_placements(orders: pd.DataFrame, line: Ints, label: str) -> None:
     """Raise InputError for one id that names two orders."""
-    place = is_one_of(orders["action"], "PLACE")
-    if "status" in orders:
-        place &= ~is_one_of(orders["status"], "REJECTED")
+    place = is_accepted(orders)
     if not pd.Series(order_codes(orders, orders)[0][place]).duplicated().any():
         return
     distinct = orders.loc[place].drop_duplicates()

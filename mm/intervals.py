@@ -16,8 +16,7 @@ import pandas as pd
 
 from mm import order_ids
 from mm.arrays import Floats, Ints, Mask
-from mm.errors import InputError
-from mm.order_ids import Codes, is_one_of, order_codes
+from mm.order_ids import Codes, is_accepted, is_one_of, order_codes
 
 #: What ended an order, and what became of a filled one; ``OPEN`` is the end of the run.
 FILLED, CANCELLED, EXPIRED, OPEN = 0, 1, 2, 3
@@ -85,8 +84,6 @@ def resting_intervals(
     end_of_run_ms : time of the run's last row in any file.
     codes : the numbers of the orders in both tables, where they are known already.
     expire : whether an expiry ends an order.
-
-    Raises InputError for one id with two different PLACE rows.
     """
     own_codes, fill_codes, n_ids = codes or order_codes(orders, fills)
     rows, n_rejected, warnings = _placements(orders, own_codes, n_ids)
@@ -166,30 +163,19 @@ def _told_ends(
 def _placements(
     orders: pd.DataFrame, codes: Codes, n_ids: int
 ) -> tuple[Ints, int, tuple[str, ...]]:
-    """Positions of the accepted PLACE rows, one an id; the number of rejected ones; warnings."""
-    placed = is_one_of(orders["action"], "PLACE")
-    rejected = placed & _rejected(orders)
-    accepted = np.flatnonzero(placed & ~rejected)
-    rows = order_ids.first_of_each(accepted, codes, n_ids)
-    warnings: tuple[str, ...] = ()
-    if len(rows) < len(accepted):
-        differing = orders.iloc[accepted].drop_duplicates()["order_id"]
-        clash = differing[differing.duplicated()]
-        if len(clash):
-            raise InputError(
-                f"order {clash.iloc[0]} is placed twice with different terms",
-                where="orders",
-                remedy="an id names one order: was a second run appended to the file?",
-            )
-        repeated = len(accepted) - len(rows)
-        warnings = (f"{repeated} PLACE rows stand twice; each order counts once",)
-    return rows, int(np.count_nonzero(rejected)), warnings
+    """Positions of the accepted PLACE rows, one an id; the number of rejected ones; warnings.
+
+    Accepted rows of one id are alike: loading refuses others.
+    """
+    accepted = is_accepted(orders)
+    rows = order_ids.first_of_each(np.flatnonzero(accepted), codes, n_ids)
+    repeated = np.count_nonzero(accepted) - len(rows)
+    warnings = (f"{repeated} PLACE rows stand twice; each order counts once",) if repeated else ()
+    return rows, int(np.count_nonzero(_rejected(orders))), warnings
 
 
 def _rejected(orders: pd.DataFrame) -> Mask:
-    if "status" not in orders:
-        return np.zeros(len(orders), dtype=np.bool_)
-    return is_one_of(orders["status"], "REJECTED")
+    return is_one_of(orders["action"], "PLACE") & ~is_accepted(orders)
 
 
 def _fill_rows(
@@ -207,8 +193,7 @@ def _fill_rows(
     known = place_of >= 0
     of_rejected = ~known
     if of_rejected.any():
-        rejected = is_one_of(orders["action"], "PLACE") & _rejected(orders)
-        of_rejected &= np.isin(fill_codes, codes[rejected])
+        of_rejected &= np.isin(fill_codes, codes[_rejected(orders)])
     fate_of_row = np.append(fate, NO_FILL)[place_of]
     _, seen_first = np.unique(place_of[in_first_ms], return_index=True)
     n_first = np.count_nonzero(fate_of_row[in_first_ms][seen_first] == EVENT)

@@ -77,10 +77,15 @@ def _shared(one: pd.Series, other: pd.Series) -> bool:
 
 def accepted_rows(orders: pd.DataFrame, codes: Codes, n: int) -> Ints:
     """Positions of the accepted PLACE rows, the first one of each order, in file order."""
+    return first_of_each(np.flatnonzero(is_accepted(orders)), codes, n)
+
+
+def is_accepted(orders: pd.DataFrame) -> Mask:
+    """Which rows placed an order; a rejected one was never in the book."""
     placed = is_one_of(orders["action"], "PLACE")
     if "status" in orders:
         placed &= ~is_one_of(orders["status"], "REJECTED")
-    return first_of_each(np.flatnonzero(placed), codes, n)
+    return placed
 
 
 def first_of_each(rows: Ints, codes: Codes, n: int) -> Ints:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mm.arrays import Floats, Ints, repeats, slices
 from mm.by_bucket import BucketSums
-from mm.order_ids import earliest, is_one_of
+from mm.order_ids import earliest, is_accepted, is_one_of
 from mm.run import Run
 
 
@@ -26,12 +26,9 @@ def points_of(
     codes, fill_codes, n = run.codes
     if min(codes.min(initial=0), fill_codes.min(initial=0)) < 0:
         return None
-    recv_ms, action = orders["recv_ms"].to_numpy(), orders["action"]
-    placed = is_one_of(action, "PLACE")
-    if "status" in orders:
-        placed &= ~is_one_of(orders["status"], "REJECTED")
-    rows = np.flatnonzero(placed)
-    requests = np.flatnonzero(is_one_of(action, "CANCEL_REQ"))
+    recv_ms = orders["recv_ms"].to_numpy()
+    rows = np.flatnonzero(is_accepted(orders))
+    requests = np.flatnonzero(is_one_of(orders["action"], "CANCEL_REQ"))
     effective = orders["cancel_effective_ms"].to_numpy(dtype=np.float64)[requests]
     first_fill = earliest(fill_codes, fills["recv_ms"].to_numpy(), n)
     cancelled = earliest(codes[requests], effective, n)
