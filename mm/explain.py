@@ -133,7 +133,7 @@ def _off(trip: RoundTrip, own: RoundTrip | None, settings: Settings) -> list[str
         return []
     _, i = max(wrong)
     fitted = "" if own is None else f"; its own fit gives {_at(own, int(trip.bucket[i])):,.0f}"
-    more = f"; so many distances more are off: {len(wrong) - 1}" if len(wrong) > 1 else ""
+    more = f"; {len(wrong) - 1} more distances are off too" if len(wrong) > 1 else ""
     return [
         f"at δ {trip.bucket[i]} to {trip.bucket[i] + 1} ticks they give {predicted[i]:,.0f} where "
         f"the log has {observed[i]:,}{fitted}{more}"
