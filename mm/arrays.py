@@ -1,4 +1,4 @@
-"""Array types, and the one sum that everything here is made of."""
+"""Array types, and passes over long columns in bounded memory."""
 
 from __future__ import annotations
 

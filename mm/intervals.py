@@ -1,8 +1,8 @@
 """Resting intervals: when each order was in the book, and what ended it.
 
-DESIGN, section 4 of the project's definitions: an order rests over [start, end). It starts when
-it becomes active and ends at the earliest of its first fill, its cancel taking effect, its
-expiry and the end of the run.
+An order rests over [start, end). It starts when it becomes active and ends at the earliest of its
+first fill, its cancel taking effect, its expiry and the end of the run; docs/code.md has all the
+definitions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from mm import order_ids
 from mm.arrays import Floats, Ints, Mask
 from mm.order_ids import Codes, is_accepted, is_one_of, order_codes
 
-#: What ended an order, and what became of a filled one; ``OPEN`` is the end of the run.
+#: What ended an order; OPEN: the run ended first.
 FILLED, CANCELLED, EXPIRED, OPEN = 0, 1, 2, 3
 END_NAMES = ("first fill", "cancel", "expiry", "end of run")
 
-#: Why a fill row is no event (``fill_fate`` per order for its first fill, then the other rows).
+#: What became of an order's first fill; index by ``fate``.
 FATES = (
     "event",
     "before the order was active",

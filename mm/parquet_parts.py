@@ -73,7 +73,7 @@ def _writer(target: Path, day: int | None, schema: pa.Schema) -> pq.ParquetWrite
 
 
 def _by_day(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-    """Stretches of rows of one day (UTC), in order; a table without rows is one of the first."""
+    """Stretches of rows of one day (UTC), in order. A table without rows counts as day 0."""
     if not len(table):
         yield 0, table
     day = table.column("recv_ms").to_numpy() // _DAY_MS

@@ -1,4 +1,4 @@
-"""The definitions of DESIGN section 4 once more: slow, obvious and without a line of `mm`.
+"""The definitions of docs/code.md once more: slow, obvious and without a line of `mm`.
 
 Plain loops over orders and state rows, integer milliseconds, distances as exact decimals in
 millionths of a tick. What the fast accounting is held against, key by key.
@@ -292,7 +292,7 @@ def _from(state: list[Row], time: int) -> Iterator[Row]:
 def maximum_likelihood(
     delta: Sequence[float], exposure_s: Sequence[float], events: Sequence[int]
 ) -> tuple[float, float]:
-    """A and k by plain bisection on the monotone equation of DESIGN section 6."""
+    """A and k by plain bisection on the monotone equation of docs/code.md."""
     n = math.fsum(events)
     target = math.fsum(m * d for m, d in zip(events, delta, strict=True)) / n
 

@@ -1,4 +1,4 @@
-"""The accounting of DESIGN section 4: against slow loops, by hand, and by its laws."""
+"""The accounting of docs/code.md: against slow loops, by hand, and by its laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The consumer's rule and the round trip through it, against plain loops (DESIGN section 6)."""
+"""The consumer's rule and the round trip through it, against plain loops."""
 
 from __future__ import annotations
 

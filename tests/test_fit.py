@@ -1,4 +1,4 @@
-"""The fits of DESIGN section 6: known answers, statsmodels, plain bisection and their laws."""
+"""The fits of docs/code.md: known answers, statsmodels, plain bisection and their laws."""
 
 from __future__ import annotations
 

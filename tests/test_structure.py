@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -119,3 +120,10 @@ def test_the_driver_loads_no_statistics(root: Path, tmp_path: Path) -> None:
     assert "nbformat" in loaded, "it went all the way"
     assert not loaded & {*statistics, *heavy}
     assert not loaded_by(f"{run}\nimport mm.report.page", root) & statistics
+
+
+def test_the_map_of_the_code_names_every_module_and_no_other(root: Path) -> None:
+    text = (root / "docs" / "code.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^- `([\w/]+\.py)`:", text, re.MULTILINE))
+    modules = {path.relative_to(root / "mm").as_posix() for path in (root / "mm").rglob("*.py")}
+    assert named == {name for name in modules if not name.endswith("__init__.py")}

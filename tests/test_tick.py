@@ -1,4 +1,4 @@
-"""The tick size: read off the grid of the prices, or given and held against it (DESIGN 8)."""
+"""The tick size: read off the grid of the prices, or given and held against it."""
 
 from __future__ import annotations
 
