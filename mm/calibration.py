@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from mm.accounts import Accounts, account
 from mm.config import backtest_folder, below_root
 from mm.diagnose import Diagnostics
 from mm.diagnose import diagnose as hold_against_log
+from mm.discover import KINDS
 from mm.emit import make_params
 from mm.errors import SettingsError
 from mm.estimate import Estimate, estimate_intensity
@@ -170,9 +172,20 @@ def calibrate(
     chosen = Settings.build({"SYMBOL": symbol, "TICK_SIZE": tick_size, **settings}).check_range(
         "settings"
     )
-    tables = [[t] if isinstance(t, pd.DataFrame) else list(t) for t in (orders, fills, state)]
+    tables = [_by_run(given) for given in (orders, fills, state)]
+    counts = [len(of_runs) for of_runs in tables]
+    if not min(counts) == max(counts) > 0:
+        counted = ", ".join(f"{n} {kind}" for n, kind in zip(counts, KINDS, strict=True))
+        raise SettingsError(f"found tables of {counted}; give one of each for every run")
     log = log_from_frames(zip(*tables, strict=True), symbol)
     return run_steps(log, chosen)
+
+
+def _by_run(given: pd.DataFrame | Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
+    """One table a run. What is no list stands for one, so that the error can name it."""
+    if isinstance(given, pd.DataFrame | str | PathLike) or not isinstance(given, Iterable):
+        return [given]
+    return list(given)
 
 
 def run_steps(log: BacktestLog, settings: Settings) -> Calibration:

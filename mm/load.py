@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from os import PathLike
 
 import pandas as pd
 
@@ -102,12 +103,30 @@ def _load_fast(files: LocalRun, label: Mapping[Kind, str]) -> RunLog | None:
 def log_from_frames(
     runs: Iterable[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]], symbol: str = ""
 ) -> BacktestLog:
-    """A log from (orders, fills, state) tables that are in memory already, one triple a run."""
+    """A log from (orders, fills, state) tables that are in memory already, one triple a run.
+
+    Raises InputError as :func:`load_log`, and for what is no table.
+    """
     logs = []
     for number, frames in enumerate(runs, start=1):
         name = f"run {number}"
         labels = {kind: f"{kind} of {name}" for kind in KINDS}
+        for kind, frame in zip(KINDS, frames, strict=True):
+            _check_is_table(frame, labels[kind])
         raw = [RawTable.of_frame(frame) for frame in frames]
         logs.append(run_log(dict(zip(KINDS, raw, strict=True)), name, labels))
     check_distinct(logs)
     return BacktestLog(symbol, tuple(logs))
+
+
+def _check_is_table(given: object, label: str) -> None:
+    if isinstance(given, pd.DataFrame):
+        return
+    shown = "None" if given is None else f"a {type(given).__name__}"
+    if isinstance(given, str | PathLike):
+        shown += f" ({str(given)[:60]!r})"
+    raise InputError(
+        f"found {shown}, expected a pandas DataFrame",
+        where=label,
+        remedy="read the file with pandas first; a run without fills has a table without rows",
+    )

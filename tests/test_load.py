@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import mm
-from mm.errors import InputError
+from mm.errors import CalibrationError, InputError
 from mm.load import BacktestLog, load_log, log_from_frames
 from mm.simulate.write import csv_bytes
 
@@ -210,6 +212,22 @@ def test_one_run_that_stands_twice_is_told(
 def test_one_run_given_twice_is_told(tables: Tables) -> None:
     with pytest.raises(InputError, match="'run 2': is the same run as 'run 1'"):
         mm.calibrate(*([tables[kind]] * 2 for kind in KINDS), tick_size=1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "fills of run 1: found None, expected a pandas DataFrame"),
+        ("data/fills_AAA.csv", "fills of run 1: found a str ('data/fills_AAA.csv')"),
+        (Path("fills_AAA.csv"), "fills of run 1: found a PosixPath ('fills_AAA.csv')"),
+        ([None], "fills of run 1: found None"),
+        ([], "found tables of 1 orders, 0 fills, 1 state; give one of each for every run"),
+    ],
+)
+def test_what_is_no_table_is_told_by_name(tables: Tables, given: Any, told: str) -> None:
+    with pytest.raises(CalibrationError, match=re.escape(told)) as error:
+        mm.calibrate(tables["orders"], given, tables["state"])
+    assert "\n" not in str(error.value)
 
 
 def test_runs_of_one_market_are_pooled(tables: Tables) -> None:
