@@ -123,7 +123,11 @@ class _Twice(Exception):
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """YAML text that holds a mapping. Raises SettingsError, one line."""
     try:
-        content = yaml.load(text, _Loader)  # noqa: S506  a safe loader
+        loader = _Loader(text)
+        try:
+            content = loader.get_single_data()
+        finally:
+            loader.dispose()
     except _Twice as error:
         raise SettingsError(f"{source}: {error}") from None
     except yaml.YAMLError as error:

@@ -49,7 +49,7 @@ class Settings(BaseModel):
     RESULT_DIR: str = _f(
         "",
         "",
-        "folder for params and points, below the repo root if relative; empty writes nothing",
+        "folder for params and points; empty writes nothing",
     )
     TICK_SIZE: Positive | None = _f(
         None, "quote currency", "unit of the distance; None infers it from the price grid"
