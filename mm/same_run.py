@@ -19,15 +19,17 @@ from mm.errors import InputError
 from mm.log import RunLog
 from mm.order_ids import OrderNames, is_one_of
 
-#: Share of the smaller run's rows that must stand in the other, and how many of them at least:
-#: runs of one market may begin alike.
+#: Share of the rows, in the time that both runs cover, that must be the same, and how many of them
+#: at least: runs of one market may begin alike.
 _SAME, _LEAST = 0.5, 5
 #: As many rows, spread evenly, tell that share as well as all of them would.
 _LOOKED_AT = 2_000
+#: Spreads times that differ in few bits over all bits.
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def check_distinct(logs: Sequence[RunLog]) -> None:
-    """Raise InputError for one run that stands twice.
+    """Raise InputError for one run that stands twice, whole or in part.
 
     Runs that replay one market are no such thing, be it with other quotes (other ids or prices)
     or with other draws (other fills).
@@ -38,15 +40,18 @@ def check_distinct(logs: Sequence[RunLog]) -> None:
         one, other = logs[i], logs[j]
         files = [list(log.inputs_sha256.values()) for log in (one, other)]
         if not (files[0] and files[0] == files[1]):
-            if spans[i][0] > spans[j][1] or spans[j][0] > spans[i][1]:
+            both = max(spans[i][0], spans[j][0]), min(spans[i][1], spans[j][1])
+            if both[0] > both[1]:
                 continue
             for n in (i, j):
                 if n not in marks:
                     marks[n] = _Marks.of_placements(logs[n])
-            if not marks[i].mostly_in(marks[j]) or _other_fills(one, other):
+            same = marks[i].mostly_in(marks[j], both)
+            if not same or _other_fills(one, other, both):
                 continue
         raise InputError(
-            f"is the same run as {one.name!r}, by the ids, times and prices of its orders",
+            f"is the same run as {one.name!r}, whole or in part: it holds the same orders (ids, "
+            "times and prices)",
             where=repr(other.name),
             remedy="take one away: pooled, each of its fills would count twice",
         )
@@ -57,52 +62,63 @@ def _span(log: RunLog) -> tuple[int, int]:
     return int(time.min()), int(time.max())
 
 
-def _other_fills(one: RunLog, other: RunLog) -> bool:
+def _other_fills(one: RunLog, other: RunLog, span: tuple[int, int]) -> bool:
     """Whether the same quotes were filled otherwise, as by another seed of a fill model."""
-    if one.fills.empty or other.fills.empty:
+    marks = [_Marks.of_fills(log) for log in (one, other)]
+    if not all(len(some.within(span)) for some in marks):
         return False
-    marks = [_Marks.of(log.fills["recv_ms"].to_numpy(), log.fills, log) for log in (one, other)]
-    return not marks[0].mostly_in(marks[1], least=1)
+    return not marks[0].mostly_in(marks[1], span, least=1)
 
 
 @dataclass(frozen=True)
 class _Marks:
-    """Distinct marks of a table's rows in order, and the id in the first row of each."""
+    """Distinct marks of a table's rows in order, and of the first row of each its time and id."""
 
     mark: Ints
-    row: Ints
+    time_ms: Ints
     order_id: pd.Series
     names: OrderNames | None
 
     @classmethod
-    def of(cls, mark: Ints, table: pd.DataFrame, log: RunLog) -> _Marks:
-        return cls(*np.unique(mark, return_index=True), table["order_id"], log.order_names)
+    def of(cls, mark: Ints, time_ms: Ints, ids: pd.Series, names: OrderNames | None) -> _Marks:
+        mark, row = np.unique(mark, return_index=True)
+        return cls(mark, time_ms[row], ids.iloc[row], names)
+
+    @classmethod
+    def of_fills(cls, log: RunLog) -> _Marks:
+        time = log.fills["recv_ms"].to_numpy(dtype=np.int64)
+        return cls.of(time, time, log.fills["order_id"], log.order_names)
 
     @classmethod
     def of_placements(cls, log: RunLog) -> _Marks:
-        rows = np.flatnonzero(is_one_of(log.orders["action"], "PLACE"))
-        placed = log.orders.iloc[rows]
+        orders, rows = log.orders, np.flatnonzero(is_one_of(log.orders["action"], "PLACE"))
+        time = orders["recv_ms"].to_numpy(dtype=np.int64)[rows]
         # A file may have been written with fewer digits than the other: prices are taken coarsely.
-        price = placed["price"].to_numpy(dtype=np.float32).view(np.uint32).astype(np.uint64)
-        sell = is_one_of(placed["side"], "SELL").astype(np.uint64)
-        time = placed["recv_ms"].to_numpy(dtype=np.int64).view(np.uint64)
-        mixed = (time * np.uint64(0x9E3779B97F4A7C15)) ^ (price << np.uint64(1) | sell)
-        return cls.of(mixed.view(np.int64), placed, log)
+        price = orders["price"].to_numpy(dtype=np.float32)[rows].view(np.uint32).astype(np.uint64)
+        sell = is_one_of(orders["side"], "SELL")[rows].astype(np.uint64)
+        mixed = time.view(np.uint64) * _MIX ^ (price << np.uint64(1) | sell)
+        return cls.of(mixed.view(np.int64), time, orders["order_id"].iloc[rows], log.order_names)
+
+    def within(self, span: tuple[int, int]) -> Ints:
+        """Positions of the marks of a span of time, both ends included."""
+        return np.flatnonzero((self.time_ms >= span[0]) & (self.time_ms <= span[1]))
 
     def ids(self, at: Ints) -> npt.NDArray[np.object_]:
         """The ids as text."""
-        some = self.order_id.iloc[self.row[at]]
+        some = self.order_id.iloc[at]
         if self.names is not None:
             return np.asarray(self.names.of(some.to_numpy()), dtype=object)
         return some.to_numpy(dtype=object)
 
-    def mostly_in(self, other: _Marks, least: int = _LEAST) -> bool:
-        """Whether most rows of the smaller table stand in the larger one, under the same ids."""
-        small, large = sorted((self, other), key=lambda marks: len(marks.mark))
-        n = len(small.mark)
-        if n < least:
+    def mostly_in(self, other: _Marks, span: tuple[int, int], least: int = _LEAST) -> bool:
+        """Whether the two tables share most rows of a span of time, under the same ids: most of
+        those of the one that has fewer there."""
+        (rows, small), (_, large) = sorted(
+            ((marks.within(span), marks) for marks in (self, other)), key=lambda pair: len(pair[0])
+        )
+        if len(rows) < least:
             return False
-        tried = np.unique(np.linspace(0, n - 1, min(n, _LOOKED_AT)).astype(np.int64))
+        tried = rows[np.linspace(0, len(rows) - 1, min(len(rows), _LOOKED_AT)).astype(np.int64)]
         at = np.minimum(np.searchsorted(large.mark, small.mark[tried]), len(large.mark) - 1)
         there: Mask = large.mark[at] == small.mark[tried]
         if np.count_nonzero(there) <= _SAME * len(tried):

@@ -230,6 +230,16 @@ def test_what_is_no_table_is_told_by_name(tables: Tables, given: Any, told: str)
     assert "\n" not in str(error.value)
 
 
+def test_two_runs_that_share_a_part_are_told(tables: Tables) -> None:
+    first, last = tables["state"]["recv_ms"].quantile([0.6, 0.4])
+    parts = [
+        tuple(tables[kind][tables[kind]["recv_ms"] <= first] for kind in KINDS),
+        tuple(tables[kind][tables[kind]["recv_ms"] >= last] for kind in KINDS),
+    ]
+    with pytest.raises(InputError, match="'run 2': is the same run as 'run 1'"):
+        log_from_frames(parts)  # type: ignore[arg-type]
+
+
 def test_runs_of_one_market_are_pooled(tables: Tables) -> None:
     renamed = {
         k: t.assign(order_id="b" + t["order_id"].astype("str"))
