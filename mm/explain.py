@@ -17,14 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scipy import stats
-
 from mm import calibration
 from mm.config import find_config, from_environment, read_config, resolve
 from mm.digits import duration, figures, pm, utc
 from mm.discover import find_symbols
 from mm.errors import CalibrationError, SettingsError
-from mm.fill_model import Draws, RoundTrip, round_trip
+from mm.fill_model import Draws, RoundTrip, off_by_distance, round_trip
 from mm.load import BacktestLog
 from mm.params import read_fill_model, read_numbers
 from mm.pipeline.plan import Request, given_settings
@@ -116,27 +114,16 @@ def _load(
 
 
 def _off(trip: RoundTrip, own: RoundTrip | None, settings: Settings) -> list[str]:
-    """A line where the parameters are off by distance: as in a calibration's verdict, by a size
-    that matters, where a good part of the fills is, and by more than chance gives."""
-    predicted, observed = trip.predicted, trip.observed
-    share = predicted / max(trip.total_predicted, 1e-12)
-    shares = [*zip(observed / max(trip.total_observed, 1), share, strict=True)]
-    looked_at = [i for i, pair in enumerate(shares) if max(pair) >= settings.WARN_FILL_SHARE]
-    wrong = []
-    for i in looked_at:
-        mu, seen = float(predicted[i]), int(observed[i])
-        tail = 2.0 * min(stats.poisson.cdf(seen, mu), stats.poisson.sf(seen - 1, mu))
-        matters = abs(mu - seen) > settings.WARN_RATIO * seen
-        if matters and tail * len(looked_at) < settings.WARN_P:
-            wrong.append((abs(mu - seen) / max(mu, 1e-12) ** 0.5, i))
+    """A line where the parameters are off by distance, judged as in a calibration's verdict."""
+    wrong = off_by_distance(trip, settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P)
     if not wrong:
         return []
-    _, i = max(wrong)
-    fitted = "" if own is None else f"; its own fit gives {_at(own, int(trip.bucket[i])):,.0f}"
-    more = f"; {len(wrong) - 1} more distances are off too" if len(wrong) > 1 else ""
+    bucket, more = int(trip.bucket[wrong[0]]), len(wrong) - 1
+    fitted = "" if own is None else f"; its own fit gives {_at(own, bucket):,.0f}"
+    others = f"; so many distances more are off: {more}" if more else ""
     return [
-        f"at δ {trip.bucket[i]} to {trip.bucket[i] + 1} ticks they give {predicted[i]:,.0f} where "
-        f"the log has {observed[i]:,}{fitted}{more}"
+        f"at δ {bucket} to {bucket + 1} ticks they give {_at(trip, bucket):,.0f} where the log has "
+        f"{trip.observed[wrong[0]]:,}{fitted}{others}"
     ]
 
 

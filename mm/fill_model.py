@@ -10,6 +10,7 @@ import html
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from mm.arrays import Floats, Ints, sums_by
 from mm.cells import Sums
@@ -126,3 +127,20 @@ def round_trip(draws: Draws, model: PoissonFillModel) -> RoundTrip:
     predicted = sums_by(draws.of, draws.rows * p, len(draws.bucket))
     variance = float((draws.rows * (p * (1.0 - p))).sum())
     return RoundTrip(model, draws.bucket, predicted, draws.observed, variance)
+
+
+def off_by_distance(trip: RoundTrip, ratio: float, share: float, p: float) -> list[int]:
+    """Positions of the buckets in which a model is off, the worst first: by more than ``ratio`` of
+    what was observed, where at least ``share`` of the fills are or should be, and by more than
+    chance gives once in 1/p such tables."""
+    total = max(trip.total_observed, 1), max(trip.total_predicted, 1e-12)
+    shares = np.maximum(trip.observed / total[0], trip.predicted / total[1])
+    looked_at = np.flatnonzero(shares >= share)
+    seen, mu = trip.observed[looked_at], trip.predicted[looked_at]
+    # Both tails of Poisson counts: draws are less uncertain yet, so this warns too rarely.
+    above = np.where(seen > 0, special.pdtrc(np.maximum(seen - 1, 0), mu), 1.0)
+    chance = 2.0 * np.minimum(special.pdtr(seen, mu), above) * len(looked_at)
+    wrong = (np.abs(mu - seen) > ratio * seen) & (chance < p)
+    pulls = np.abs(mu - seen) / np.sqrt(np.maximum(mu, 1e-12))
+    order = np.argsort(-pulls[wrong], kind="stable")
+    return [int(at) for at in looked_at[wrong][order]]
