@@ -130,6 +130,14 @@ def test_a_symbol_whose_old_params_are_gone_keeps_those_it_has(data: Path) -> No
     assert "gone.json" in (seen.runs["AAA"].record.error or "")
     assert params.read_bytes() == before
 
+    assert ran(data, symbols="BBB")[0] == EXIT_OK
+    books = json.loads((data.parent / "out" / "run.json").read_text())["symbols"]
+    assert books["AAA"]["status"] == "failed", "a run of others must not forget it"
+    (data / "calibration.yaml").unlink()
+    code, seen = ran(data, Options(retry_failed=True))
+    assert (code, list(seen.runs)) == (EXIT_OK, ["AAA"])
+    assert seen.runs["AAA"].skipped, "nothing has changed since it was last calibrated"
+
 
 @pytest.mark.parametrize(
     ("cell", "kind", "said", "attempts"),
