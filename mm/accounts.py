@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mm.clocks import ClockCheck, check_clocks
+from mm.clock_check import ClockCheck, check_clocks
 from mm.distance import Selection
 from mm.errors import InputError
 from mm.exposure import Exposure, lay_out

@@ -19,7 +19,7 @@ from typing import Any
 
 from mm import calibration
 from mm.config import find_config, from_environment, read_config, resolve
-from mm.digits import duration, figures, pm, utc
+from mm.digits import duration, figures, pm, ranged, utc
 from mm.discover import find_symbols
 from mm.errors import CalibrationError, SettingsError
 from mm.fill_model import Draws, RoundTrip, off_by_distance, round_trip
@@ -80,7 +80,7 @@ def page(
     ]
     if fit is not None and fit.k > 0:
         lines.append(
-            f"intervals: A {pm(fit.A, *fit.ci_A)} /s, k {pm(fit.k, *fit.ci_k)} /tick, from "
+            f"intervals: A {ranged(fit.A, *fit.ci_A)} /s, k {pm(fit.k, *fit.ci_k)} /tick, from "
             f"{fit.n_events:,} fills in {duration(fit.exposure_s)} of quotes resting"
         )
     if not in_total:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mm.accounts import Accounts
 from mm.diagnose import Diagnostics
-from mm.digits import duration, figures, p_value, percent, pm, utc
+from mm.digits import duration, figures, p_value, percent, pm, ranged, utc
 from mm.estimate import Estimate
 from mm.load import BacktestLog
 from mm.verdict import Verdict
@@ -67,7 +67,7 @@ def summary(
     ]
     fit = estimate.fit
     if fit is not None:
-        facts.append(("A", f"{pm(fit.A, *fit.ci_A)} /s at mid (95 %)"))
+        facts.append(("A", f"{ranged(fit.A, *fit.ci_A)} /s at mid (95 %)"))
         facts.append(("k", f"{pm(fit.k, *fit.ci_k)} /tick of {accounts.tick.value:g}"))
     elif estimate.n_events == 0 and estimate.exposure_s > 0:
         facts.append(("λ", f"≤ {estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
@@ -142,8 +142,8 @@ def appendix(
     if found is None:
         return Shown(f"<p>There is no estimate.</p>{units}", "no estimate")
     fit, sides, ahead, effects = found.fit, found.sides, found.predictive, found.effects
-    rows = [("reported", pm(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
-    rows += [(name, pm(fit.A, *a), pm(fit.k, *k)) for name, (a, k) in found.intervals.items()]
+    rows = [("reported", ranged(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
+    rows += [(name, ranged(fit.A, *a), pm(fit.k, *k)) for name, (a, k) in found.intervals.items()]
     if effects is not None:
         rows.append(
             (
@@ -156,7 +156,7 @@ def appendix(
         rows.append(("Firth", figures(found.firth[0]), figures(found.firth[1])))
     for name, side in (("BUY alone", sides.buy), ("SELL alone", sides.sell)):
         if side is not None:
-            rows.append((name, pm(side.A, *side.ci_A), pm(side.k, *side.ci_k)))
+            rows.append((name, ranged(side.A, *side.ci_A), pm(side.k, *side.ci_k)))
     low, high = ahead.interval
     others = [
         ("λ in a further " + duration(ahead.period_s),

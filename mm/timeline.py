@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mm.arrays import Ints, Mask, distinct, never_falls, steps_over
-from mm.clocks import appended_pieces
+from mm.clock_check import appended_pieces
 from mm.discover import KINDS, Kind
 from mm.errors import InputError
 from mm.intervals import resting_intervals

@@ -10,9 +10,9 @@ import numpy as np
 from scipy import special
 
 from mm.arrays import Floats, Ints, sums_by
-from mm.clock import Clock
 from mm.errors import EstimateError
 from mm.fit import Fit
+from mm.rescaled_clock import Clock
 from mm.risk import Risk
 
 _DRAWS = 400

@@ -120,25 +120,6 @@ def test_a_named_pipe_is_never_waited_for(root: Path, data: Path, place: str) ->
     assert (driver.returncode, status in text + errors) == (code, True), text + errors
 
 
-def test_a_symbol_whose_old_params_are_gone_keeps_those_it_has(data: Path) -> None:
-    assert ran(data)[0] == EXIT_OK
-    (data / "calibration.yaml").write_text("symbols: {AAA: {OLD_PARAMS_FILE: gone.json}}")
-    params = data.parent / "out" / "AAA" / "params_AAA.json"
-    before = params.read_bytes()
-    code, seen = ran(data)
-    assert code == EXIT_FAILED
-    assert "gone.json" in (seen.runs["AAA"].record.error or "")
-    assert params.read_bytes() == before
-
-    assert ran(data, symbols="BBB")[0] == EXIT_OK
-    books = json.loads((data.parent / "out" / "run.json").read_text())["symbols"]
-    assert books["AAA"]["status"] == "failed", "a run of others must not forget it"
-    (data / "calibration.yaml").unlink()
-    code, seen = ran(data, Options(retry_failed=True))
-    assert (code, list(seen.runs)) == (EXIT_OK, ["AAA"])
-    assert seen.runs["AAA"].skipped, "nothing has changed since it was last calibrated"
-
-
 @pytest.mark.parametrize(
     ("cell", "kind", "said", "attempts"),
     [

@@ -140,7 +140,7 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
         small.setattr("mm.read.stream.CHUNK_ROWS", 100)
         for module in ("read.ids", "order_ids", "consistency"):
             small.setattr(f"mm.{module}._SLICE", 300)
-        for module in ("arrays", "clocks", "midpath"):
+        for module in ("arrays", "clock_check", "midpath"):
             small.setattr(f"mm.{module}._SLICE", 7)
         small.setattr("mm.side_by_side.LONG", 0)
         fast = load_log(folder, "AAA")

@@ -13,11 +13,11 @@ import pytest
 
 from mm.arrays import Floats, Ints
 from mm.calibration import Calibration, run_steps
-from mm.clock import Clock
 from mm.distance import Selection
 from mm.exposure import Exposure, measure_exposure
 from mm.load import log_from_frames
 from mm.outage import cells_through_outages
+from mm.rescaled_clock import Clock
 from mm.risk import Risk
 from mm.segments import joined
 from mm.settings import Settings

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mm.clocks import ClockCheck
+from mm.clock_check import ClockCheck
 from mm.diagnose import Diagnostics
 from mm.estimate import Estimate
 from mm.judge import files, inputs, model, time

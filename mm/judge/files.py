@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.clocks import ClockCheck
+from mm.clock_check import ClockCheck
 from mm.discover import Kind
 from mm.load import BacktestLog, SetAside
 from mm.settings import Settings

@@ -40,9 +40,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """All symbols to calibrate, and where results go. ``rejected``: symbols that can't be
-    run, by their name or an OLD_PARAMS_FILE of theirs, with the line that says so; nothing of
-    theirs is touched. ``missing``: symbols that the
+    """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't
+    be part of a file name, with the line that says so. ``missing``: symbols that the
     configuration names and that have no files; ``warnings``: a line for each, whichever symbols
     were asked for; ``present``: all symbols that have files, also those that are not to run."""
 
@@ -83,13 +82,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
             rejected[symbol] = str(error)
             continue
         resolved = resolve(symbol, config, environment, command_line, driven_values)
-        try:
-            _check_old_params(resolved)
-        except SettingsError as error:
-            if resolved.sources["OLD_PARAMS_FILE"] != config.source:
-                raise  # said of all symbols
-            rejected[symbol] = str(error)
-            continue
+        _check_old_params(resolved)
         jobs.append(Job(symbol, resolved, there[symbol]))
     out_dir = request.out_dir or REPO_ROOT / "out"
     if isinstance(out_dir, Path):

@@ -36,7 +36,7 @@ def write_books(
         if symbol not in records:
             newer = read_record(out_dir, symbol)
             old = together.get(symbol)
-            if newer is not None and (old is None or _is_later(newer, old)):
+            if newer is not None and (old is None or newer.fingerprint != old.fingerprint):
                 together[symbol] = newer
     together = {s: r for s, r in sorted(together.items()) if s in records or is_there(s)}
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -48,14 +48,6 @@ def write_books(
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(out_dir / RUN_JSON, text)
     write_text(out_dir / SUMMARY_CSV, summary_csv(together))
-
-
-def _is_later(record: Record, told: Record) -> bool:
-    """Whether a symbol's own record is of another, later result than the one in the books: these
-    also tell of symbols that could not be run at all, which leaves their record as it was."""
-    if told.fingerprint is None and (record.finished_utc or "") <= (told.finished_utc or ""):
-        return False
-    return record.fingerprint != told.fingerprint
 
 
 def was_run(out_dir: Place) -> bool:
