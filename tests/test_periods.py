@@ -40,6 +40,8 @@ def test_runs_of_the_same_minutes_are_as_many_blocks_as_one() -> None:
     assert fit.n_blocks == n == 8
     block = accounts.exposure.cells(accounts.selection).block % n
     np.testing.assert_allclose(fit.cov, covariance(result, block), rtol=1e-12)
+    (note,) = (f.what for f in result.verdict.notes if f.code == "same_time")
+    assert note.startswith("2 runs of 16.0 min together cover 8.0 min of the market")
 
 
 def test_a_start_some_seconds_later_changes_nothing() -> None:
@@ -56,6 +58,7 @@ def test_runs_of_other_days_have_blocks_of_their_own(days: int) -> None:
     fit, accounts = result.estimate.fit, result.accounts
     assert fit is not None
     assert fit.n_blocks == 16
+    assert "same_time" not in {f.code for f in result.verdict.notes}
     number = accounts.exposure.periods.number
     assert number.tolist() == [*range(8), *range(9, 17)], "the last of a run has no neighbour"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mm.digits import duration
 from mm.estimate import Estimate
 from mm.load import BacktestLog
 from mm.reconcile import Reconciliation
@@ -83,6 +84,24 @@ def of_source(log: BacktestLog) -> Iterator[Finding]:
             "fill_source",
             "Fills come from recorded trades and know no queue: any print at or through the "
             "price fills",
+        )
+
+
+def of_runs(log: BacktestLog) -> Iterator[Finding]:
+    """Runs that replay the same time, one a spread for example."""
+    spans = sorted((run.start_ms, run.end_ms) for run in log.runs)
+    total, covered, until = 0, 0, spans[0][0]
+    for start, end in spans:
+        total += end - start
+        covered += max(0, end - max(start, until))
+        until = max(until, end)
+    if covered < total:
+        yield Finding(
+            "note",
+            "same_time",
+            f"{len(spans)} runs of {duration(total / 1000.0)} together cover "
+            f"{duration(covered / 1000.0)} of the market: what several of them replay counts as "
+            "one period in the interval",
         )
 
 
