@@ -67,6 +67,11 @@ class Schedule:
     train_ms: int
     step_ms: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no window has A and k: a consumer would fill nothing."""
+        return all(e.status == "left_out" for e in self.entries)
+
     def to_dict(self, dt_ms: int, tick_size: float) -> dict[str, Any]:
         """The consumer's shape: no A or k at the top, every entry finite; ``windows`` tells how
         each came about."""
@@ -98,12 +103,13 @@ class Schedule:
         told = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in counts.items() if n)
         return (
             f"<p>Schedule: {len(self.entries)} entries of {self.step_ms / 60_000:g} min, each "
-            f"fitted on the {self.train_ms / 60_000:g} min before it ({told}).</p>"
+            f"fitted on the {self.train_ms / 60_000:g} min before it"
+            f"{f' ({told})' if told else ''}.</p>"
         )
 
 
 def window(risk: Risk, start_ms: int, stop_ms: int, min_fills: int = 2) -> Window:
-    """Fit the part of the log inside [start_ms, stop_ms); pieces count where they start."""
+    """Fit the part of the log inside [start_ms, stop_ms)."""
     part = risk.between(start_ms, stop_ms)
     try:
         fit = part.fit()

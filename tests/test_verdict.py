@@ -244,3 +244,9 @@ def test_no_exposure_in_range_says_where_quotes_were(clean: SimulatedLog) -> Non
     (finding,) = (f for f in result.verdict.reasons if f.code == "no_events")
     assert "quotes rested 0" in finding.what
     assert "ticks from mid, half of the time beyond 4" in finding.what
+
+
+def test_a_schedule_longer_than_the_log_is_warned_of(clean: SimulatedLog) -> None:
+    (finding,) = calibrated(clean, SCHEDULE_TRAIN_MIN=60.0).verdict.reasons
+    assert (finding.code, "none of its 0 windows" in finding.what) == ("schedule", True)
+    assert calibrated(clean, SCHEDULE_TRAIN_MIN=3.0).verdict.status == "ok"

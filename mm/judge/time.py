@@ -36,6 +36,15 @@ def of_time(found: Diagnostics, estimate: Estimate, settings: Settings) -> Itera
                 "The market changed during the log",
                 "Expect tomorrow to differ as much; see the predictive interval",
             )
+    if found.schedule is not None and found.schedule.is_empty:
+        yield Finding(
+            "warn",
+            "schedule",
+            f"The schedule holds no A and k: none of its {len(found.schedule.entries)} windows of "
+            f"SCHEDULE_TRAIN_MIN = {settings.SCHEDULE_TRAIN_MIN:g} has a fit",
+            "The log is shorter than a window and what comes after it, or has too few fills",
+            "Make SCHEDULE_TRAIN_MIN shorter; a consumer of this schedule fills nothing",
+        )
     blocks, tau, time = found.blocks, found.predictive.tau, found.time
     bursty = blocks.p < settings.WARN_P and tau > settings.WARN_TAU
     clumped = time.lag1_p < settings.WARN_P and time.lag1 > settings.WARN_LAG1
