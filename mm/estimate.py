@@ -29,8 +29,8 @@ class Estimate:
     the selected distances. ``mean_state_gap_ms``: mean time between a resting order's state
     rows. ``dt_ms``: the consumer's time step, emitted with A and k; ``dt_given`` if it was set.
     ``trials``: state rows at risk, see ``mm.trials.trial_sums``; up to the fill's own row where
-    fills were drawn row by row. ``quoted``: nearest, middle (by time) and farthest |distance| that
-    quotes rested at, in range or not, ticks; None where none did.
+    fills were drawn row by row. ``quoted``: of a log without events nearest, middle (by time) and
+    farthest |distance| that quotes rested at, in range or not, ticks; None where none did.
     """
 
     selection: Selection
@@ -123,7 +123,7 @@ def estimate_intensity(
         dt_ms=poisson_dt_ms or (max(1, round(gap)) if math.isfinite(gap) else 1),
         dt_given=poisson_dt_ms is not None,
         trials=trials,
-        quoted=_quoted(exposure.sums),
+        quoted=None if cells.n_events else _quoted(exposure.sums),
     )
 
 

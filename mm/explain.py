@@ -25,7 +25,7 @@ from mm.errors import CalibrationError, SettingsError
 from mm.fill_model import Draws, RoundTrip, off_by_distance, round_trip
 from mm.load import BacktestLog
 from mm.params import read_fill_model, read_numbers
-from mm.pipeline.plan import Request, given_settings
+from mm.pipeline.request import Request, given_settings
 from mm.remote import Place, Remote, place
 from mm.settings import Settings
 
@@ -120,7 +120,7 @@ def _off(trip: RoundTrip, own: RoundTrip | None, settings: Settings) -> list[str
         return []
     bucket, more = int(trip.bucket[wrong[0]]), len(wrong) - 1
     fitted = "" if own is None else f"; its own fit gives {_at(own, bucket):,.0f}"
-    others = f"; so many distances more are off: {more}" if more else ""
+    others = f"; {more} more distances are off too" if more else ""
     return [
         f"at δ {bucket} to {bucket + 1} ticks they give {_at(trip, bucket):,.0f} where the log has "
         f"{trip.observed[wrong[0]]:,}{fitted}{others}"

@@ -20,14 +20,18 @@ HORIZONS_S = (1.0, 10.0, 60.0)
 
 @dataclass(frozen=True)
 class AtDistance:
-    """lambda at one distance. ``quoted``: quotes rested there; else it is extrapolated.
-    ``seen``: events over exposure in the whole-tick bucket there, 1/s."""
+    """lambda at one distance. ``seen``: events over exposure in the whole-tick bucket there, 1/s;
+    None where no quotes rested."""
 
     delta: float
     rate: float
     interval: Interval
-    quoted: bool
-    seen: float | None = None
+    seen: float | None
+
+    @property
+    def quoted(self) -> bool:
+        """Whether quotes rested there; else lambda is extrapolated."""
+        return self.seen is not None
 
     @property
     def per_hour(self) -> float:
@@ -81,9 +85,9 @@ def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
     seen = {round(float(intensity.delta[i]), 1): float(intensity.rate[i]) for i in chosen}
     deltas = sorted(seen)
     at_mid = bool(deltas) and abs(deltas[0]) <= 0.5
-    rows = [AtDistance(d, fit.intensity(d), fit.interval(d), True, seen[d]) for d in deltas]
+    rows = [AtDistance(d, fit.intensity(d), fit.interval(d), seen[d]) for d in deltas]
     if not at_mid:
-        rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), quoted=False))
+        rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), seen=None))
     return Headline(tuple(rows))
 
 

@@ -169,13 +169,11 @@ def _placements(
     """
     accepted = is_accepted(orders)
     rows = order_ids.first_of_each(np.flatnonzero(accepted), codes, n_ids)
-    repeated = np.count_nonzero(accepted) - len(rows)
+    n_accepted = np.count_nonzero(accepted)
+    repeated = n_accepted - len(rows)
     warnings = (f"{repeated} PLACE rows stand twice; each order counts once",) if repeated else ()
-    return rows, int(np.count_nonzero(_rejected(orders))), warnings
-
-
-def _rejected(orders: pd.DataFrame) -> Mask:
-    return is_one_of(orders["action"], "PLACE") & ~is_accepted(orders)
+    n_placed = np.count_nonzero(is_one_of(orders["action"], "PLACE"))
+    return rows, int(n_placed - n_accepted), warnings
 
 
 def _fill_rows(
@@ -193,7 +191,8 @@ def _fill_rows(
     known = place_of >= 0
     of_rejected = ~known
     if of_rejected.any():
-        of_rejected &= np.isin(fill_codes, codes[_rejected(orders)])
+        rejected = is_one_of(orders["action"], "PLACE") & ~is_accepted(orders)
+        of_rejected &= np.isin(fill_codes, codes[rejected])
     fate_of_row = np.append(fate, NO_FILL)[place_of]
     _, seen_first = np.unique(place_of[in_first_ms], return_index=True)
     n_first = np.count_nonzero(fate_of_row[in_first_ms][seen_first] == EVENT)

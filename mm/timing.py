@@ -152,8 +152,8 @@ def _comparable(ks: _Distance, n: int) -> _Distance:
 
 def halves(risk: Risk, delta: float) -> Halves:
     """Fit both halves of each run's time and compare lambda at ``delta`` ticks."""
-    halves_of = split(risk, 0.5)
-    one, two = (_fit_or_none(part) for part in halves_of)
+    parts = split(risk, 0.5)
+    one, two = (_fit_or_none(part) for part in parts)
     if one is None or two is None:
         return Halves(one, two, delta, math.nan, math.nan, math.inf)
     gap = math.log(two.intensity(delta) / one.intensity(delta))
@@ -162,7 +162,7 @@ def halves(risk: Risk, delta: float) -> Halves:
     if "wald" in (one.se_type, two.se_type):
         # Too few blocks for a robust error in each: both halves' blocks tell together how much
         # more than counts they vary.
-        wider, dof = _spread_within(halves_of, (one, two))
+        wider, dof = _spread_within(parts, (one, two))
         se *= wider
     t_limit = float(special.stdtrit(max(dof, 1), 1.0 - _SMALL / 2.0))
     return Halves(one, two, delta, math.exp(gap), gap / se if se > 0 else math.nan, t_limit)
