@@ -23,11 +23,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mm.calibration import run_steps
-from mm.errors import EstimateError
-from mm.exposure import Cells
-from mm.fit import fit_poisson
-from mm.load import log_from_frames
-from mm.settings import Settings
+from mm.core.errors import EstimateError
+from mm.core.settings import Settings
+from mm.exposure.exposure import Cells
+from mm.fitting.fit import fit_poisson
+from mm.logs.load import log_from_frames
 from mm.simulate import Burst, Scenario, simulate
 
 _BASE = Scenario(A=1.5, k=0.3, requote_ticks=None)

@@ -44,7 +44,7 @@ def read_csv(folder: Path) -> str:
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
-    from mm.read.columns import TEXT, TIMES, wanted
+    from mm.logs.rows.columns import TEXT, TIMES, wanted
 
     rows = 0
     tables = []
@@ -67,7 +67,7 @@ def read_parquet(folder: Path) -> str:
     """The columns that ours uses into Arrow tables."""
     import pyarrow.parquet as pq
 
-    from mm.read.columns import wanted
+    from mm.logs.rows.columns import wanted
 
     tables = []
     for kind in KINDS:
@@ -88,7 +88,7 @@ def original(folder: Path) -> str:
 def ours(folder: Path) -> str:
     """Load, exact exposure, fit."""
     from mm.calibration import account, load
-    from mm.fit import fit_poisson
+    from mm.fitting.fit import fit_poisson
 
     settings = _settings(folder)
     accounts = account(load(settings), settings)
@@ -107,7 +107,7 @@ def whole(folder: Path) -> str:
 
 
 def _settings(folder: Path) -> object:
-    from mm.settings import Settings
+    from mm.core.settings import Settings
 
     return Settings.build({"SYMBOL": "X", "BACKTEST_DIR": str(folder), "TICK_SIZE": 1.0})
 

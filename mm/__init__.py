@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mm.calibration import Calibration, calibrate
-    from mm.errors import CalibrationError, EstimateError, InputError, SettingsError
-    from mm.settings import Settings
+    from mm.core.errors import CalibrationError, EstimateError, InputError, SettingsError
+    from mm.core.settings import Settings
 
 __all__ = [
     "Calibration",
@@ -28,7 +28,7 @@ __all__ = [
 
 _HOME = {
     "Calibration": "mm.calibration",
-    "Settings": "mm.settings",
+    "Settings": "mm.core.settings",
     "calibrate": "mm.calibration",
 }
 
@@ -36,4 +36,4 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mm' has no attribute {name!r}")
-    return getattr(import_module(_HOME.get(name, "mm.errors")), name)
+    return getattr(import_module(_HOME.get(name, "mm.core.errors")), name)

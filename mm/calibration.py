@@ -12,22 +12,22 @@ from typing import Any
 
 import pandas as pd
 
-from mm.accounts import Accounts, account
-from mm.config import backtest_folder, below_root
-from mm.diagnose import Diagnostics
-from mm.diagnose import diagnose as hold_against_log
-from mm.discover import KINDS
-from mm.emit import make_params
-from mm.errors import SettingsError
-from mm.estimate import Estimate, estimate_intensity
-from mm.intensity import EmpiricalIntensity, empirical_intensity
-from mm.judge import findings
-from mm.judge.files import of_clocks
-from mm.load import BacktestLog, load_log, log_from_frames
-from mm.params import Params, read_fill_model
-from mm.settings import Settings
-from mm.show import summary
-from mm.verdict import Verdict
+from mm.core.config import backtest_folder, below_root
+from mm.core.errors import SettingsError
+from mm.core.settings import Settings
+from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.diagnose import diagnose as hold_against_log
+from mm.diagnostics.rules import findings
+from mm.diagnostics.rules.files import of_clocks
+from mm.diagnostics.show import summary
+from mm.diagnostics.verdict import Verdict
+from mm.exposure.accounts import Accounts, account
+from mm.fitting.estimate import Estimate, estimate_intensity
+from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
+from mm.logs.discover import KINDS
+from mm.logs.load import BacktestLog, load_log, log_from_frames
+from mm.results.emit import make_params
+from mm.results.params import Params, read_fill_model
 
 
 @dataclass(frozen=True, repr=False)

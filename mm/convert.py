@@ -18,15 +18,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mm.config import CONFIG_NAME
-from mm.discover import Kind, find_symbols
-from mm.errors import CalibrationError, InputError
-from mm.fetch import LocalRun, fetched
-from mm.parquet_parts import write_parts
-from mm.read import check_table, read_table
-from mm.read.columns import TEXT, TIMES
-from mm.read.oddities import few_digits
-from mm.read.stream import Odd, Stream
+from mm.core.config import CONFIG_NAME
+from mm.core.errors import CalibrationError, InputError
+from mm.logs.columnar.oddities import few_digits
+from mm.logs.columnar.stream import Odd, Stream
+from mm.logs.discover import Kind, find_symbols
+from mm.logs.fetch import LocalRun, fetched
+from mm.logs.parquet_parts import write_parts
+from mm.logs.rows import check_table, read_table
+from mm.logs.rows.columns import TEXT, TIMES
 
 _PRICES = ("price", "qty", "mid")
 

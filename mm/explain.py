@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from mm import calibration
-from mm.config import find_config, from_environment, read_config, resolve
-from mm.digits import duration, figures, pm, ranged, utc
-from mm.discover import find_symbols
-from mm.errors import CalibrationError, SettingsError
-from mm.fill_model import Draws, RoundTrip, off_by_distance, round_trip
-from mm.load import BacktestLog
-from mm.params import read_fill_model, read_numbers
+from mm.core.config import find_config, from_environment, read_config, resolve
+from mm.core.digits import duration, figures, pm, ranged, utc
+from mm.core.errors import CalibrationError, SettingsError
+from mm.core.remote import Place, Remote, place
+from mm.core.settings import Settings
+from mm.fitting.fill_model import Draws, RoundTrip, off_by_distance, round_trip
+from mm.logs.discover import find_symbols
+from mm.logs.load import BacktestLog
 from mm.pipeline.request import Request, given_settings
-from mm.remote import Place, Remote, place
-from mm.settings import Settings
+from mm.results.params import read_fill_model, read_numbers
 
 
 def page(

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import slow
-import test_exposure
-import test_fit
 
-from mm import exposure, segments, trials
-from mm.exposure import Cells, Events
-from mm.intervals import RestingIntervals
-from mm.segments import Segments
+from mm.exposure import exposure, segments, trials
+from mm.exposure.exposure import Cells, Events
+from mm.exposure.segments import Segments
+from mm.logs.intervals import RestingIntervals
+from tests.exposure import test_exposure
+from tests.fitting import test_fit
+from tests.support import slow
 
 Patch = pytest.MonkeyPatch
 

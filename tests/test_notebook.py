@@ -17,10 +17,10 @@ from nbclient import NotebookClient
 from papermill.exceptions import PapermillExecutionError
 
 import mm
-from mm.errors import SettingsError
+from mm.core.errors import SettingsError
+from mm.core.settings import Settings
 from mm.notebook import settings as notebook_settings
 from mm.pipeline.symbol import read_outcome
-from mm.settings import Settings
 
 Tables = dict[str, pd.DataFrame]
 WriteRun = Callable[..., Path]

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import slow
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mm.calibration import run_steps
-from mm.distance import Selection
-from mm.errors import CalibrationError
-from mm.exposure import Exposure, measure_exposure
-from mm.load import BacktestLog, load_log, log_from_frames
-from mm.settings import Settings
+from mm.core.errors import CalibrationError
+from mm.core.settings import Settings
+from mm.exposure.distance import Selection
+from mm.exposure.exposure import Exposure, measure_exposure
+from mm.logs.load import BacktestLog, load_log, log_from_frames
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
+from tests.support import slow
 
 KINDS = ("orders", "fills", "state")
 laws = settings(max_examples=25, deadline=None, derandomize=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mm.settings import as_markdown
+from mm.core.settings import as_markdown
 
 KEPT_OUT = shutil.ignore_patterns(".git", ".venv", "out", "__pycache__", ".*_cache", ".hypothesis")
 

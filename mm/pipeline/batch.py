@@ -14,7 +14,8 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
 
-from mm.errors import CalibrationError, OutputError, one_line
+from mm.core.errors import CalibrationError, OutputError, one_line
+from mm.core.remote import Place, StoreError
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import WarmKernelError
 from mm.pipeline.local import open_local
@@ -24,11 +25,10 @@ from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint
 from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, was_run, write_books
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
-from mm.record import ErrorKind, Record
-from mm.remote import Place, StoreError
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME
 from mm.report.send import MailError
+from mm.results.record import ErrorKind, Record
 
 #: Exit codes: what a scheduler needs to tell apart.
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130

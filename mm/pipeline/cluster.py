@@ -14,15 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mm.config import REPO_ROOT
-from mm.errors import CalibrationError
+from mm.core.config import REPO_ROOT
+from mm.core.errors import CalibrationError
 from mm.pipeline.executor import Executor, ExecutorLost, Options
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.publish import settle, staging
 from mm.pipeline.results import Results
 from mm.pipeline.resume import code_marks
 from mm.pipeline.symbol import LostWorker, Stopped, SymbolRun
-from mm.record import Record
+from mm.results.record import Record
 
 try:
     import distributed

@@ -9,9 +9,9 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from mm.core.remote import Place
 from mm.pipeline.symbol import SymbolRun
-from mm.record import Record, notebook_name
-from mm.remote import Place
+from mm.results.record import Record, notebook_name
 
 _COLOUR = {"ok": "green", "warn": "yellow", "refused": "magenta", "failed": "red"}
 _ORDER = ("ok", "warn", "refused", "failed")

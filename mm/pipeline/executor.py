@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from mm.errors import CalibrationError
+from mm.core.errors import CalibrationError
 from mm.pipeline.pages import Mail
 from mm.pipeline.plan import Job
 from mm.pipeline.symbol import SymbolRun
@@ -18,7 +18,7 @@ PRELOAD = (
     "matplotlib.pyplot",
     "mm.notebook",
     "mm.plots",
-    "mm.show",
+    "mm.diagnostics.show",
     "mm.pipeline.warmup:draw",
 )
 

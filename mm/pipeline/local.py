@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from mm.config import REPO_ROOT
+from mm.core.config import REPO_ROOT
+from mm.core.remote import opener
 from mm.pipeline.executor import PRELOAD, Executor, Options
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results
 from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
-from mm.record import Record
-from mm.remote import opener
+from mm.results.record import Record
 
 
 class LocalExecutor:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mm.pipeline.summary import read_books
-from mm.record import Record, write_text
 from mm.report.index import INDEX_NAME, render_index
 from mm.report.mail import build_message, write_message
 from mm.report.send import send
+from mm.results.record import Record, write_text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mm.config import (
+from mm.core.config import (
     REPO_ROOT,
     Resolved,
     below_root,
@@ -19,12 +19,12 @@ from mm.config import (
     read_config,
     resolve,
 )
-from mm.discover import RunFiles, find_symbols
-from mm.errors import InputError, SettingsError
-from mm.params import read_numbers
+from mm.core.errors import InputError, SettingsError
+from mm.core.remote import Place, Remote, place
+from mm.core.settings import Settings, check_symbol
+from mm.logs.discover import RunFiles, find_symbols
 from mm.pipeline.request import Request, given_settings
-from mm.remote import Place, Remote, place
-from mm.settings import Settings, check_symbol
+from mm.results.params import read_numbers
 
 __all__ = ["Job", "Plan", "Request", "chosen", "given_settings", "make_plan"]
 

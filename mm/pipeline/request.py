@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mm.config import parse_yaml, read_yaml
-from mm.remote import Place
-from mm.settings import Settings, check_names
+from mm.core.config import parse_yaml, read_yaml
+from mm.core.remote import Place
+from mm.core.settings import Settings, check_names
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from mm.errors import OutputError
+from mm.core.errors import OutputError
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import publish, recover, settle, staging
 from mm.pipeline.resume import finished
 from mm.pipeline.state import out_lock, write_record
 from mm.pipeline.summary import remove_stale_params
-from mm.record import Record, report_name, write_text
+from mm.results.record import Record, report_name, write_text
 
 
 class Results:

@@ -7,16 +7,16 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mm.config import REPO_ROOT, below_root
-from mm.discover import RunFiles
-from mm.params import versions
-from mm.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
+from mm.core.config import REPO_ROOT, below_root
+from mm.core.remote import Place, Remote
+from mm.logs.discover import RunFiles
+from mm.logs.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole
 from mm.pipeline.state import read_record
 from mm.pipeline.symbol import TEMPLATE
-from mm.record import Record
-from mm.remote import Place, Remote
+from mm.results.params import versions
+from mm.results.record import Record
 
 
 def code_marks() -> dict[str, str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.errors import CalibrationError, OutputError
-from mm.record import Record, write_text
+from mm.core.errors import CalibrationError, OutputError
+from mm.results.record import Record, write_text
 
 #: Hidden, beside the symbols' folders.
 STATE = ".state"

@@ -19,15 +19,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from mm.errors import CalibrationError
+from mm.core.errors import CalibrationError
+from mm.core.remote import Remote, StoreError
 from mm.pipeline.plan import Job
 from mm.pipeline.results import Results
 from mm.pipeline.resume import unchanged
 from mm.pipeline.scratch import scratch
 from mm.pipeline.state import read_record, write_record
 from mm.pipeline.summary import RUN_JSON, read_books
-from mm.record import Record, params_name, points_name, report_name, schedule_name
-from mm.remote import Remote, StoreError
+from mm.results.record import Record, params_name, points_name, report_name, schedule_name
 
 _STATE, _STAGING, _LIST = ".state", ".staging", "complete.json"
 #: A run says this often that it lives; one not heard of for so long is taken for dead.

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.csv_cells import safe_cell
+from mm.core.csv_cells import safe_cell
+from mm.core.remote import Place
 from mm.pipeline.state import STATE, known_symbols, read_record
-from mm.record import Record, params_name, schedule_name, write_text
-from mm.remote import Place
+from mm.results.record import Record, params_name, schedule_name, write_text
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
 _COLUMNS = (

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mm.config import REPO_ROOT
+from mm.core.config import REPO_ROOT
 from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import settle, staging
-from mm.record import (
+from mm.results.record import (
     MIME,
     ErrorKind,
     Outcome,

@@ -8,9 +8,9 @@ import numpy as np
 def draw() -> None:
     """Draw a figure as the template draws them, throw it away, and make empty ones ahead; look up
     the packages' versions, which a process does once."""
-    from mm.params import versions
     from mm.plots.panels import bars, make_ahead, panel
     from mm.plots.picture import finish, style
+    from mm.results.params import versions
 
     figure, axes = panel(200)
     with style():

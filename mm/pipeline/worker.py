@@ -15,16 +15,16 @@ from typing import Any, Literal
 from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from mm.config import REPO_ROOT, Resolved, backtest_folder
-from mm.errors import CalibrationError
+from mm.core.config import REPO_ROOT, Resolved, backtest_folder
+from mm.core.errors import CalibrationError
+from mm.core.remote import opener
+from mm.core.settings import Settings
 from mm.pipeline.executor import PRELOAD
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Job
 from mm.pipeline.resume import code_marks
 from mm.pipeline.symbol import SymbolRunner
-from mm.record import Record
-from mm.remote import opener
-from mm.settings import Settings
+from mm.results.record import Record
 
 #: As it is when this process loads it: what lies on disk may be renewed under a running worker.
 _CODE = code_marks()

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from mm.diagnose import Diagnostics
-from mm.digits import figures, p_value
-from mm.fill_model import RoundTrip
-from mm.fit import Fit
-from mm.intensity import poisson_interval
+from mm.core.digits import figures, p_value
+from mm.diagnostics.diagnose import Diagnostics
+from mm.fitting.fill_model import RoundTrip
+from mm.fitting.fit import Fit
+from mm.fitting.intensity import poisson_interval
 from mm.plots.panels import BOTTOM_PX, bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,

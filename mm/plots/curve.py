@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from mm.arrays import Floats, Mask
-from mm.digits import figures
-from mm.estimate import Estimate
-from mm.fit import Fit
-from mm.intensity import EmpiricalIntensity
+from mm.core.arrays import Floats, Mask
+from mm.core.digits import figures
+from mm.fitting.estimate import Estimate
+from mm.fitting.fit import Fit
+from mm.fitting.intensity import EmpiricalIntensity
 from mm.plots.panels import bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,

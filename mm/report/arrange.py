@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 from pydantic import ValidationError
 
-from mm.record import MIME, Outcome
+from mm.results.record import MIME, Outcome
 
 #: Cells by their id in the template.
 HEADLINE, FIT_FIGURE = "bootstrap", "fit-figure"

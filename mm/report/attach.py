@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mm.csv_cells import safe_cell
-from mm.digits import figures
-from mm.record import report_name
+from mm.core.csv_cells import safe_cell
+from mm.core.digits import figures
 from mm.report import compare
 from mm.report.compare import Line
 from mm.report.news import shortened
+from mm.results.record import report_name
 
 #: More reports than this come as one zip: a mail with fifty attachments is no help.
 _MOST_FILES = 8

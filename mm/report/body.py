@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mm import digits
-from mm.digits import figures
+from mm.core import digits
+from mm.core.digits import figures
 from mm.report import compare, words
 from mm.report.arrange import Image
 from mm.report.compare import Line

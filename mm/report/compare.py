@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from mm.record import Record
+from mm.results.record import Record
 
 #: What needs a person comes first. ``missing``: expected, and not there.
 ORDER = ("failed", "refused", "missing", "warn", "ok")

@@ -8,10 +8,10 @@ from typing import Any
 
 import nbformat
 
-from mm.record import ErrorKind, Record
 from mm.report import words
 from mm.report.frame import page
 from mm.report.provenance import provenance
+from mm.results.record import ErrorKind, Record
 
 _LAST_LINES = 25
 _LONGEST_LINE = 400

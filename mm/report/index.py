@@ -14,13 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from mm import digits
-from mm.digits import figures
-from mm.record import Record, notebook_name, params_name, points_name, report_name
+from mm.core import digits
+from mm.core.digits import figures
 from mm.report import compare, words
 from mm.report.compare import Line
 from mm.report.frame import POLICY, TEMPLATES, page
 from mm.report.spark import drawing, read_points
+from mm.results.record import Record, notebook_name, params_name, points_name, report_name
 
 INDEX_NAME = "index.html"
 _LONGEST_REASON, _LONG_NAME = 300, 16

@@ -20,11 +20,11 @@ from email.utils import format_datetime, make_msgid
 from pathlib import Path
 from typing import TypeVar
 
-from mm.record import Record, notebook_name, write_text
 from mm.report import attach, body, compare
 from mm.report.arrange import FIT_FIGURE, Image, read_image
 from mm.report.news import news_of
 from mm.report.send import MailError, send
+from mm.results.record import Record, notebook_name, write_text
 
 EML_NAME = "calibration.eml"
 #: The whole message, as it goes over the wire; most servers refuse from 10 MB or 25 MB on.

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mm.digits import figures
-from mm.record import Record
+from mm.core.digits import figures
 from mm.report import compare, words
 from mm.report.compare import Line
+from mm.results.record import Record
 
 #: No list in a mail's body is longer, whatever the number of symbols.
 MOST_LINES, WORST = 12, 5

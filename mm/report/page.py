@@ -16,13 +16,13 @@ from nbconvert.exporters import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from mm.record import Record
 from mm.report import failure, top, words
 from mm.report.arrange import FIT_FIGURE, image_of, outcome_in, sections, slug
 from mm.report.clean import clean
 from mm.report.formula import to_mathml
 from mm.report.frame import POLICY, TEMPLATES, stylesheet
 from mm.report.provenance import provenance
+from mm.results.record import Record
 
 
 class _Renderer(IPythonRenderer):

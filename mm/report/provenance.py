@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mm.params import versions
-from mm.record import Record
+from mm.core.settings import Settings
 from mm.report import words
-from mm.settings import Settings
+from mm.results.params import versions
+from mm.results.record import Record
 
 
 def provenance(record: Record, made_with: Mapping[str, str] | None = None) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from email import policy
 from email.message import EmailMessage
 
-from mm.errors import CalibrationError
+from mm.core.errors import CalibrationError
 
 TIMEOUT_S = 30.0
 _PORTS = {"starttls": 587, "ssl": 465, "none": 25}

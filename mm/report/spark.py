@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mm.digits import figures
-from mm.record import Record
+from mm.core.digits import figures
+from mm.results.record import Record
 
 Points = Sequence[tuple[float, float]]
 _WIDTH, _HEIGHT, _EDGE = 132, 46, 4

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mm import digits
-from mm.digits import duration, figures
-from mm.params import QuotedIntensity
-from mm.record import Record
+from mm.core import digits
+from mm.core.digits import duration, figures
 from mm.report import words
+from mm.results.params import QuotedIntensity
+from mm.results.record import Record
 
 #: A first screen has no room for more.
 _MOST_REASONS = 3

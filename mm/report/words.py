@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from mm.digits import duration, figures, pm, ranged, utc
-from mm.record import Record
+from mm.core.digits import duration, figures, pm, ranged, utc
+from mm.results.record import Record
 
 SOURCES = {
     "trade_driven": "recorded trades (they know no queue)",

@@ -1,0 +1,1 @@
+"""What every room uses: errors, settings and where they come from, storage, numbers as text."""

@@ -1,0 +1,186 @@
+"""Where settings come from: defaults < calibration.yaml < environment < command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mm.core.errors import SettingsError
+from mm.core.remote import Place, Remote, is_url
+from mm.core.settings import Settings, check_names
+
+REPO_ROOT = Path(__file__).resolve().parents[2]
+#: Looked for in the data folder.
+CONFIG_NAME = "calibration.yaml"
+#: The original notebook called the folder that the backtest wrote OUT_DIR.
+ALIASES = {"OUT_DIR": "BACKTEST_DIR"}
+#: Set per symbol by the driver; a value from elsewhere has no meaning there.
+_DRIVEN = ("SYMBOL", "BACKTEST_DIR", "RESULT_DIR")
+
+Values = Mapping[str, Any]
+
+
+def below_root(folder: str) -> Path:
+    """A folder as settings name it: a relative one lies below the repo root, wherever the
+    notebook was started from."""
+    return REPO_ROOT / Path(folder).expanduser()
+
+
+def backtest_folder(named: str) -> Place:
+    """What BACKTEST_DIR names: a folder here, see :func:`below_root`, or at a URL."""
+    return Remote.of(named) if is_url(named) else below_root(named)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration file: settings for all symbols and for single ones."""
+
+    source: str = ""
+    defaults: Values = field(default_factory=dict)
+    symbols: Mapping[str, Values] = field(default_factory=dict)
+
+    def of(self, symbol: str) -> dict[str, Any]:
+        """The file's settings of one symbol."""
+        return {**self.defaults, **self.symbols.get(symbol, {})}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings with the place each came from, where that is not the default."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def find_config(data_dir: Place) -> Config:
+    """The data folder's calibration.yaml, or an empty one."""
+    path = data_dir / CONFIG_NAME
+    return read_config(path) if path.is_file() else Config()
+
+
+def read_config(path: Place) -> Config:
+    """Read ``defaults:`` and ``symbols:`` from a YAML file and check every name and value.
+
+    Raises SettingsError, one line.
+    """
+    content = read_yaml(path)
+    unknown = [name for name in content if name not in ("defaults", "symbols")]
+    if unknown:
+        raise SettingsError(
+            f"{path}: found {unknown[0]!r} at the top; it holds defaults: and symbols: only"
+        )
+    defaults = _mapping(content.get("defaults"), f"{path}: defaults")
+    symbols = _mapping(content.get("symbols"), f"{path}: symbols")
+    by_symbol = {}
+    for symbol, values in symbols.items():
+        if not isinstance(symbol, str):
+            raise SettingsError(f"{path}: symbols: found {symbol!r}, not text; put it in quotes")
+        by_symbol[symbol] = _mapping(values, f"{path}: symbols: {symbol}")
+    config = Config(str(path), defaults, by_symbol)
+    for where, values in [("defaults", defaults), *by_symbol.items()]:
+        for name in _DRIVEN:
+            if name in values:
+                raise SettingsError(f"{path}: {where}: {name} can't be set here; it is per run")
+        Settings.build(values, f"{path}: {where}")
+    return config
+
+
+def read_yaml(path: Place) -> dict[str, Any]:
+    """A YAML file that holds a mapping. Raises SettingsError, one line."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not UTF-8 text") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: YAML's own loader takes the last, silently."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # as written: nothing is merged in yet
+        seen: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in seen:
+                    raise _Twice(key.value, seen[name], line)
+                seen[name] = line
+        return node
+
+
+class _Twice(Exception):
+    def __init__(self, name: str, first: int, second: int) -> None:
+        where = f"line {first}" if first == second else f"lines {first} and {second}"
+        super().__init__(f"{name} stands twice, in {where}; keep one")
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """YAML text that holds a mapping. Raises SettingsError, one line."""
+    try:
+        loader = _Loader(text)
+        try:
+            content = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except _Twice as error:
+        raise SettingsError(f"{source}: {error}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{source}: not YAML ({' '.join(str(error).split())})") from None
+    return _mapping(content, source)
+
+
+def _mapping(content: Any, source: str) -> dict[Any, Any]:
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{source}: found {content!r}, expected NAME: value lines")
+    return content
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings that the environment gives; empty variables count as unset.
+
+    BACKTEST_DIR also goes by its old name OUT_DIR.
+    """
+    found = {n: environ[n] for n in Settings.model_fields if environ.get(n)}
+    for old, name in ALIASES.items():
+        if environ.get(old):
+            found.setdefault(name, environ[old])
+    return found
+
+
+def resolve(
+    symbol: str, config: Config, environment: Values, command_line: Values, driven: Values
+) -> Resolved:
+    """One symbol's settings by precedence, each checked where it came from.
+
+    Parameters
+    ----------
+    driven : what the driver itself sets (BACKTEST_DIR, RESULT_DIR); beats everything.
+
+    Raises SettingsError that names the place of the offending value.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    layers = [
+        (config.source, config.of(symbol)),
+        ("environment", environment),
+        ("command line", command_line),
+    ]
+    for source, layer in layers:
+        for name, value in layer.items():
+            values[name], sources[name] = value, source
+    for name in _DRIVEN:
+        values.pop(name, None)
+        sources.pop(name, None)
+    check_names(values, "command line")
+    values = {**values, **driven, "SYMBOL": symbol}
+    ends = [sources[n] for n in ("MIN_DELTA_TICKS", "MAX_DELTA_TICKS") if n in sources]
+    place = f"{symbol} ({', '.join(dict.fromkeys(ends))})" if ends else symbol
+    return Resolved(Settings.build(values, symbol).check_range(place), sources)

@@ -1,0 +1,1 @@
+"""An estimate held against its log, and the verdict."""

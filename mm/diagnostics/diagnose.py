@@ -1,0 +1,294 @@
+"""Everything that is held against an estimate: level, shape, time, and what lies beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.core.arrays import Floats
+from mm.core.errors import EstimateError
+from mm.diagnostics.headline import Headline, headline
+from mm.diagnostics.risk import Risk
+from mm.diagnostics.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
+from mm.diagnostics.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
+from mm.diagnostics.timing import (
+    TRAIN_SHARE,
+    Blocks,
+    Halves,
+    OutOfSample,
+    RescaledTime,
+    blocks,
+    by_blocks,
+    halves,
+    out_of_sample,
+    rescaled_time,
+    split_ms,
+)
+from mm.diagnostics.waterfall import ORIGINAL_DT_MS, Waterfall, waterfall
+from mm.exposure.distance import Selection
+from mm.exposure.exposure import Cells, Exposure
+from mm.fitting.covariance import Interval
+from mm.fitting.estimate import Estimate
+from mm.fitting.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
+from mm.fitting.fit import Fit
+from mm.fitting.intensity import EmpiricalIntensity
+from mm.fitting.uncertainty import (
+    BlockEffects,
+    Predictive,
+    block_effects,
+    firth,
+    predictive,
+    profile_interval,
+    quasi_interval,
+)
+from mm.logs.run import Run
+
+#: Bootstraps and draws are the same every time.
+SEED = 20_240_809
+#: Below this many events the likelihood's bias matters and Firth's fit is shown beside it.
+SPARSE = 30
+#: Periods for the predictive interval, in blocks of BLOCK_S; the longest that fits this often.
+_PERIODS = (1440, 60, 10, 1)
+_MIN_PERIODS = 6
+
+
+@dataclass(frozen=True)
+class SideFits:
+    """Fits of each side alone; None where a side has none. ``ratio``: lambda BUY over SELL at
+    ``delta`` ticks, ``z`` its log over its standard error. ``lr``: likelihood ratio against one
+    common A and k, chi-squared with 2 degrees of freedom under the model."""
+
+    buy: Fit | None
+    sell: Fit | None
+    delta: float
+    ratio: float
+    z: float
+    lr: float
+
+
+@dataclass(frozen=True)
+class FillFraction:
+    """Share of the quantity of filled orders that came at the first fill's ms, and ever. NaN
+    where the log has no quantities."""
+
+    first: float
+    eventual: float
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnostics:
+    """What was held against one fit; see the fields' own types.
+
+    ``usable``: distances over which the fit holds, ticks; None where there are none.
+    ``intervals``: other 95 % intervals of (A, k) by name. ``firth``: A, k of the penalised fit
+    where events are few. ``passive_share``: share of events that came before mid had run
+    through the quote. ``draws``: totals of seeded per-row draws. ``trip_original``,
+    ``trip_old``: round trips of the original's and of older parameters.
+    """
+
+    fit: Fit
+    headline: Headline
+    trip: RoundTrip
+    draws: Floats
+    pearson: PearsonByDistance
+    usable: tuple[float, float] | None
+    power: PowerLaw | None
+    time: RescaledTime
+    halves: Halves
+    out_of_sample: OutOfSample | None
+    blocks: Blocks
+    over_time: OverTime
+    schedule: Schedule | None
+    effects: BlockEffects | None
+    predictive: Predictive
+    intervals: dict[str, tuple[Interval, Interval]]
+    firth: tuple[float, float] | None
+    sides: SideFits
+    passive_share: float
+    fill_fraction: FillFraction
+    trip_original: RoundTrip | None
+    trip_old: RoundTrip | None
+    waterfall: Waterfall | None
+
+
+def diagnose(
+    runs: Sequence[Run],
+    exposure: Exposure,
+    intensity: EmpiricalIntensity,
+    estimate: Estimate,
+    *,
+    drawn_by_rows: bool,
+    min_exposure_s: float,
+    block_s: float,
+    min_fills: int = 10,
+    tolerance: float = 0.25,
+    schedule_min: tuple[float, float] | None = None,
+    old: PoissonFillModel | None = None,
+) -> Diagnostics | None:
+    """Hold the estimate against the log it came from. None where there is no estimate.
+
+    Parameters
+    ----------
+    runs, exposure, intensity, estimate : results of the steps before.
+    drawn_by_rows : the log's fills were drawn once a state row.
+    min_exposure_s, block_s : as the accounting and the original's fit had them.
+    min_fills : events that a schedule's window needs.
+    tolerance : a ratio of fills off by more than this matters, see ``usable``.
+    schedule_min : (train, step) of a schedule in minutes; None makes none.
+    old : parameters that are in use today, judged the same way.
+    """
+    fit, selection = estimate.fit, estimate.selection
+    if fit is None:
+        return None
+    rng = np.random.default_rng(SEED)
+    risk = (
+        Risk.drawn(exposure, selection, estimate.dt_ms, estimate.trials)
+        if drawn_by_rows and estimate.dt_given
+        else Risk.continuous(exposure, selection)
+    )
+    # All borders of time at once: one look at the pieces near them.
+    borders = [slice_edges(risk), split_ms(risk, 0.5), split_ms(risk, TRAIN_SHARE)]
+    risk = risk.cut_at(np.concatenate(borders))
+    draws = Draws.of_log(exposure, estimate.trials)
+    model = PoissonFillModel(fit.A, fit.k, estimate.dt_ms, exposure.tick_size)
+    cells = risk.cells()
+    pooled = cells.by_distance()
+    expected = risk.expected(fit)
+    star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
+    pearson = _pearson(risk, expected, rng)
+    original = estimate.original
+    rates = headline(fit, intensity)
+    return Diagnostics(
+        fit=fit,
+        headline=rates,
+        trip=round_trip(draws, model),
+        draws=seeded_draws(draws, model),
+        pearson=pearson,
+        usable=pearson.usable(tolerance, max(row.delta for row in rates.rows)),
+        power=_power(pooled) if selection.convention == "absolute" else None,
+        time=rescaled_time(risk, fit, rng),
+        halves=halves(risk, star),
+        out_of_sample=out_of_sample(risk),
+        blocks=blocks(risk, fit, rng),
+        over_time=over_time(risk),
+        schedule=make_schedule(risk, *schedule_min, min_fills) if schedule_min else None,
+        effects=_effects(cells),
+        predictive=_predictive(risk, fit, star, block_s),
+        intervals=_intervals(pooled, fit, pearson.phi),
+        firth=_firth(pooled) if risk.n_events < SPARSE else None,
+        sides=_sides(risk, fit, star),
+        passive_share=_passive_share(exposure, selection),
+        fill_fraction=_fill_fraction(exposure),
+        trip_original=None
+        if original is None
+        else _trip(draws, original.A, original.k, ORIGINAL_DT_MS),
+        trip_old=None if old is None else round_trip(draws, old),
+        waterfall=waterfall(
+            runs,
+            exposure,
+            draws,
+            selection,
+            original=(original.A, original.k)
+            if original is not None
+            else f"raises {estimate.original_error}",
+            min_exposure_s=min_exposure_s,
+            final=model,
+        ),
+    )
+
+
+def _trip(draws: Draws, A: float, k: float, dt_ms: int) -> RoundTrip:
+    return round_trip(draws, PoissonFillModel(A, k, dt_ms, draws.tick_size))
+
+
+def _mean(weight: Floats, value: Floats) -> float:
+    return float((weight * value).sum() / weight.sum())
+
+
+def _pearson(risk: Risk, expected: Floats, rng: np.random.Generator) -> PearsonByDistance:
+    delta = np.concatenate([risk.delta, risk.event_delta])
+    events = np.concatenate([np.zeros(len(risk.delta)), np.ones(risk.n_events)])
+    return pearson_by_distance(
+        delta, events, np.concatenate([expected, np.zeros(risk.n_events)]), rng
+    )
+
+
+def _power(cells: Cells) -> PowerLaw | None:
+    try:
+        return power_law(cells.delta, cells.exposure_s, cells.events.astype(np.float64))
+    except EstimateError:
+        return None
+
+
+def _effects(cells: Cells) -> BlockEffects | None:
+    try:
+        return block_effects(cells)
+    except EstimateError:
+        return None
+
+
+def _firth(cells: Cells) -> tuple[float, float] | None:
+    try:
+        return firth(cells)
+    except EstimateError:
+        return None
+
+
+def _intervals(cells: Cells, fit: Fit, phi: float) -> dict[str, tuple[Interval, Interval]]:
+    """Other intervals of (A, k); the original's fit has none."""
+    if fit.se_type == "none":
+        return {}
+    found = {"Wald": quasi_interval(fit, 1.0)}
+    if fit.method == "poisson_mle":
+        found["profile likelihood"] = profile_interval(cells, fit)
+    if math.isfinite(phi):
+        found["quasi-Poisson"] = quasi_interval(fit, phi)
+    return found
+
+
+def _predictive(risk: Risk, fit: Fit, delta: float, block_s: float) -> Predictive:
+    """From the longest period that the log holds at least six of; runs that are shorter than it
+    are a period each."""
+    for n in _PERIODS:
+        observed, expected = by_blocks(risk, fit, n)
+        if len(expected) >= _MIN_PERIODS or n == 1:
+            break
+    longest_s = float((risk.end_ms - risk.begin_ms).max()) / 1000.0
+    return predictive(fit, delta, observed, expected, min(n * block_s, longest_s))
+
+
+def _sides(risk: Risk, fit: Fit, delta: float) -> SideFits:
+    fits: list[Fit | None] = []
+    for sign in (1, -1):
+        try:
+            fits.append(risk.where(risk.side == sign, risk.event_side == sign).fit())
+        except EstimateError:
+            fits.append(None)
+    buy, sell = fits
+    if buy is None or sell is None:
+        return SideFits(buy, sell, delta, math.nan, math.nan, math.nan)
+    gap = math.log(buy.intensity(delta) / sell.intensity(delta))
+    se = math.hypot(buy.se_log_intensity(delta), sell.se_log_intensity(delta))
+    lr = 2.0 * (buy.loglik + sell.loglik - fit.loglik)
+    return SideFits(buy, sell, delta, math.exp(gap), gap / se if se > 0 else math.nan, lr)
+
+
+def _passive_share(exposure: Exposure, selection: Selection) -> float:
+    delta = exposure.events.delta
+    total = int(selection.contains(delta).sum())
+    return int(selection.passive.contains(delta).sum()) / total if total else math.nan
+
+
+def _fill_fraction(exposure: Exposure) -> FillFraction:
+    qty, first, ever = 0.0, 0.0, 0.0
+    for orders in exposure.intervals:
+        _, fill = orders.events
+        qty += float(orders.qty[fill].sum())
+        first += float(orders.fill_qty[fill].sum())
+        ever += float(orders.filled_qty[fill].sum())
+    if not qty > 0:
+        return FillFraction(math.nan, math.nan)
+    return FillFraction(first / qty, ever / qty)

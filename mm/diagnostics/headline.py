@@ -1,0 +1,103 @@
+"""The headline: what a quote at the distances that were quoted may expect, in fills per hour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.core.digits import figures, percent, rounded, span
+from mm.fitting.covariance import Interval
+from mm.fitting.fit import Fit
+from mm.fitting.intensity import EmpiricalIntensity
+
+#: A bucket counts as quoted if it holds this share of the exposure.
+QUOTED_SHARE = 0.02
+_MOST_ROWS = 9
+HORIZONS_S = (1.0, 10.0, 60.0)
+
+
+@dataclass(frozen=True)
+class AtDistance:
+    """lambda at one distance. ``seen``: events over exposure in the whole-tick bucket there, 1/s;
+    None where no quotes rested."""
+
+    delta: float
+    rate: float
+    interval: Interval
+    seen: float | None
+
+    @property
+    def quoted(self) -> bool:
+        """Whether quotes rested there; else lambda is extrapolated."""
+        return self.seen is not None
+
+    @property
+    def per_hour(self) -> float:
+        """First fills per hour and resting order."""
+        return 3600.0 * self.rate
+
+    @staticmethod
+    def within(rate: float, seconds: float) -> float:
+        """Probability of a fill within a time: 1 - exp(-lambda t)."""
+        return -math.expm1(-rate * seconds)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The table of quoted distances, nearest first, from delta = 0 on."""
+
+    rows: tuple[AtDistance, ...]
+
+    def _repr_html_(self) -> str:
+        body = ""
+        for row in self.rows:
+            low, high = row.interval
+            chances = "".join(
+                f"<td>{percent(row.within(row.rate, t))}"
+                f"{_percent_range(row.within(low, t), row.within(high, t))}</td>"
+                for t in HORIZONS_S
+            )
+            mark = "" if row.quoted else " (extrapolated)"
+            body += (
+                f"<tr><td>{row.delta:g}{mark}</td>"
+                f"<td>{rounded(row.per_hour, 3600.0 * low, 3600.0 * high)}"
+                f"{_range(3600.0 * low, 3600.0 * high)}</td>"
+                f"<td>{'–' if row.seen is None else figures(3600.0 * row.seen)}</td>{chances}</tr>"
+            )
+        times = "".join(f"<th>P(fill in {t:g} s)</th>" for t in HORIZONS_S)
+        return (
+            "<table><thead><tr><th>δ (ticks)</th><th>fills per hour (95 %)</th><th>observed</th>"
+            f"{times}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
+    """lambda at the distances that hold the exposure, and at mid.
+
+    Distances are the buckets' mean ones to a tenth of a tick; delta = 0 stands first, marked as
+    extrapolated unless quotes rested within half a tick of mid.
+    """
+    share = intensity.exposure_s / intensity.exposure_s.sum()
+    busiest = np.argsort(-share, kind="stable")[: _MOST_ROWS - 1]
+    chosen = sorted(int(i) for i in busiest if share[i] >= QUOTED_SHARE)
+    seen = {round(float(intensity.delta[i]), 1): float(intensity.rate[i]) for i in chosen}
+    deltas = sorted(seen)
+    at_mid = bool(deltas) and abs(deltas[0]) <= 0.5
+    rows = [AtDistance(d, fit.intensity(d), fit.interval(d), seen[d]) for d in deltas]
+    if not at_mid:
+        rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), seen=None))
+    return Headline(tuple(rows))
+
+
+def _range(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f" <small>({span(low, high)})</small>"
+
+
+def _percent_range(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f" <small>({percent(low)} – {percent(high)})</small>"

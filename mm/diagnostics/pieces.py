@@ -1,0 +1,170 @@
+"""The pieces of time at risk, a bounded chunk at a time, and their sums between borders of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.core.arrays import Floats, Ints, Mask, Sides, running
+from mm.exposure.cells import CellSums, sum_by_cell, to_parts
+from mm.exposure.distance import PARTS_PER_TICK, Selection
+from mm.exposure.exposure import Exposure
+from mm.exposure.trials import rows_at_risk
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Pieces of one run. Arrays of shape (n,): ``block``, ``side``, ``start_ms``, ``stop_ms``,
+    ``delta`` (ticks, as selected), ``amount_ms`` (exposure; of a draw dt)."""
+
+    run: int
+    block: Ints
+    side: Sides
+    start_ms: Ints
+    stop_ms: Ints
+    delta: Floats
+    amount_ms: Ints
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The pieces of a log within a range of distances: segments, or with ``dt_ms`` draws."""
+
+    exposure: Exposure
+    selection: Selection
+    dt_ms: int | None
+
+    @property
+    def lag_ms(self) -> int:
+        """A draw is at risk in the ms that ends at its row, whose time says its block."""
+        return 0 if self.dt_ms is None else 1
+
+    def chunks(self, blocks: Mask | None = None) -> Iterator[Chunk]:
+        """All pieces, or those in the chosen blocks; a mask over the blocks of all runs."""
+        if self.dt_ms is None:
+            for s in self.exposure.chunks(None if blocks is None else self._stretches(blocks)):
+                seg = self.selection.contains(s.delta)
+                if seg.any():
+                    start, ms = s.start_ms[seg], s.duration_ms[seg]
+                    delta = self.selection.measure(s.delta[seg])
+                    run, block, side = int(s.run[0]), s.block[seg], s.side[seg]
+                    yield Chunk(run, block, side, start, start + ms, delta, ms)
+            return
+        only = None if blocks is None else self._rows(blocks)
+        for r in rows_at_risk(self.exposure, to_fill_row=True, only=only):
+            row = self.selection.contains(r.delta)
+            if row.any():
+                time, dt = r.time_ms[row], np.full(int(row.sum()), self.dt_ms, dtype=np.int64)
+                delta = self.selection.measure(r.delta[row])
+                run, block, side = int(r.run[0]), r.block[row], r.side[row]
+                yield Chunk(run, block, side, time - 1, time, delta, dt)
+
+    def _stretches(self, blocks: Mask) -> list[Mask]:
+        """The chosen blocks as stretches of each run's path."""
+        first, out = 0, []
+        for path in self.exposure.paths:
+            out.append(blocks[path.block + first])
+            first += path.n_blocks
+        return out
+
+    def _rows(self, blocks: Mask) -> list[Mask]:
+        """The chosen blocks as state rows of each run."""
+        out = []
+        for path, chosen in zip(self.exposure.paths, self._stretches(blocks), strict=True):
+            out.append(np.repeat(chosen, np.diff(path.first_row)))
+        return out
+
+
+def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
+    """The same pieces, cut where one of these times (in order) lies inside them."""
+    first = np.searchsorted(times_ms, chunk.start_ms, side="right")
+    n = np.maximum(np.searchsorted(times_ms, chunk.stop_ms, side="left") - first, 0) + 1
+    if n.max(initial=1) == 1:
+        return chunk
+    of = np.repeat(np.arange(len(n)), n)
+    nth = first[of] + np.arange(len(of)) - np.repeat(running(n)[:-1], n)
+    edges = np.concatenate([[np.iinfo(np.int64).min], times_ms, [np.iinfo(np.int64).max]])
+    start = np.maximum(chunk.start_ms[of], edges[nth])
+    stop = np.minimum(chunk.stop_ms[of], edges[nth + 1])
+    side, delta = chunk.side[of], chunk.delta[of]
+    return Chunk(chunk.run, chunk.block[of], side, start, stop, delta, stop - start)
+
+
+def runs_blocks(exposure: Exposure) -> tuple[Ints, Ints]:
+    """Of each block of all runs: its run, and where it starts, ms."""
+    counts = [path.n_blocks for path in exposure.paths]
+    starts = [path.block_start_ms for path in exposure.paths]
+    return np.repeat(np.arange(len(counts)), counts), np.concatenate(starts)
+
+
+def spans(pieces: Pieces, block: Ints) -> tuple[Ints, Ints, Ints]:
+    """Runs with time at risk, and of each the start of its first piece and the end of its last.
+
+    ``block``: of all cells, in order. Shapes (r,).
+    """
+    run_of, _ = runs_blocks(pieces.exposure)
+    run = run_of[block]
+    runs = np.unique(run)
+    # No piece is in two blocks: the first starts in the first block, the last ends in the last.
+    ends = np.zeros(len(run_of), dtype=np.bool_)
+    ends[block[np.searchsorted(run, runs)]] = True
+    ends[block[np.searchsorted(run, runs, side="right") - 1]] = True
+    begin = np.full(len(runs), np.iinfo(np.int64).max)
+    end = np.full(len(runs), np.iinfo(np.int64).min)
+    for chunk in pieces.chunks(ends):
+        at = int(np.searchsorted(runs, chunk.run))
+        begin[at] = min(begin[at], chunk.start_ms.min())
+        end[at] = max(end[at], chunk.stop_ms.max())
+    return runs, begin, end
+
+
+@dataclass(frozen=True)
+class CutCells:
+    """Cells between borders of time; arrays of shape (n,), see ``mm.diagnostics.risk.Risk``."""
+
+    block: Ints
+    side: Sides
+    since_ms: Ints
+    delta: Floats
+    amount_ms: Ints
+
+
+def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, CutCells]:
+    """The blocks in which one of these times lies, a mask over the blocks of all runs, and their
+    cells, none of which holds time before such a time and time after it. A draw counts whole where
+    it is made."""
+    run_of, block_start = runs_blocks(pieces.exposure)
+    earliest = block_start - pieces.lag_ms  # start of a block's first piece, at the earliest
+    cut = np.zeros(len(run_of), dtype=np.bool_)
+    for run in range(len(pieces.exposure.paths)):
+        first, behind = np.searchsorted(run_of, [run, run + 1])
+        own = np.searchsorted(earliest[first:behind], times_ms, side="right") - 1 + first
+        inside = own >= first
+        own, times = own[inside], times_ms[inside]
+        cut[own[earliest[own] < times]] = True
+    sums: dict[int, CellSums] = {}
+    borders: dict[int, Ints] = {}
+    for whole in pieces.chunks(cut) if cut.any() else ():
+        chunk = _split(whole, times_ms)
+        if chunk.run not in sums:
+            own_blocks = earliest[run_of == chunk.run]
+            sums[chunk.run], borders[chunk.run] = CellSums(), np.union1d(own_blocks, times_ms)
+        slot = np.searchsorted(borders[chunk.run], chunk.start_ms, side="right") - 1
+        sums[chunk.run].add(
+            sum_by_cell(slot, chunk.side, to_parts(chunk.delta), (chunk.amount_ms,))
+        )
+    parts = []
+    for run, cells in sums.items():
+        total = cells.total()
+        since = borders[run][total.block]
+        first, behind = np.searchsorted(run_of, [run, run + 1])
+        block = np.searchsorted(earliest[first:behind], since, side="right") - 1 + first
+        delta = total.parts / PARTS_PER_TICK
+        parts.append((block, total.side, since, delta, total.values[:, 0]))
+    if not parts:
+        nothing = np.zeros(0, dtype=np.int64)
+        sides = nothing.astype(np.int8)
+        return cut, CutCells(nothing, sides, nothing, np.zeros(0), nothing)
+    return cut, CutCells(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -1,0 +1,45 @@
+"""The rules of the verdict: what is refused, what is warned of, what is a note.
+
+Refused only where a number would be wrong or missing; a warning needs a size that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mm.core.settings import Settings
+from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.rules import files, inputs, model, time
+from mm.diagnostics.verdict import Finding
+from mm.exposure.reconcile import Reconciliation
+from mm.fitting.estimate import Estimate
+from mm.logs.clock_check import ClockCheck
+from mm.logs.load import BacktestLog
+from mm.logs.tick import TickSize
+
+
+def findings(
+    log: BacktestLog,
+    tick: TickSize,
+    clocks: ClockCheck,
+    reconciliation: Reconciliation,
+    estimate: Estimate,
+    found: Diagnostics | None,
+    settings: Settings,
+) -> Iterator[Finding]:
+    """Every finding on one symbol; of one level, in the order of their weight."""
+    yield from files.of_clocks(log, clocks)
+    yield from files.of_mids(log, tick)
+    yield from files.of_rows(log, settings)
+    yield from inputs.of_outages(reconciliation, settings)
+    yield from model.of_estimate(estimate, settings)
+    if found is not None and estimate.fit is not None:
+        yield from model.of_level(found, estimate, settings)
+        yield from model.of_shape(found, estimate, settings)
+        yield from time.of_time(found, estimate, settings)
+        yield from model.of_use(found, estimate, settings)
+    yield from inputs.of_time_step(log, estimate)
+    yield from inputs.of_tick(tick)
+    yield from inputs.of_source(log)
+    yield from inputs.of_runs(log)
+    yield from inputs.of_log(log, reconciliation.warnings)

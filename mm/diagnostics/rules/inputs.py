@@ -1,0 +1,126 @@
+"""Rules on units, time step, and what filled the orders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mm.core.digits import duration
+from mm.core.settings import Settings
+from mm.diagnostics.verdict import Finding
+from mm.exposure.reconcile import Reconciliation
+from mm.fitting.estimate import Estimate
+from mm.logs.load import BacktestLog
+from mm.logs.tick import TickSize
+
+#: A given dt_ms off by more than this is warned of: the fill rate is then off by about as much.
+DT_TOLERANCE = 0.10
+
+
+def of_time_step(log: BacktestLog, estimate: Estimate) -> Iterator[Finding]:
+    """A given dt_ms that is not the time between state rows."""
+    gap = estimate.mean_state_gap_ms
+    if not estimate.dt_given or not gap > 0 or log.fill_source == "poisson":
+        return
+    ratio = estimate.dt_ms / gap
+    # Where quotes fill before their next row, exposure knows longer gaps than the rows have.
+    by_rows = estimate.dt_ms / _row_gap_ms(log)
+    if min(abs(ratio - 1.0), abs(by_rows - 1.0)) > DT_TOLERANCE:
+        yield Finding(
+            "warn",
+            "dt_ms",
+            f"POISSON_DT_MS = {estimate.dt_ms}, but state rows came every {gap:.1f} ms: the "
+            f"consumer would fill about {ratio:.2f} times as often",
+            "It draws once a book tick, whatever dt_ms says",
+            "Leave POISSON_DT_MS unset, or replay at that tick interval",
+        )
+
+
+def _row_gap_ms(log: BacktestLog) -> float:
+    """The usual time between two state rows, ms; NaN without any."""
+    gaps = np.concatenate([np.diff(run.state["recv_ms"].to_numpy()) for run in log.runs])
+    gaps = gaps[gaps > 0]
+    return float(np.median(gaps)) if len(gaps) else float("nan")
+
+
+def of_outages(lost: Reconciliation, settings: Settings) -> Iterator[Finding]:
+    """How much of the log is not seen because the mid was too old."""
+    time, fills = lost.in_outages
+    if time > settings.WARN_RATIO or fills > settings.WARN_FILL_SHARE:
+        yield Finding(
+            "warn",
+            "outages",
+            f"{time:.0%} of the time that quotes rested, and {fills:.0%} of the first fills, lie "
+            f"where the mid was older than MAX_STATE_GAP_MS = {settings.MAX_STATE_GAP_MS}: they "
+            "are left out",
+            "State rows stop for long, or come more rarely than that",
+            "Log the mid more often; where rows come that rarely throughout, raise "
+            "MAX_STATE_GAP_MS and set POISSON_DT_MS to their distance",
+        )
+
+
+def of_source(log: BacktestLog) -> Iterator[Finding]:
+    """What filled the orders."""
+    if log.fill_source == "mixed":
+        yield Finding(
+            "warn",
+            "fill_source",
+            "Fills of recorded trades and of a Poisson fill model stand in one log",
+            "Runs of two fill models were joined",
+            "Calibrate each alone",
+        )
+    elif log.fill_source == "unknown" and any(run.n_repaired for run in log.runs):
+        yield Finding(
+            "warn",
+            "fill_source",
+            "All fills come from the orders file, which does not say what filled them",
+            "The fills file is empty; fills of a Poisson fill model would need another likelihood",
+            "Write the fills file too",
+        )
+    elif log.fill_source == "trade_driven":
+        yield Finding(
+            "note",
+            "fill_source",
+            "Fills come from recorded trades and know no queue: any print at or through the "
+            "price fills",
+        )
+
+
+def of_runs(log: BacktestLog) -> Iterator[Finding]:
+    """Runs that replay the same time, one a spread for example."""
+    spans = sorted((run.start_ms, run.end_ms) for run in log.runs)
+    total, covered, until = 0, 0, spans[0][0]
+    for start, end in spans:
+        total += end - start
+        covered += max(0, end - max(start, until))
+        until = max(until, end)
+    if covered < total:
+        yield Finding(
+            "note",
+            "same_time",
+            f"{len(spans)} runs of {duration(total / 1000.0)} together cover "
+            f"{duration(covered / 1000.0)} of the market: what several of them replay counts as "
+            "one period in the interval",
+        )
+
+
+def of_tick(tick: TickSize) -> Iterator[Finding]:
+    """The unit of the distance."""
+    if tick.level == "note":
+        yield Finding("note", "tick_size", tick.remark)
+    elif tick.level == "warn":
+        yield Finding(
+            "warn",
+            "tick_size",
+            tick.remark,
+            "k is per tick: another unit gives another k",
+            "Set TICK_SIZE to what the consumer will use",
+        )
+
+
+def of_log(log: BacktestLog, warnings: tuple[str, ...]) -> Iterator[Finding]:
+    """What the reader noticed and repaired."""
+    of_runs = [text for run in log.runs for text in run.warnings]
+    for text in [*log.warnings, *of_runs, *warnings]:
+        yield Finding("note", "input", text)

@@ -1,0 +1,92 @@
+"""Rules on time: does λ hold, and does the interval know how much it varies?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from mm.core.settings import Settings
+from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.rules.model import off
+from mm.diagnostics.verdict import Finding
+from mm.fitting.estimate import Estimate
+
+
+def of_time(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
+    """Does λ hold over time?"""
+    halves = found.halves
+    if off(halves.ratio, settings) and abs(halves.z) > halves.t_limit:
+        yield Finding(
+            "warn",
+            "halves",
+            f"λ in the second half was {halves.ratio:.2f} times that of the first "
+            f"(at {halves.delta:.1f} ticks, {abs(halves.z):.1f} standard errors)",
+            "The market changed during the log",
+            "Calibrate on a shorter stretch, or emit a schedule (SCHEDULE_TRAIN_MIN)",
+        )
+    test = found.out_of_sample
+    if test is not None and test.predicted > 0:
+        ratio = test.observed / test.predicted
+        if off(ratio, settings) and abs(test.z) > test.t_limit:
+            yield Finding(
+                "warn",
+                "out_of_sample",
+                f"A fit of the first 70 % of the time predicts {test.predicted:,.0f} fills in the "
+                f"rest; there were {test.observed:,}",
+                "The market changed during the log",
+                "Expect tomorrow to differ as much; see the predictive interval",
+            )
+    if found.schedule is not None and found.schedule.is_empty:
+        yield Finding(
+            "warn",
+            "schedule",
+            f"The schedule holds no A and k: none of its {len(found.schedule.entries)} windows of "
+            f"SCHEDULE_TRAIN_MIN = {settings.SCHEDULE_TRAIN_MIN:g} has a fit",
+            "The log is shorter than a window and what comes after it, or has too few fills",
+            "Make SCHEDULE_TRAIN_MIN shorter; a consumer of this schedule fills nothing",
+        )
+    blocks, tau, time = found.blocks, found.predictive.tau, found.time
+    bursty = blocks.p < settings.WARN_P and tau > settings.WARN_TAU
+    clumped = time.lag1_p < settings.WARN_P and time.lag1 > settings.WARN_LAG1
+    yield from _of_interval(found, estimate, settings, told=bursty or clumped)
+    if bursty or clumped:
+        yield Finding(
+            "warn",
+            "bursts",
+            f"Fills come in bursts: between periods λ varies by {tau:.0%} beyond chance, and "
+            f"neighbouring gaps between fills are correlated by {time.lag1:.2f}",
+            "Activity switches between quiet and busy; the pooled fit sees little of the busy "
+            "time, since quotes fill at once in it",
+            "Quote on the predictive interval; compare the block-effects fit",
+        )
+
+
+def _of_interval(
+    found: Diagnostics, estimate: Estimate, settings: Settings, told: bool
+) -> Iterator[Finding]:
+    """Does the reported interval allow for how much fills vary from block to block?"""
+    assert estimate.fit is not None
+    varies, certain = found.blocks.dispersion, found.blocks.p < settings.WARN_P
+    what = f"Fills per block vary {varies:.1f} times as much as counts would"
+    if estimate.fit.se_type == "block":
+        if certain and not told:
+            yield Finding("note", "dispersion", f"{what}; the reported interval allows for it")
+        return
+    if estimate.fit.se_type != "wald":
+        return
+    few = f"{estimate.fit.n_blocks} block{'s' if estimate.fit.n_blocks > 1 else ''} of BLOCK_S"
+    if certain and math.sqrt(varies) > 1.0 + settings.WARN_RATIO:
+        yield Finding(
+            "warn",
+            "interval",
+            f"{what}, and the log has only {few}: the reported interval takes fills for "
+            f"independent and should be about {math.sqrt(varies):.1f} times as wide",
+            "A robust interval needs five blocks",
+            "Pool more runs, or lower BLOCK_S",
+        )
+    else:
+        yield Finding(
+            "note",
+            "interval",
+            f"The log has only {few}: the reported interval takes fills for independent",
+        )

@@ -1,0 +1,205 @@
+"""Tables for people: the summary on top, the three checks, the appendix."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mm.core.digits import duration, figures, p_value, percent, pm, ranged, utc
+from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.verdict import Verdict
+from mm.exposure.accounts import Accounts
+from mm.fitting.estimate import Estimate
+from mm.logs.load import BacktestLog
+
+_SOURCES = {
+    "trade_driven": "recorded trades (they know no queue: any print at or through the price fills)",
+    "poisson": "a Poisson fill model, one draw a state row",
+    "mixed": "recorded trades and a Poisson fill model, joined",
+    "unknown": "not told by the log",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Shown:
+    """A piece of HTML with a plain text for where HTML can't be shown."""
+
+    html: str
+    text: str = ""
+
+    def __repr__(self) -> str:
+        return self.text or "<table>"
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table; cells are HTML already, the first column is text."""
+    top = "".join(f"<th>{name}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def summary(
+    log: BacktestLog,
+    accounts: Accounts,
+    estimate: Estimate,
+    found: Diagnostics | None,
+    verdict: Verdict,
+) -> Shown:
+    """The first screen: verdict, what the log is, fills per hour, round trip."""
+    start, end = log.window_ms
+    span = sum(run.end_ms - run.start_ms for run in log.runs) / 1000.0
+    facts = [
+        ("fills from", html.escape(_SOURCES[log.fill_source])),
+        (
+            "log",
+            f"{utc(start)} to {utc(end)} UTC, {duration(span)}"
+            + (f" in {len(log.runs)} runs" if len(log.runs) > 1 else ""),
+        ),
+        (
+            "first fills",
+            f"{estimate.n_events:,} in {duration(estimate.exposure_s)} of quotes resting",
+        ),
+    ]
+    fit = estimate.fit
+    if fit is not None:
+        facts.append(("A", f"{ranged(fit.A, *fit.ci_A)} /s at mid (95 %)"))
+        facts.append(("k", f"{pm(fit.k, *fit.ci_k)} /tick of {accounts.tick.value:g}"))
+    elif estimate.n_events == 0 and estimate.exposure_s > 0:
+        facts.append(("λ", f"≤ {estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
+    if found is not None:
+        facts.append(("round trip", _trip(found)))
+    listed = "".join(
+        f"<tr><th>{name}</th><td style='text-align:left'>{text}</td></tr>" for name, text in facts
+    )
+    parts = [banner(verdict), f"<table><tbody>{listed}</tbody></table>"]
+    if found is not None:
+        parts.append(found.headline._repr_html_())
+    return Shown("".join(parts), f"{log.symbol}: {verdict.line}")
+
+
+def _trip(found: Diagnostics) -> str:
+    trip, old = found.trip, found.trip_original
+    text = (
+        f"these parameters, in the backtester's own rule on this log: "
+        f"{trip.total_predicted:,.0f} fills; observed: {trip.total_observed:,}"
+    )
+    if old is not None:
+        text += f"; the original notebook's: {old.total_predicted:,.0f}"
+    if found.trip_old is not None:
+        text += f"; today's parameters: {found.trip_old.total_predicted:,.0f}"
+    return text
+
+
+def banner(verdict: Verdict) -> str:
+    """The verdict in a box, with every reason."""
+    return verdict._repr_html_()
+
+
+def checks(found: Diagnostics | None) -> Shown:
+    """Level, shape, time: one line each, with the number that decides."""
+    if found is None:
+        return Shown("<p>There is no estimate to check.</p>", "no estimate")
+    trip, pearson, time, halves = found.trip, found.pearson, found.time, found.halves
+    ratio = trip.total_predicted / trip.total_observed if trip.total_observed else math.nan
+    test = found.out_of_sample
+    low, high = found.draws.min(), found.draws.max()
+    ahead = "–"
+    if test is not None:
+        ahead = f"{test.predicted:,.0f} predicted, {test.observed:,} observed "
+        ahead += f"({test.z:+.1f} standard errors, limit {test.t_limit:.1f})"
+    power = "–" if found.power is None else f"{found.power.delta_aic:+.1f}"
+    rows = [
+        ("level", "fills predicted / observed",
+         f"{trip.total_predicted:,.0f} / {trip.total_observed:,} = {ratio:.2f}"),
+        ("", "20 seeded draws with the emitted dt_ms", f"{low:,.0f} to {high:,.0f} fills"),
+        ("shape", "Pearson by distance",
+         f"X² = {pearson.x2:.1f} on {pearson.dof}, p {p_value(pearson.p)}"),
+        ("", "power law against exponential (AIC, + for the power law)", power),
+        ("", "distances over which the fit holds", _between(found.usable)),
+        ("time", "gaps on the rescaled clock (KS)", f"{time.ks:.3f}, p {p_value(time.ks_p)}"),
+        ("", "neighbouring gaps (lag 1)", f"{time.lag1:+.2f}, p {p_value(time.lag1_p)}"),
+        ("", "second half over first",
+         f"{halves.ratio:.2f} ({halves.z:+.1f} standard errors, limit {halves.t_limit:.1f})"),
+        ("", "last 30 % by a fit of the first 70 %", ahead),
+    ]  # fmt: skip
+    return Shown(table(("check", "what", "result"), rows), "level, shape, time")
+
+
+def _between(usable: tuple[float, float] | None) -> str:
+    return "none" if usable is None else f"{usable[0]:g} to {usable[1]:g} ticks"
+
+
+def appendix(
+    log: BacktestLog, accounts: Accounts, estimate: Estimate, found: Diagnostics | None
+) -> Shown:
+    """What else was looked at: other fits and intervals, other checks, units and time step."""
+    units = table(("unit", "value"), _units(log, accounts, estimate))
+    if found is None:
+        return Shown(f"<p>There is no estimate.</p>{units}", "no estimate")
+    fit, sides, ahead, effects = found.fit, found.sides, found.predictive, found.effects
+    rows = [("reported", ranged(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
+    rows += [(name, ranged(fit.A, *a), pm(fit.k, *k)) for name, (a, k) in found.intervals.items()]
+    if effects is not None:
+        rows.append(
+            (
+                "block effects (A: mean over time)",
+                figures(effects.A_mean),
+                pm(effects.k, effects.k - 1.96 * effects.se_k, effects.k + 1.96 * effects.se_k),
+            )
+        )
+    if found.firth is not None:
+        rows.append(("Firth", figures(found.firth[0]), figures(found.firth[1])))
+    for name, side in (("BUY alone", sides.buy), ("SELL alone", sides.sell)):
+        if side is not None:
+            rows.append((name, ranged(side.A, *side.ci_A), pm(side.k, *side.ci_k)))
+    low, high = ahead.interval
+    others = [
+        ("λ in a further " + duration(ahead.period_s),
+         f"{figures(3600 * low)} to {figures(3600 * high)} fills per hour at "
+         f"{found.halves.delta:.1f} ticks (spread between periods {ahead.tau:.0%})"),
+        ("fills per block", f"vary {found.blocks.dispersion:.2f} times as much as counts would, "
+                            f"p {p_value(found.blocks.p)}"),
+        ("over-dispersion by distance φ", figures(found.pearson.phi)),
+        ("BUY over SELL", f"{sides.ratio:.2f} ({sides.z:+.1f} standard errors)"),
+        ("fills before mid ran through the quote", percent(found.passive_share)),
+        ("filled at the first fill, in the end",
+         f"{percent(found.fill_fraction.first)}, {percent(found.fill_fraction.eventual)}"),
+        ("one A and k over time", f"χ² = {found.over_time.chi2:.1f} on {found.over_time.dof}, "
+                                  f"p {p_value(found.over_time.p)}"),
+    ]  # fmt: skip
+    schedule = "" if found.schedule is None else found.schedule._repr_html_()
+    return Shown(
+        table(("fit or interval", "A (1/s)", "k (1/tick)"), rows)
+        + table(("what", "result"), others)
+        + units
+        + schedule,
+        "appendix",
+    )
+
+
+def _units(log: BacktestLog, accounts: Accounts, estimate: Estimate) -> Iterable[tuple[str, str]]:
+    """In what the numbers are, and the time that a draw of the consumer stands for."""
+    remark = f" ({html.escape(accounts.tick.remark)})" if accounts.tick.remark else ""
+    yield "tick of the distance", f"{accounts.tick.value:g} in quote currency{remark}"
+    gap = estimate.mean_state_gap_ms
+    if math.isfinite(gap):
+        given = "as given" if estimate.dt_given else "their mean distance, as a whole number"
+        step = f"{estimate.dt_ms} ms, {given}; state rows came every {gap:.1f} ms"
+    else:
+        step = f"{estimate.dt_ms} ms, as given" if estimate.dt_given else "none: no row in range"
+    yield "dt_ms against state rows", step
+    yield "fills from", html.escape(_SOURCES[log.fill_source])
+
+
+def waterfall(found: Diagnostics | None) -> Shown:
+    """The corrections from the original's numbers to these."""
+    if found is None:
+        return Shown("<p>There is no estimate to compare with.</p>", "no estimate")
+    if found.waterfall is None:
+        return Shown("<p>The original notebook can't read pooled runs.</p>", "pooled runs")
+    return Shown(found.waterfall._repr_html_(), found.waterfall.sentence)

@@ -1,0 +1,1 @@
+"""How long quotes rested at which distance, and what filled there."""

@@ -1,0 +1,83 @@
+"""The accounting of a log by the settings: unit of distance, exposure, and what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mm.core.errors import InputError
+from mm.core.memory import give_back
+from mm.core.settings import Settings
+from mm.core.side_by_side import LONG, side_by_side
+from mm.exposure.distance import Selection
+from mm.exposure.exposure import Exposure, lay_out
+from mm.exposure.reconcile import Reconciliation
+from mm.logs.clock_check import ClockCheck, check_clocks
+from mm.logs.load import BacktestLog
+from mm.logs.order_ids import is_one_of
+from mm.logs.tick import TickSize, choose_tick
+
+
+@dataclass(frozen=True, repr=False)
+class Accounts:
+    """The exposure accounting with the unit and the range of distances it is used at."""
+
+    exposure: Exposure
+    selection: Selection
+    tick: TickSize
+    reconciliation: Reconciliation
+    clocks: ClockCheck
+
+    def records(self) -> pd.DataFrame:
+        """One row an accepted order, see ``Exposure.records``."""
+        return self.exposure.records()
+
+    def __repr__(self) -> str:
+        rec = self.reconciliation
+        return f"<Accounts: {rec.fill_rows['event']} events in {rec.exposure_s:,.1f} s of exposure>"
+
+    def _repr_html_(self) -> str:
+        unit = f"<p>δ in ticks of {self.tick.value:g}. {self.tick.remark}</p>"
+        return unit + self.reconciliation._repr_html_()
+
+
+def account(log: BacktestLog, settings: Settings) -> Accounts:
+    """Choose the tick size and account for every order-ms and every fill row.
+
+    Raises InputError where no tick size was given and the prices show none.
+    """
+    tick = _tick(log, settings.TICK_SIZE)
+    laid = lay_out(
+        log.runs,
+        tick_size=tick.value,
+        max_state_gap_ms=settings.MAX_STATE_GAP_MS,
+        block_s=settings.BLOCK_S,
+    )
+    n_rows = sum(len(run.orders) for run in log.runs)
+    if n_rows >= LONG:
+        give_back()
+    exposure, clocks = side_by_side(
+        n_rows,
+        laid.summed,
+        lambda: check_clocks(log.runs, laid.intervals, settings.MAX_STATE_GAP_MS),
+    )
+    if n_rows >= LONG:
+        give_back()
+    selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
+    return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
+
+
+def _tick(log: BacktestLog, given: float | None) -> TickSize:
+    """The unit of distance, given or seen in the prices of placements."""
+    placed = [
+        run.orders["price"].to_numpy(dtype=np.float64)[is_one_of(run.orders["action"], "PLACE")]
+        for run in log.runs
+    ]
+    try:
+        return choose_tick(given, np.concatenate(placed))
+    except ValueError as error:
+        raise InputError(
+            str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
+        ) from None

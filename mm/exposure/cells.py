@@ -1,0 +1,215 @@
+"""Sums by (block, side, distance): all that the fits need of a log, however long it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from mm.core.arrays import Floats, Ints, Sides, sums_by
+from mm.exposure.distance import PARTS_PER_TICK, Selection
+
+#: Keys that may be counted in a table of all combinations, per item: else they are sorted.
+_DENSE = 4
+#: Sums of chunks are put together once they hold so many cells.
+_MERGE_AT = 2_000_000
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Exposure and events by (block, side, distance): sufficient for every continuous-time fit.
+
+    Arrays of shape (n,): ``block``, ``side``, ``delta`` (ticks), ``exposure_ms`` (int64),
+    ``events`` (int64), ``qty`` (base currency).
+    """
+
+    block: Ints
+    side: Sides
+    delta: Floats
+    exposure_ms: Ints
+    events: Ints
+    qty: Floats
+
+    @property
+    def exposure_s(self) -> Floats:
+        """Exposure in seconds."""
+        return self.exposure_ms / 1000.0
+
+    @property
+    def n_events(self) -> int:
+        """Number of events."""
+        return int(self.events.sum())
+
+    def by_distance(self) -> Cells:
+        """The same summed over blocks and sides: all that the likelihood of (A, k) sees."""
+        delta, of = np.unique(self.delta, return_inverse=True)
+        n = len(delta)
+        whole = np.zeros(n, dtype=np.int64)
+        return Cells(
+            block=whole,
+            side=whole.astype(np.int8),
+            delta=delta,
+            exposure_ms=sums_by(of, self.exposure_ms, n).astype(np.int64),
+            events=sums_by(of, self.events, n).astype(np.int64),
+            qty=sums_by(of, self.qty, n),
+        )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Whole-number sums by (block, side, distance), sorted by these. Arrays of shape (n,).
+
+    ``parts``: distance in millionths of a tick. ``values``: shape (n, columns), int64.
+    """
+
+    block: Ints
+    side: Sides
+    parts: Ints
+    values: Ints
+
+    @property
+    def delta(self) -> Floats:
+        """Distance in ticks."""
+        return self.parts / PARTS_PER_TICK
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The cell of each item as one number; what it says of the cell, the other way round."""
+
+    key: Ints
+    first_block: int
+    distinct: Ints
+    size: int
+
+    @classmethod
+    def of(cls, block: Ints, side: Sides, parts: Ints) -> _Keys:
+        codes, distinct = pd.factorize(parts)
+        order = np.argsort(distinct)
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        first, n = int(block.min()), len(distinct)
+        key = ((block - first) * 2 + (side > 0)) * n + rank[codes]
+        return cls(key, first, distinct[order], (int(block.max()) - first + 1) * 2 * n)
+
+    def summed(self, columns: Sequence[Ints | Floats]) -> tuple[Ints, list[Floats]]:
+        """The numbers of the cells that hold anything, and the sums of the columns in each."""
+        if self.size <= _DENSE * len(self.key) + 10_000:
+            cells = np.flatnonzero(np.bincount(self.key, minlength=self.size))
+            return cells, [sums_by(self.key, v, self.size)[cells] for v in columns]
+        cells, of = np.unique(self.key, return_inverse=True)
+        return cells, [sums_by(of, v, len(cells)) for v in columns]
+
+    def cells(self, cells: Ints) -> tuple[Ints, Sides, Ints]:
+        """Block, side and parts of the cells with these numbers."""
+        rest, part = np.divmod(cells, len(self.distinct))
+        side = np.where(rest % 2 == 1, 1, -1).astype(np.int8)
+        return rest // 2 + self.first_block, side, self.distinct[part]
+
+
+def sum_by_cell(block: Ints, side: Sides, parts: Ints, values: tuple[Ints, ...]) -> Sums:
+    """Sum whole numbers by (block, side, distance); exact while sums stay below 2**53.
+
+    Parameters
+    ----------
+    block, side, parts : the cell of each item, shape (m,); parts are millionths of a tick.
+    values : columns to be summed, shape (m,) each.
+    """
+    if not len(block):
+        nothing = np.zeros(0, dtype=np.int64)
+        none = np.zeros((0, len(values)), dtype=np.int64)
+        return Sums(nothing, nothing.astype(np.int8), nothing, none)
+    keys = _Keys.of(block, side, parts)
+    cells, columns = keys.summed(values)
+    return Sums(*keys.cells(cells), np.column_stack(columns).astype(np.int64))
+
+
+@dataclass
+class CellSums:
+    """Sums that come in chunk by chunk; memory goes with the number of cells."""
+
+    _chunks: list[Sums] = field(default_factory=list)
+
+    def add(self, chunk: Sums) -> None:
+        """One chunk's sums."""
+        self._chunks.append(chunk)
+        if len(self._chunks) > 2 and sum(len(c.block) for c in self._chunks[1:]) > _MERGE_AT:
+            self._chunks = [_merged(self._chunks)]
+
+    def total(self) -> Sums:
+        """The sums over all chunks."""
+        return _merged(self._chunks)
+
+
+def _merged(chunks: list[Sums]) -> Sums:
+    if len(chunks) == 1:
+        return chunks[0]
+    values = np.concatenate([c.values for c in chunks])
+    return sum_by_cell(
+        np.concatenate([c.block for c in chunks]),
+        np.concatenate([c.side for c in chunks]),
+        np.concatenate([c.parts for c in chunks]),
+        tuple(values.T),
+    )
+
+
+def to_parts(delta: Floats) -> Ints:
+    """Distances in ticks, which are multiples of 1e-6, as millionths of a tick."""
+    return np.rint(delta * PARTS_PER_TICK).astype(np.int64)
+
+
+def make_cells(
+    at_risk: Sums,
+    block: Ints,
+    side: Sides,
+    delta: Floats,
+    qty: Floats | None,
+    selection: Selection | None,
+) -> Cells:
+    """Cells from sums of exposure (their first column) and events, both in range.
+
+    Parameters
+    ----------
+    at_risk : exposure by cell; signed distances if a selection is given.
+    block, side, delta, qty : of each event, shape (m,); no qty counts as zero.
+    selection : chooses and measures signed distances; None takes all as they are.
+    """
+    risk_delta, ms = at_risk.delta, at_risk.values[:, 0]
+    risk_block, risk_side = at_risk.block, at_risk.side
+    qty = np.zeros(len(block)) if qty is None else qty
+    if selection is not None:
+        cell, event = selection.contains(risk_delta), selection.contains(delta)
+        risk_block, risk_side, ms = risk_block[cell], risk_side[cell], ms[cell]
+        risk_delta = selection.measure(risk_delta[cell])
+        block, side, qty = block[event], side[event], qty[event]
+        delta = selection.measure(delta[event])
+    m, n = len(ms), len(block)
+    blocks = np.concatenate([risk_block, block])
+    if not m + n:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Cells(nothing, nothing.astype(np.int8), np.zeros(0), nothing, nothing, np.zeros(0))
+    keys = _Keys.of(
+        blocks,
+        np.concatenate([risk_side, side]),
+        np.concatenate([to_parts(risk_delta), to_parts(delta)]),
+    )
+    none = np.zeros(m, dtype=np.int64)
+    cells, (exposure_ms, events, filled) = keys.summed(
+        (
+            np.concatenate([ms, np.zeros(n, dtype=np.int64)]),
+            np.concatenate([none, np.ones(n, dtype=np.int64)]),
+            # Events without a quantity make no sum less known.
+            np.concatenate([none, np.where(np.isnan(qty), 0.0, qty)]),
+        )
+    )
+    block, side, parts = keys.cells(cells)
+    return Cells(
+        block=block,
+        side=side,
+        delta=parts / PARTS_PER_TICK,
+        exposure_ms=exposure_ms.astype(np.int64),
+        events=events.astype(np.int64),
+        qty=filled,
+    )

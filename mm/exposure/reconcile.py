@@ -1,0 +1,106 @@
+"""The data-loss budget: every order-ms and every fill row is used or set aside under a name."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.logs.intervals import END_NAMES, RestingIntervals
+
+#: Names of what is lost where the mid is too old.
+IN_OUTAGE = "outage (mid older than MAX_STATE_GAP_MS)"
+FILLED_IN_OUTAGE = "first fill in an outage"
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """Counts by name. ``order_ms`` adds up to the time accepted orders rested, ``fill_rows`` to
+    the rows of the fills file, ``orders`` counts accepted and other orders."""
+
+    order_ms: Mapping[str, int]
+    fill_rows: Mapping[str, int]
+    orders: Mapping[str, int]
+    ignored_actions: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def build(
+        cls,
+        order_ms: Mapping[str, int],
+        fill_rows: Mapping[str, int],
+        intervals: Sequence[RestingIntervals],
+    ) -> Reconciliation:
+        """Add the counts of orders and check the sums against what came in.
+
+        Raises ArithmeticError where they differ.
+        """
+        rested = sum(int((i.end_ms - i.start_ms).sum()) for i in intervals)
+        rows = sum(sum(i.fill_rows.values()) for i in intervals)
+        if sum(order_ms.values()) != rested or sum(fill_rows.values()) != rows:
+            raise ArithmeticError(
+                f"exposure does not reconcile: {sum(order_ms.values())} of {rested} order-ms, "
+                f"{sum(fill_rows.values())} of {rows} fill rows"
+            )
+        orders = {"accepted": sum(len(i.order_id) for i in intervals)}
+        for number, name in enumerate(END_NAMES):
+            orders[f"ended by {name}"] = sum(
+                int(np.count_nonzero(i.ended_by == number)) for i in intervals
+            )
+        orders["of these with an empty interval"] = sum(
+            int(np.count_nonzero(i.end_ms == i.start_ms)) for i in intervals
+        )
+        orders["ended before they were active"] = sum(i.n_reversed for i in intervals)
+        orders["rejected (no interval)"] = sum(i.n_rejected for i in intervals)
+        ignored: dict[str, int] = {}
+        for interval in intervals:
+            for name, count in interval.ignored_actions.items():
+                ignored[name] = ignored.get(name, 0) + count
+        warnings = tuple(text for interval in intervals for text in interval.warnings)
+        return cls(order_ms, fill_rows, orders, ignored, warnings)
+
+    @property
+    def exposure_s(self) -> float:
+        """Exposure that is used, seconds."""
+        return self.order_ms["used"] / 1000.0
+
+    @property
+    def in_outages(self) -> tuple[float, float]:
+        """Shares of the time that orders rested and of the first fills that outages hide."""
+        rested = sum(self.order_ms.values())
+        hidden = self.fill_rows.get(FILLED_IN_OUTAGE, 0)
+        first = hidden + self.fill_rows.get("event", 0)
+        return self.order_ms.get(IN_OUTAGE, 0) / max(rested, 1), hidden / max(first, 1)
+
+    def rows(self) -> list[tuple[str, str, float]]:
+        """(what, name, amount): order-seconds, fill rows, orders, ignored rows."""
+        out = [("order-seconds", name, ms / 1000.0) for name, ms in self.order_ms.items()]
+        out += [("fill rows", name, float(n)) for name, n in self.fill_rows.items()]
+        out += [("orders", name, float(n)) for name, n in self.orders.items()]
+        out += [("ignored rows", f"action {n}", float(c)) for n, c in self.ignored_actions.items()]
+        return out
+
+    def _repr_html_(self) -> str:
+        totals = {
+            "order-seconds": sum(self.order_ms.values()) / 1000.0,
+            "fill rows": float(sum(self.fill_rows.values())),
+        }
+        body, last = "", ""
+        for what, name, amount in self.rows():
+            if not amount and name != "used":
+                continue
+            if what != last and what in totals:
+                body += _row(what, "in the log", totals[what])
+            body += _row("" if what == last and what not in totals else what, name, amount)
+            last = what
+        return (
+            "<table><thead><tr><th>what</th><th>where it went</th><th>amount</th></tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+
+
+def _row(what: str, name: str, amount: float) -> str:
+    text = f"{amount:,.3f}" if what == "order-seconds" else f"{amount:,.0f}"
+    return f"<tr><td>{what}</td><td>{html.escape(name)}</td><td>{text}</td></tr>"

@@ -1,0 +1,160 @@
+"""Segments: resting intervals cut at every change of the mid path, made in bounded chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mm.core.arrays import Floats, Ints, Mask, Sides, running
+from mm.core.side_by_side import side_by_side
+from mm.exposure.distance import signed_ticks
+from mm.exposure.midpath import MidPath
+from mm.logs.intervals import RestingIntervals
+
+#: Segments that are held at a time: this, not the length of the log, bounds the memory.
+CHUNK_SEGMENTS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Stretches of time in which one order rested at one distance. Arrays of shape (n,).
+
+    ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global number of the time
+    block. ``start_ms``, ``duration_ms``: int64. ``delta``: signed distance in ticks, positive
+    while the quote is on its own side of mid, NaN where mid is unknown. ``n_rows``: state rows
+    inside. ``status``: of the mid path there.
+    """
+
+    run: Ints
+    order: Ints
+    side: Sides
+    block: Ints
+    start_ms: Ints
+    duration_ms: Ints
+    delta: Floats
+    n_rows: npt.NDArray[np.int32]
+    status: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the orders of a run begin and end on its mid path; looked up once. int32, shape (n,).
+
+    ``first``: the stretch in which an order starts, ``behind`` the one behind its end.
+    ``from_row``, ``to_row``: the state rows start <= t < end.
+    """
+
+    first: npt.NDArray[np.int32]
+    behind: npt.NDArray[np.int32]
+    from_row: npt.NDArray[np.int32]
+    to_row: npt.NDArray[np.int32]
+
+    @classmethod
+    def of(cls, orders: RestingIntervals, path: MidPath) -> Places:
+        """Of these orders on this path, or on one with the same borders."""
+        begun, ended = side_by_side(
+            len(orders.start_ms),
+            lambda: (
+                np.searchsorted(path.start_ms, orders.start_ms, side="right") - 1,
+                np.searchsorted(path.row_ms, orders.start_ms, side="left"),
+            ),
+            lambda: (
+                np.searchsorted(path.start_ms, orders.end_ms, side="left"),
+                np.searchsorted(path.row_ms, orders.end_ms, side="left"),
+            ),
+        )
+        (first, from_row), (behind, to_row) = begun, ended
+        # An order that ends where it starts is in no stretch.
+        behind = np.where(orders.end_ms > orders.start_ms, behind, first)
+        return cls(*(at.astype(np.int32) for at in (first, behind, from_row, to_row)))
+
+
+def segments_of(
+    intervals: Sequence[RestingIntervals],
+    paths: Sequence[MidPath],
+    places: Sequence[Places],
+    tick_size: float,
+    only: Sequence[Mask] | None = None,
+) -> Iterator[Segments]:
+    """The segments of all runs, order by order, at most CHUNK_SEGMENTS at a time.
+
+    An order with more of them goes on in the next chunk; a run without any is one empty chunk.
+    Blocks count on from run to run. ``only``: of each path, the stretches that are asked for.
+    """
+    first_block = 0
+    for run, (orders, path) in enumerate(zip(intervals, paths, strict=True)):
+        chosen = None if only is None else only[run]
+        yield from _of_run(run, first_block, orders, path, places[run], tick_size, chosen)
+        first_block += path.n_blocks
+
+
+def _of_run(
+    run: int,
+    first_block: int,
+    orders: RestingIntervals,
+    path: MidPath,
+    places: Places,
+    tick_size: float,
+    only: Mask | None,
+) -> Iterator[Segments]:
+    first: npt.NDArray[np.integer] = places.first
+    behind: npt.NDArray[np.integer] = places.behind
+    if only is not None:
+        # The chosen stretches of an order follow each other in the list of all chosen ones.
+        before, chosen = running(only).astype(np.int32), np.flatnonzero(only)
+        first, behind = before[first], before[behind]
+    pieces = behind - first
+    stop_ms = path.stop_ms
+    # The state row at or behind each border: what lies between two borders is their difference.
+    row_at = path.first_row
+    for some, n, stretch in in_chunks(first, pieces):
+
+        def of_order(values: npt.NDArray[Any], some: slice = some, n: Ints = n) -> npt.NDArray[Any]:
+            return np.repeat(values[some], n)
+
+        if only is not None:
+            stretch = chosen[stretch]
+        side, price = of_order(orders.side), of_order(orders.price)
+        start = np.maximum(of_order(orders.start_ms), path.start_ms[stretch])
+        stop = np.minimum(of_order(orders.end_ms), stop_ms[stretch])
+        n_rows = np.minimum(of_order(places.to_row), row_at[stretch + 1])
+        n_rows -= np.maximum(of_order(places.from_row), row_at[stretch])
+        yield Segments(
+            run=np.full(len(stretch), run, dtype=np.int64),
+            order=np.repeat(np.arange(some.start, some.start + len(n)), n),
+            side=side,
+            block=path.block[stretch].astype(np.int64) + first_block,
+            start_ms=start,
+            duration_ms=stop - start,
+            delta=signed_ticks(side, price, path.mid[stretch], tick_size),
+            n_rows=n_rows,
+            status=path.status[stretch],
+        )
+
+
+def in_chunks(
+    first: npt.NDArray[np.integer], pieces: npt.NDArray[np.integer]
+) -> Iterator[tuple[slice, Ints, Ints]]:
+    """Owner i has the items first[i], first[i] + 1, ... first[i] + pieces[i] - 1: CHUNK_SEGMENTS of
+    them at a time, as (owners, number of items of each, items). Without any, one empty chunk."""
+    ends = np.cumsum(pieces, dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    for low in range(0, max(total, 1), CHUNK_SEGMENTS):
+        high = min(low + CHUNK_SEGMENTS, total)
+        some = slice(
+            int(np.searchsorted(ends, low, side="right")),
+            int(np.searchsorted(ends, high, side="left")) + 1,
+        )
+        begin = ends[some] - pieces[some]
+        n = np.minimum(ends[some], high) - np.maximum(begin, low)
+        yield some, n, np.arange(low, high) + np.repeat(first[some] - begin, n)
+
+
+def joined(parts: Sequence[Any]) -> dict[str, Any]:
+    """Concatenate the arrays of several runs or chunks, field by field."""
+    names = [field.name for field in fields(parts[0])]
+    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}

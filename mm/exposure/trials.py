@@ -1,0 +1,206 @@
+"""State rows at which a resting order was at risk: the trials of a per-tick fill model.
+
+A backtester that fills by ``FILL_MODEL=poisson`` draws once in every state row in which an order
+rests, with p = 1 - exp(-lambda(delta) dt). A log that was made so is fitted on these trials, and
+any log can be asked how many fills a set of parameters would give on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mm.core.arrays import Floats, Ints, Mask, Sides, running
+from mm.exposure.cells import CellSums, Sums, sum_by_cell, to_parts
+from mm.exposure.distance import Selection, signed_ticks
+from mm.exposure.exposure import Exposure
+from mm.exposure.midpath import MidPath
+from mm.exposure.segments import Places, in_chunks, joined
+from mm.logs.intervals import EVENT, RestingIntervals
+
+
+@dataclass(frozen=True)
+class RowsAtRisk:
+    """(order, state row) pairs, order by order. Arrays of shape (n,).
+
+    ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global time block.
+    ``time_ms``: of the row. ``delta``: signed distance in ticks at its own mid. ``event``:
+    whether the order's first fill is this row's.
+    """
+
+    run: Ints
+    order: Ints
+    side: Sides
+    block: Ints
+    time_ms: Ints
+    delta: Floats
+    event: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrialCells:
+    """Trials and events by (block, side, distance). Arrays of shape (n,), as ``Cells``."""
+
+    block: Ints
+    side: Sides
+    delta: Floats
+    trials: Ints
+    events: Ints
+
+
+def rows_at_risk(
+    exposure: Exposure, *, to_fill_row: bool, only: Sequence[Mask] | None = None
+) -> Iterator[RowsAtRisk]:
+    """State rows with start <= t < end of every order that rested, a bounded chunk at a time.
+
+    Parameters
+    ----------
+    to_fill_row : count the row of a filled order's first fill as its last, as a log that was
+        drawn row by row needs. Orders whose fill has no row are then left out.
+    only : of each run, the state rows that are asked for.
+    """
+    for run in _runs(exposure):
+        begin, stop = run.rows
+        if to_fill_row:
+            filled, has_row = run.filled()
+            stop = np.where(filled, np.where(has_row, stop + 1, begin), stop)
+        chosen = None if only is None else only[run.number]
+        yield from run.pairs(begin, stop, chosen, to_fill_row)
+
+
+def fill_rows(exposure: Exposure) -> RowsAtRisk:
+    """Of a log that was drawn row by row: the rows of the first fills, one an order."""
+    return RowsAtRisk(**joined([run.at_fill() for run in _runs(exposure)]))
+
+
+def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
+    """Trials and events (the columns) by (block, side, signed distance): the sums of
+    :func:`rows_at_risk`, from the accounting's and what differs from them."""
+    total = CellSums()
+    base = exposure.sums
+    rows = np.column_stack([base.values[:, 1], np.zeros(len(base.block), dtype=np.int64)])
+    total.add(Sums(base.block, base.side, base.parts, rows))
+    for run in _runs(exposure):
+        if len(run.path.overruled):
+            begin, stop = run.rows
+            # The accounting has these at the path's mid, and not at all where it is unknown.
+            chosen = np.zeros(len(run.path.row_ms), dtype=np.bool_)
+            chosen[run.path.overruled] = True
+            for pairs in run.pairs(begin, stop, chosen):
+                total.add(_counted(pairs, 1))
+            for pairs in run.pairs(begin, stop, chosen, at_path_mid=True):
+                total.add(_counted(pairs, -1))
+        if to_fill_row:
+            (begin, stop), (filled, has_row) = run.rows, run.filled()
+            without = np.where(filled & ~has_row, stop, begin)
+            for pairs in run.pairs(begin, without):
+                total.add(_counted(pairs, -1))
+            total.add(_counted(run.at_fill(), 1))
+    sums = total.total()
+    there = sums.values[:, 0] != 0
+    return Sums(sums.block[there], sums.side[there], sums.parts[there], sums.values[there])
+
+
+def trial_cells(sums: Sums, selection: Selection) -> TrialCells:
+    """Trials and events by (block, side, distance) over the range of distances.
+
+    ``sums``: of :func:`trial_sums`.
+    """
+    delta = sums.delta
+    inside = selection.contains(delta)
+    cells = sum_by_cell(
+        sums.block[inside],
+        sums.side[inside],
+        to_parts(selection.measure(delta[inside])),
+        (sums.values[inside, 0], sums.values[inside, 1]),
+    )
+    trials, events = cells.values.T
+    return TrialCells(cells.block, cells.side, cells.delta, trials, events)
+
+
+def _counted(pairs: RowsAtRisk, sign: int) -> Sums:
+    known = ~np.isnan(pairs.delta)
+    parts = to_parts(pairs.delta[known])
+    one = np.full(len(parts), sign, dtype=np.int64)
+    events = sign * pairs.event[known].astype(np.int64)
+    return sum_by_cell(pairs.block[known], pairs.side[known], parts, (one, events))
+
+
+@dataclass(frozen=True)
+class _RunRows:
+    """The orders and state rows of one run."""
+
+    number: int
+    first_block: int
+    orders: RestingIntervals
+    path: MidPath
+    places: Places
+    tick_size: float
+
+    @cached_property
+    def rows(self) -> tuple[Ints, Ints]:
+        """Of each order, the first row in its interval and the one behind it."""
+        begin, stop = self.places.from_row, self.places.to_row
+        return begin.astype(np.int64), np.maximum(begin, stop).astype(np.int64)
+
+    def filled(self) -> tuple[Mask, Mask]:
+        """Which orders' first fill is an event, and which have a row in the ms they ended."""
+        _, stop = self.rows
+        row_ms = self.path.row_ms
+        at_end = row_ms[np.minimum(stop, len(row_ms) - 1)] == self.orders.end_ms
+        return self.orders.fate == EVENT, at_end
+
+    def at_fill(self) -> RowsAtRisk:
+        """The rows of the first fills."""
+        filled, has_row = self.filled()
+        order = np.flatnonzero(filled & has_row)
+        _, stop = self.rows
+        return self._made(order, stop[order], np.ones(len(order), dtype=np.bool_))
+
+    def pairs(
+        self,
+        begin: Ints,
+        stop: Ints,
+        only: Mask | None = None,
+        to_fill_row: bool = False,
+        at_path_mid: bool = False,
+    ) -> Iterator[RowsAtRisk]:
+        """Rows begin <= i < stop of each order, of those that ``only`` chooses."""
+        first, behind = begin, stop
+        if only is not None:
+            before, chosen = running(only), np.flatnonzero(only)
+            first, behind = before[begin], before[stop]
+        fate = self.orders.fate
+        for some, n, row in in_chunks(first, behind - first):
+            if only is not None:
+                row = chosen[row]
+            order = np.repeat(np.arange(some.start, some.start + len(n)), n)
+            event = (row == stop[order] - 1) & (fate[order] == EVENT) & to_fill_row
+            yield self._made(order, row, event, at_path_mid)
+
+    def _made(self, order: Ints, row: Ints, event: Mask, at_path_mid: bool = False) -> RowsAtRisk:
+        path, side = self.path, self.orders.side[order]
+        time = path.row_ms[row]
+        stretch = np.searchsorted(path.start_ms, time, side="right") - 1
+        mid = path.mid[stretch] if at_path_mid else path.row_mid[row]
+        return RowsAtRisk(
+            run=np.full(len(order), self.number, dtype=np.int64),
+            order=order,
+            side=side,
+            block=path.block[stretch].astype(np.int64) + self.first_block,
+            time_ms=time,
+            delta=signed_ticks(side, self.orders.price[order], mid, self.tick_size),
+            event=event,
+        )
+
+
+def _runs(exposure: Exposure) -> Iterator[_RunRows]:
+    first_block = 0
+    for number, (orders, path) in enumerate(zip(exposure.intervals, exposure.paths, strict=True)):
+        places = exposure.places[number]
+        yield _RunRows(number, first_block, orders, path, places, exposure.tick_size)
+        first_block += path.n_blocks

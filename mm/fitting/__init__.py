@@ -1,0 +1,1 @@
+"""From exposure and events to A, k and how sure they are."""

@@ -1,0 +1,194 @@
+"""From the accounting to the estimate: which likelihood, which time step, and what beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mm.core.errors import EstimateError, OriginalError
+from mm.exposure.cells import Sums
+from mm.exposure.distance import Selection
+from mm.exposure.exposure import Exposure
+from mm.exposure.trials import trial_cells, trial_sums
+from mm.fitting.covariance import Uncertainty
+from mm.fitting.fit import Fit, fit_poisson, fit_trials, upper_limit
+from mm.fitting.original import OriginalFit, fit_original
+from mm.logs.run import Run
+
+
+@dataclass(frozen=True, repr=False)
+class Estimate:
+    """What the log says, without a judgement of it.
+
+    ``fit``: the headline, None where there is none and ``refusal`` says why. ``passive``: the
+    same fit on quotes that were on their own side of mid. ``original``: the old notebook's fit
+    of the same files, or ``original_error``, what it raises. ``n_events``, ``exposure_s``: over
+    the selected distances. ``mean_state_gap_ms``: mean time between a resting order's state
+    rows. ``dt_ms``: the consumer's time step, emitted with A and k; ``dt_given`` if it was set.
+    ``trials``: state rows at risk, see ``mm.exposure.trials``; up to the fill's own row where
+    fills were drawn row by row. ``quoted``: of a log without events nearest, middle (by time) and
+    farthest |distance| that quotes rested at, in range or not, ticks; None where none did.
+    """
+
+    selection: Selection
+    fit: Fit | None
+    refusal: EstimateError | None
+    passive: Fit | None
+    original: OriginalFit | None
+    original_error: str | None
+    n_events: int
+    exposure_s: float
+    mean_state_gap_ms: float
+    dt_ms: int
+    dt_given: bool
+    trials: Sums
+    quoted: tuple[float, float, float] | None
+
+    @property
+    def upper_limit(self) -> float:
+        """Where nothing was filled: lambda is at most this, one-sided 95 %, 1/s."""
+        return upper_limit(self.exposure_s)
+
+    def __repr__(self) -> str:
+        if self.fit is None:
+            return f"<Estimate: none, {self.refusal}>"
+        return f"<Estimate: A = {self.fit.A:.4g} /s, k = {self.fit.k:.4g} /tick>"
+
+    def _repr_html_(self) -> str:
+        parts = []
+        if self.fit is None:
+            parts.append(f"<p><strong>No estimate</strong>: {self.refusal}.</p>")
+        else:
+            parts.append(self.fit._repr_html_())
+        if self.n_events == 0 and self.exposure_s > 0:
+            parts.append(
+                f"<p>No fill in {self.exposure_s:,.1f} s of exposure: "
+                f"λ ≤ 2.996/ΣT = {self.upper_limit:.3g} /s (one-sided 95 %).</p>"
+            )
+        if self.passive is not None:
+            parts.append(f"<h4>Passive quotes only (signed δ ≥ 0)</h4>{self.passive._repr_html_()}")
+        if self.original is not None:
+            parts.append(self.original._repr_html_())
+        elif self.original_error is not None:
+            parts.append(f"<p>Original notebook: {self.original_error}</p>")
+        return "".join(parts)
+
+
+def estimate_intensity(
+    exposure: Exposure,
+    selection: Selection,
+    *,
+    drawn_by_rows: bool,
+    poisson_dt_ms: int | None,
+    runs: Sequence[Run],
+    min_exposure_s: float,
+    method: str = "poisson_mle",
+) -> Estimate:
+    """Fit the intensity, the passive one and the original's.
+
+    Parameters
+    ----------
+    exposure, selection : the accounting and which distances of it are used.
+    drawn_by_rows : the log's fills were drawn once a state row (all reasons ``poisson…``); the
+        trial likelihood is used, for which ``poisson_dt_ms`` must be known.
+    poisson_dt_ms : the consumer's time step, ms; None takes the mean gap of the state rows.
+    runs : the tables, for the original's accounting.
+    min_exposure_s : exposure a bucket needs to enter the original's fit, seconds.
+    method : ``poisson_mle``, or ``log_linear`` to make the original's fit the headline.
+    """
+    cells = exposure.cells(selection)
+    trials = trial_sums(exposure, to_fill_row=drawn_by_rows)
+    drawn = trials if drawn_by_rows else None
+    gap = exposure.mean_state_gap_ms(selection)
+    original, original_error = _original(runs, exposure.tick_size, selection, min_exposure_s)
+    fit: Fit | EstimateError
+    if method == "log_linear":
+        fit = _as_fit(original, original_error, cells.n_events, float(cells.exposure_s.sum()))
+    else:
+        fit = _fit(exposure, selection, drawn, poisson_dt_ms)
+    passive = _fit(exposure, selection.passive, drawn, poisson_dt_ms)
+    return Estimate(
+        selection=selection,
+        fit=fit if isinstance(fit, Fit) else None,
+        refusal=fit if isinstance(fit, EstimateError) else None,
+        passive=passive if isinstance(passive, Fit) else None,
+        original=original,
+        original_error=original_error,
+        n_events=cells.n_events,
+        exposure_s=int(cells.exposure_ms.sum()) / 1000.0,
+        mean_state_gap_ms=gap,
+        dt_ms=poisson_dt_ms or (max(1, round(gap)) if math.isfinite(gap) else 1),
+        dt_given=poisson_dt_ms is not None,
+        trials=trials,
+        quoted=None if cells.n_events else _quoted(exposure.sums),
+    )
+
+
+def _quoted(sums: Sums) -> tuple[float, float, float] | None:
+    ms = sums.values[:, 0]
+    rested = ms > 0
+    if not rested.any():
+        return None
+    delta, ms = np.abs(sums.delta[rested]), ms[rested]
+    order = np.argsort(delta)
+    half = int(np.searchsorted(np.cumsum(ms[order]), 0.5 * ms.sum()))
+    return float(delta.min()), float(delta[order[half]]), float(delta.max())
+
+
+def _fit(
+    exposure: Exposure, selection: Selection, drawn: Sums | None, dt_ms: int | None
+) -> Fit | EstimateError:
+    try:
+        period = exposure.periods.number
+        if drawn is None:
+            cells = exposure.cells(selection)
+            return fit_poisson(replace(cells, block=period[cells.block]))
+        if dt_ms is None:
+            raise EstimateError(
+                "dt_unknown",
+                "the fills were drawn by a Poisson fill model whose dt_ms is not known",
+            )
+        draws = trial_cells(drawn, selection)
+        return fit_trials(replace(draws, block=period[draws.block]), dt_ms / 1000.0)
+    except EstimateError as error:
+        return error
+
+
+def _original(
+    runs: Sequence[Run], tick_size: float, selection: Selection, min_exposure_s: float
+) -> tuple[OriginalFit | None, str | None]:
+    if len(runs) != 1:
+        return None, f"the original notebook reads one run; these are {len(runs)} pooled"
+    try:
+        return fit_original(
+            runs[0],
+            tick_size=tick_size,
+            min_delta_ticks=selection.min_ticks,
+            max_delta_ticks=selection.max_ticks,
+            min_exposure_s=min_exposure_s,
+        ), None
+    except OriginalError as error:
+        return None, str(error)
+
+
+def _as_fit(
+    original: OriginalFit | None, error: str | None, n_events: int, exposure_s: float
+) -> Fit | EstimateError:
+    """The original's fit in the shape of the others; it has no valid interval."""
+    if original is None:
+        return EstimateError("no_mle", f"log_linear: {error}")
+    uncertainty = Uncertainty.none()
+    return Fit(
+        method="log_linear",
+        A=original.A,
+        k=original.k,
+        uncertainty=uncertainty,
+        wald=uncertainty.cov,
+        delta_star=np.nan,
+        n_events=n_events,
+        exposure_s=exposure_s,
+        loglik=np.nan,
+    )

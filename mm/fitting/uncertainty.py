@@ -1,0 +1,214 @@
+"""Other answers to "how sure is that?": beside the reported interval, each with its own fault.
+
+Profile likelihood and Wald believe the Poisson model, quasi-Poisson inflates it by what the
+distances show, block effects drop what changes from block to block, and the predictive interval
+asks how far the next period may be from this log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from mm.core.arrays import Floats, sums_by
+from mm.core.errors import EstimateError
+from mm.exposure.exposure import Cells
+from mm.fitting.covariance import LEVEL, Interval
+from mm.fitting.decay import Weights, decay_rate
+from mm.fitting.fit import Fit
+
+_CHI2 = float(special.chdtri(1, 1.0 - LEVEL))
+_Z = float(special.ndtri(0.5 + LEVEL / 2.0))
+
+
+@dataclass(frozen=True)
+class BlockEffects:
+    """The fit in which every block has a level of its own.
+
+    ``k``: 1/tick, with its standard error. ``A_mean``: mean of the blocks' levels over time, 1/s:
+    what a quote at mid would have met on average, bursts weighted by their length and not by how
+    long quotes survived in them.
+    """
+
+    k: float
+    se_k: float
+    A_mean: float
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """Interval for lambda in one further period of ``period_s`` seconds.
+
+    ``tau``: standard deviation of log lambda between periods beyond counting noise.
+    """
+
+    period_s: float
+    tau: float
+    interval: Interval
+
+
+def profile_interval(cells: Cells, fit: Fit) -> tuple[Interval, Interval]:
+    """95 % profile-likelihood intervals of A and k: where 2 (l_max - l) = 3.84.
+
+    For k the level is profiled out in closed form; for A, k solves its own score equation.
+    """
+    delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
+    n, moment = float(events.sum()), float((events * delta).sum())
+    rested = exposure > 0
+    delta, exposure = delta[rested], exposure[rested]
+    weights = Weights(delta, exposure)
+
+    def at_k(k: float) -> tuple[float, float]:
+        fallen = n * (math.log(n) - weights.log_sum(k)) - k * moment - n
+        return fallen, n * weights.mean_and_variance(k)[0] - moment
+
+    def at_a(a: float) -> tuple[float, float]:
+        k = _k_given_a(a, fit.k)
+        mu = math.exp(a + weights.log_sum(k))
+        return n * a - k * moment - mu, n - mu
+
+    def _k_given_a(a: float, k: float) -> float:
+        for _ in range(100):
+            mu = exposure * np.exp(np.minimum(a - k * delta, 700.0))
+            slope, curve = float((mu * delta).sum()) - moment, float((mu * delta**2).sum())
+            step = slope / curve
+            k += max(-1.0, min(1.0, step))
+            if abs(step) < 1e-12 * max(1.0, abs(k)):
+                break
+        return k
+
+    se_a, se_k = math.sqrt(fit.wald[0][0]), math.sqrt(fit.wald[1][1])
+    low_k, high_k = _crossings(at_k, fit.k, se_k)
+    low_a, high_a = _crossings(at_a, math.log(fit.A), se_a)
+    return (math.exp(low_a), math.exp(high_a)), (low_k, high_k)
+
+
+def _crossings(loglik: Callable[[float], tuple[float, float]], best: float, se: float) -> Interval:
+    """Where a concave log-likelihood has fallen by chi2/2 on either side.
+
+    ``loglik``: gives its value and slope. Newton from outside never crosses the point it seeks:
+    the tangent lies above the curve.
+    """
+    target = loglik(best)[0] - _CHI2 / 2.0
+    ends = []
+    for sign in (-1.0, 1.0):
+        far = 2.0 * se
+        while loglik(best + sign * far)[0] > target:
+            far *= 2.0
+        for _ in range(100):
+            value, slope = loglik(best + sign * far)
+            step = (value - target) / (sign * slope)
+            far -= step
+            if not step > 1e-13 * far:
+                break
+        ends.append(best + sign * far)
+    return ends[0], ends[1]
+
+
+def quasi_interval(fit: Fit, phi: float) -> tuple[Interval, Interval]:
+    """Wald's intervals of A and k inflated by an over-dispersion phi (never deflated)."""
+    scale = _Z * math.sqrt(max(phi, 1.0))
+    half_a, half_k = scale * math.sqrt(fit.wald[0][0]), scale * math.sqrt(fit.wald[1][1])
+    return (fit.A * math.exp(-half_a), fit.A * math.exp(half_a)), (fit.k - half_k, fit.k + half_k)
+
+
+def firth(cells: Cells) -> tuple[float, float]:
+    """A and k with Firth's (1993) penalty, l + log sqrt|I|: bias of order 1/N removed.
+
+    Exists where the likelihood alone has no maximum, for example when all fills came at the
+    nearest distance. Raises EstimateError without exposure at two distances.
+    """
+    delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
+    rested = delta[exposure > 0]
+    if np.unique(rested).size < 2:
+        raise EstimateError("no_mle", "exposure at one distance only")
+    n = float(events.sum())
+    centre = float(rested.mean())
+    x = delta - centre
+    theta = np.array([math.log((n + 0.5) / float(exposure.sum())), 0.0])
+    design = np.column_stack([np.ones_like(x), -x])
+    for _ in range(200):
+        mu = exposure * np.exp(np.minimum(design @ theta, 700.0))
+        information = design.T @ (mu[:, None] * design)
+        inverse = np.linalg.inv(information)
+        # The penalty adds half the leverage to each cell's events.
+        leverage = mu * np.einsum("ij,jk,ik->i", design, inverse, design)
+        step = inverse @ (design.T @ (events + leverage / 2.0 - mu))
+        theta = theta + step / max(1.0, float(np.abs(step).max()))
+        if float(np.abs(step).max()) < 1e-12:
+            break
+    return math.exp(theta[0] + theta[1] * centre), float(theta[1])
+
+
+def block_effects(cells: Cells) -> BlockEffects:
+    """Fit k with a free level in each block.
+
+    Maximises -k sum N d - sum_b N_b log sum_{j in b} T_j exp(-k d_j), the likelihood given the
+    number of events in each block. Raises EstimateError where no block tells of k.
+    """
+    delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
+    _, of = np.unique(cells.block, return_inverse=True)
+    n_blocks = int(of.max()) + 1
+    per_block = sums_by(of, events, n_blocks)
+    rested = sums_by(of, exposure, n_blocks) > 0
+    used = (per_block[of] > 0) & rested[of]
+    moment = float((events * delta)[used].sum())
+    k = decay_rate(delta, exposure, events)
+    for _ in range(100):
+        mean, variance, _ = _block_moments(k, delta, exposure, of, n_blocks)
+        slope = float((per_block[rested] * mean[rested]).sum()) - moment
+        curve = float((per_block[rested] * variance[rested]).sum())
+        if curve <= 0:
+            raise EstimateError("no_mle", "no block holds exposure at two distances")
+        step = slope / curve
+        k += max(-2.0, min(2.0, step))
+        if abs(step) < 1e-12 * max(1.0, abs(k)):
+            break
+    _, variance, log_sum = _block_moments(k, delta, exposure, of, n_blocks)
+    se_k = 1.0 / math.sqrt(float((per_block[rested] * variance[rested]).sum()))
+    levels = per_block[rested] * np.exp(-log_sum[rested])
+    return BlockEffects(k, se_k, float(levels.mean()))
+
+
+def _block_moments(
+    k: float, delta: Floats, exposure: Floats, of: npt.NDArray[np.intp], n_blocks: int
+) -> tuple[Floats, Floats, Floats]:
+    """Mean and variance of delta by block under weights T exp(-k d), and their log sum."""
+    shift = float((-k * delta).max())
+    weight = exposure * np.exp(-k * delta - shift)
+    total = sums_by(of, weight, n_blocks)
+    safe = np.where(total > 0, total, 1.0)
+    mean = sums_by(of, weight * delta, n_blocks) / safe
+    square = sums_by(of, weight * (delta - mean[of]) ** 2, n_blocks) / safe
+    log_sum = np.log(safe) + shift
+    return mean, square, log_sum
+
+
+def between_periods(events: Floats, expected: Floats) -> float:
+    """tau: standard deviation of log lambda between periods beyond counting noise.
+
+    Method of moments: E (N - mu)^2 = mu + tau^2 mu^2, tau^2 never negative.
+    """
+    used = expected > 0
+    n, mu = events[used], expected[used]
+    if mu.size < 2:
+        return 0.0
+    extra = float(((n - mu) ** 2).sum() * mu.size / (mu.size - 1) - mu.sum())
+    return math.sqrt(max(0.0, extra / float((mu**2).sum())))
+
+
+def predictive(
+    fit: Fit, delta: float, events: Floats, expected: Floats, period_s: float
+) -> Predictive:
+    """Interval for lambda(delta) in one further period like those given, shape (p,) each."""
+    tau = between_periods(events, expected)
+    n = int((expected > 0).sum())
+    quantile = float(special.stdtrit(max(n - 1, 1), 0.5 + LEVEL / 2.0))
+    spread = quantile * math.hypot(fit.se_log_intensity(delta), tau)
+    level = fit.intensity(delta)
+    return Predictive(period_s, tau, (level * math.exp(-spread), level * math.exp(spread)))

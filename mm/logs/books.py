@@ -1,0 +1,139 @@
+"""The state rows keep books: inventory, cash and value. Held against fills, their prices and mids.
+
+Double entry: what the fills file says was bought and sold must move the inventory, and
+``mtm_value`` = cash + inventory × mid must hold with the mid of its row. A log whose books are
+empty, or are kept by another rule, says nothing here; remove the column if it means another thing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from mm.core.arrays import Floats, Ints, Mask, distinct_of, repeats, sums_by
+from mm.logs.ledger import Ledger
+from mm.logs.order_ids import is_one_of
+
+#: Fewer moves or rows than this say nothing.
+_FEW_MOVES, _FEW_ROWS = 20, 50
+#: A value further than this from cash + inventory × mid is counted by another rule.
+_OTHER_RULE = 0.02
+#: Spread of the implied error, of the error itself, below which all mids or prices are off alike;
+#: fees go with the price, so that prices spread a little more.
+_ALIKE, _PRICES_ALIKE = 0.1, 0.25
+#: Books are written with this many decimals, or more.
+_ROUNDING = 1e-8
+
+
+def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[int, int]:
+    """Times between two state rows in which either the fills or the inventory moved, and how
+    many of them only one of both did. (0, 0) without an inventory that moves. ``time``: of the
+    state rows, ms, in order."""
+    held = ledger.inventory
+    if held is None or not {"side", "qty"} <= set(fills.columns) or fills.empty:
+        return 0, 0
+    held, there = held.without_nothing()
+    if held.n < 2:
+        return 0, 0
+    time = time if there is None else time[there]
+    largest = max(-float(held.value.min()), float(held.value.max()))
+    moved = held.row[1:][np.abs(np.diff(held.value)) > 4.0 * float(np.spacing(largest))]
+    if not len(moved):
+        return 0, 0
+    sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)
+    signed = sign * np.nan_to_num(fills["qty"].to_numpy(dtype=np.float64))
+    best: tuple[int, int] = (0, 0)
+    # A fill in the very ms of a row may have been booked in it or in the next; rows may also be
+    # written before their tick's fills.
+    fill_ms = fills["recv_ms"].to_numpy(dtype=np.int64)
+    before = np.searchsorted(time, fill_ms, side="left")
+    if repeats(time):
+        behind = np.searchsorted(time, fill_ms, side="right")
+    else:
+        behind = before + (time[np.minimum(before, len(time) - 1)] == fill_ms)
+    for at in (before, behind, before + 1):
+        traded = _traded(at, signed, len(time))
+        both = len(np.intersect1d(moved, traded, assume_unique=True))
+        either = len(moved) + len(traded) - both
+        wrong = either - both
+        if not best[0] or wrong * best[0] < best[1] * either:
+            best = either, wrong
+    return best if best[0] >= _FEW_MOVES else (0, 0)
+
+
+def _traded(at: Ints, signed: Floats, n_rows: int) -> Ints:
+    """Rows since the one before which the fills leave another quantity; ``at``: the row of each."""
+    inside = (at > 0) & (at < n_rows)
+    rows, of = distinct_of(at[inside])
+    net = np.bincount(of, weights=signed[inside], minlength=len(rows))
+    gross = np.bincount(of, weights=np.abs(signed[inside]), minlength=len(rows))
+    return np.asarray(rows[np.abs(net) > 1e-9 * np.maximum(gross, 1e-300)], dtype=np.int64)
+
+
+def value_error(
+    held: Floats, cash: Floats, value: Floats, mid: Floats
+) -> tuple[Mask, Floats, Floats]:
+    """By state row: whether its value tells of its mid, by how much it is off, and by how much it
+    may be for rounding."""
+    rounding = _ROUNDING * (mid + np.abs(held) + 2.0)
+    rounding += 8.0 * np.spacing(np.maximum(np.abs(value), np.abs(cash)))
+    off = value - cash - held * mid
+    # Where next to nothing is held, no mid can be told.
+    tells = np.isfinite(off) & (np.abs(held) * mid * 1e-3 > rounding)
+    return tells, off, rounding
+
+
+def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
+    """Rows whose mid is not the one by which ``mtm_value`` was counted, where most rows' is; and
+    by how much all mids are off alike, in units of price (0 where they are not)."""
+    none = np.zeros(len(state), dtype=np.bool_)
+    if not {"inventory", "cash", "mtm_value"} <= set(state.columns):
+        return none, 0.0
+    names = ("inventory", "cash", "mtm_value", "mid")
+    held, cash, value, mid = (state[name].to_numpy(dtype=np.float64) for name in names)
+    tells, off, rounding = value_error(held, cash, value, mid)
+    if tells.sum() < _FEW_ROWS:
+        return none, 0.0
+    false = tells & (np.abs(off) > rounding)
+    if false.sum() <= 0.5 * tells.sum():
+        return np.asarray(false, dtype=np.bool_), 0.0
+    error = off[tells] / held[tells]
+    middle = float(np.median(error))
+    spread = float(np.median(np.abs(error - middle)))
+    if abs(middle) > _OTHER_RULE * float(np.median(mid)) or spread > _ALIKE * abs(middle):
+        return none, 0.0
+    return none, middle
+
+
+def prices_against_cash(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> float:
+    """By how much all fill prices are off alike from those that cash was moved by, in units of
+    price; 0 where they are not, or the books don't tell. ``time``: of the state rows, in order.
+
+    Looked at are times between two state rows in which the inventory moved by what was filled.
+    Cash then moved by price × quantity and the fee, which buyers and sellers both pay: half the
+    sum of what is missing for a bought and for a sold unit is the error of the prices.
+    """
+    needed = {"recv_ms", "side", "price", "qty"}
+    held, cash = ledger.inventory, ledger.cash
+    if held is None or cash is None or not needed <= set(fills.columns):
+        return 0.0
+    at = np.searchsorted(time, fills["recv_ms"].to_numpy(dtype=np.int64), side="left")
+    inside = (at > 0) & (at < len(time))
+    rows, of = distinct_of(at[inside])
+    sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)[inside]
+    price, qty = (fills[name].to_numpy(dtype=np.float64)[inside] for name in ("price", "qty"))
+    bought = sums_by(of, sign * qty, len(rows))
+    paid = sums_by(of, sign * qty * price, len(rows))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        moved = held.at(rows) - held.at(rows - 1)
+        missing = (cash.at(rows) - cash.at(rows - 1) + paid) / bought
+    tells = np.isfinite(missing) & (np.abs(moved - bought) <= 1e-6 * np.abs(bought))
+    sides = [missing[tells & (bought > 0)], missing[tells & (bought < 0)]]
+    if min(len(side) for side in sides) < _FEW_MOVES // 2:
+        return 0.0
+    middle = [float(np.median(side)) for side in sides]
+    error = 0.5 * (middle[0] + middle[1])
+    spread = max(float(np.median(np.abs(side - m))) for side, m in zip(sides, middle, strict=True))
+    largest = _OTHER_RULE * float(np.median(price))
+    alike = spread <= _PRICES_ALIKE * abs(error)
+    return error if alike and abs(error) <= largest else 0.0

@@ -1,0 +1,222 @@
+"""What the rows of a run say of each other: contradictions, lost rows, fills told twice.
+
+A row can be well formed and still not be true. Each check names rows that contradict another
+row of the same order, or the market; the order is then left out whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from mm.core.arrays import Ints, Mask, Sides
+from mm.logs.intervals import OPEN, RestingIntervals
+from mm.logs.order_ids import (
+    Codes,
+    accepted_rows,
+    earliest,
+    is_one_of,
+    order_codes,
+    place_of,
+)
+from mm.logs.rows.columns import TEXT
+from mm.logs.rows.rules import ACTIONS, CLOCK_TOLERANCE_MS
+
+Contradiction = tuple[Literal["orders", "fills"], Mask, str]
+
+#: A fill is at its order's price; this far from it, it is another order's or another symbol's.
+_FILL_PRICE = 0.01
+#: A limit order never fills at a worse price than its own; what rounding may make of that.
+_WORSE = 1e-6
+#: A quote is near the market; at half or double its price it is another symbol's.
+_MARKET = 2.0
+#: A cancel takes effect within this, or its acknowledgement is missing.
+_CANCEL_MS = 60_000
+_ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
+#: Order rows that are held against their placement at a time.
+_SLICE = 1 << 16
+_FILLS = ("FILL", "CLOSE_FILLED")
+#: Columns of a placement that later rows are held against.
+_OF_PLACED = ("recv_ms", "side", "price", "qty")
+_NO_SIDE, _OTHER_SIDE = 0, 2
+
+
+def contradictions(
+    orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame
+) -> Iterator[Contradiction]:
+    """Rows that can't be true, as (file, which rows, what). ``state`` is in time order."""
+    codes, fill_codes, n = order_codes(orders, fills)
+    rows = accepted_rows(orders, codes, n)
+    if not len(rows):
+        return
+    of_placed = [name for name in _OF_PLACED if name in orders]
+    placed, place = orders[of_placed].iloc[rows], place_of(rows, codes, n)
+    yield "orders", *_far_from_market(orders, state)
+    yield from _order_rows(orders, placed, place, codes)
+    yield "orders", *_without_end(orders, state, codes, fill_codes, n)
+    yield from _fill_rows(fills, placed, place[fill_codes])
+
+
+def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, str]:
+    far = np.zeros(len(orders), dtype=np.bool_)
+    place = np.flatnonzero(is_one_of(orders["action"], "PLACE"))
+    time, mids = state["recv_ms"].to_numpy(), state["mid"].to_numpy()
+    last = np.searchsorted(time, orders["recv_ms"].to_numpy()[place], side="right") - 1
+    mid, price = mids[np.maximum(last, 0)], orders["price"].to_numpy()[place]
+    far[place] = (price > _MARKET * mid) | (price * _MARKET < mid)
+    if not far.any():
+        return far, ""
+    first = int(np.flatnonzero(far[place])[0])
+    what = f"column price: {price[first]:g} is nowhere near the mid ({mid[first]:g}): of another "
+    return far, f"{what}symbol?"
+
+
+_OF_ORDER_ROWS = (
+    "column recv_ms: before its order was placed",
+    "column cancel_effective_ms: before its order was placed",
+    "column expire_recv_ms: before its order was placed",
+    "column side: not the one the order was placed with",
+    "column price: not the one the order was placed with",
+)
+
+
+def _order_rows(
+    orders: pd.DataFrame, placed: pd.DataFrame, place: Ints, codes: Codes
+) -> Iterator[Contradiction]:
+    """Later rows of an order against its PLACE row; ``place``: by order, among the placements."""
+    wrong = {what: np.zeros(len(orders), dtype=np.bool_) for what in _OF_ORDER_ROWS}
+    before, cancelled, expired, other_side, price_moved = wrong.values()
+    placing, used, filling = (
+        is_one_of(orders["action"], *words) for words in (("PLACE",), ACTIONS, _FILLS)
+    )
+    time, price, side = orders["recv_ms"].to_numpy(), orders["price"].to_numpy(), _sides(orders)
+    own_time, limit = placed["recv_ms"].to_numpy(), placed["price"].to_numpy()
+    own_side = _sides(placed)
+    for start in range(0, len(orders), _SLICE):
+        at = place[codes[start : start + _SLICE]]
+        later = np.flatnonzero((at >= 0) & ~placing[start : start + _SLICE])
+        rows, at = start + later, at[later]
+        begun = own_time[at] - CLOCK_TOLERANCE_MS
+        before[rows] = used[rows] & (time[rows] < begun)
+        for name, found in (("cancel_effective_ms", cancelled), ("expire_recv_ms", expired)):
+            if name in orders:
+                found[rows] = orders[name].to_numpy()[rows] < begun
+        other_side[rows] = used[rows] & _differ(side[rows], own_side[at])
+        off = np.abs(price[rows] / limit[at] - 1.0)
+        tolerance = np.where(filling[rows], _FILL_PRICE, 1e-9)
+        price_moved[rows] = (price[rows] > 0) & (off > tolerance)
+    for what, mask in wrong.items():
+        yield "orders", mask, what
+
+
+def _sides(table: pd.DataFrame) -> Sides:
+    """+1 BUY, -1 SELL, else _NO_SIDE or _OTHER_SIDE."""
+    out = np.full(len(table), _OTHER_SIDE, dtype=np.int8)
+    for word, number in (("BUY", 1), ("SELL", -1), ("", _NO_SIDE)):
+        out[is_one_of(table["side"], word)] = number
+    return out
+
+
+def _differ(side: Sides, of_order: Sides) -> Mask:
+    """Where a side is given that is not that of the order."""
+    other = (side == _OTHER_SIDE) | (side != of_order)
+    return np.asarray(other & (side != _NO_SIDE), dtype=np.bool_)
+
+
+def _without_end(
+    orders: pd.DataFrame, state: pd.DataFrame, codes: Codes, fill_codes: Codes, n: int
+) -> tuple[Mask, str]:
+    """Rows that say an order has ended of orders that nothing ends: a row of it is lost."""
+    action = orders["action"]
+    ends = is_one_of(action, "CANCEL_ACK", "EXPIRE", *_FILLS)
+    for name in ("cancel_effective_ms", "expire_recv_ms"):
+        if name in orders:
+            ends |= ~np.isnan(orders[name].to_numpy())
+    ended = np.zeros(n, dtype=np.bool_)
+    ended[codes[ends]] = True
+    ended[fill_codes] = True
+    end_ms = max(int(orders["recv_ms"].max()), int(state["recv_ms"].max()))
+    old = orders["recv_ms"].to_numpy() < end_ms - _CANCEL_MS
+    says = is_one_of(action, "CANCEL_REQ") & old
+    if "status" in orders:
+        says |= is_one_of(orders["status"], *_ENDED)
+    says &= is_one_of(action, *ACTIONS)
+    says &= ~ended[codes]
+    return says, "says that the order ended, but no row says when"
+
+
+def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[Contradiction]:
+    """Fill rows against the order they fill."""
+    known = at >= 0
+    if "side" in fills:
+        other = _differ(_sides(fills), _sides(placed)[at])
+        yield "fills", known & other, "column side: not that of its order"
+    if "price" in fills:
+        off = np.abs(fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0)
+        far = off > _FILL_PRICE
+        yield "fills", known & far, "column price: far from the price of its order"
+        sign = np.where(is_one_of(placed["side"], "SELL"), -1.0, 1.0)[at]
+        worse = sign * (fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0) > _WORSE
+        yield "fills", known & worse, "column price: worse than the limit of its order"
+    if "qty" in fills and "qty" in placed:
+        qty = np.nan_to_num(fills["qty"].to_numpy(dtype=np.float64))
+        total = np.bincount(at[known], weights=qty[known], minlength=len(placed))
+        wanted = placed["qty"].to_numpy(dtype=np.float64)
+        over = total > wanted * (1.0 + 1e-6)
+        yield "fills", known & np.append(over, False)[at], "column qty: more than its order's"
+
+
+def suspects(lost: pd.DataFrame, intervals: RestingIntervals) -> set[str]:
+    """Orders that a malformed row without an id may have belonged to.
+
+    Those resting when it was written, at its price and side where these can be read. A row
+    without a time is that of an order which nothing ended.
+    """
+    found: set[str] = set()
+    o = intervals
+    rows = lost[lost["action"] != "PLACE"]
+    times = rows["recv_ms"].to_numpy(dtype=np.float64).tolist()
+    prices = rows["price"].to_numpy(dtype=np.float64).tolist()
+    for time, price, side in zip(times, prices, rows["side"].tolist(), strict=True):
+        if np.isfinite(time):
+            mine = (o.start_ms - CLOCK_TOLERANCE_MS <= time) & (time <= o.end_ms)
+        else:
+            mine = o.ended_by == OPEN
+        if side in ("BUY", "SELL"):
+            mine = mine & (o.side == (1 if side == "BUY" else -1))
+        if price > 0:
+            mine = mine & (o.price == price)
+        found.update(o.order_id[mine].tolist())
+    return found
+
+
+def missing_fills(orders: pd.DataFrame, fills: pd.DataFrame) -> pd.DataFrame:
+    """Fill rows that only the orders file tells of, in the columns of the fills file.
+
+    An order's FILL rows (its CLOSE_FILLED row where it has none) that lie before its first row
+    in the fills file, by more than the clocks' tolerance. Quantities come from remaining_qty.
+    """
+    codes, fill_codes, n = order_codes(orders, fills)
+    placed = place_of(accepted_rows(orders, codes, n), codes, n)
+    at = np.flatnonzero(is_one_of(orders["action"], *_FILLS))
+    at = at[placed[codes[at]] >= 0]
+    known = earliest(fill_codes, fills["recv_ms"].to_numpy(), n)[codes[at]]
+    early = np.isnan(known) | (orders["recv_ms"].to_numpy()[at] < known - CLOCK_TOLERANCE_MS)
+    if not early.any():
+        return fills.iloc[:0]
+    rows = orders.iloc[at[early]].astype({"order_id": "str"})
+    has_fill = rows["order_id"].isin(rows.loc[rows["action"] == "FILL", "order_id"])
+    rows = rows[(rows["action"] == "FILL") | ~has_fill].sort_values("recv_ms", kind="stable")
+    if "remaining_qty" in rows and "qty" in rows:
+        left = rows["remaining_qty"]
+        before = left.groupby(rows["order_id"]).shift().fillna(rows["qty"])
+        rows = rows.assign(qty=(before - left).where(before >= left))
+    elif "qty" in rows:
+        rows = rows.assign(qty=np.nan)
+    found: pd.DataFrame = rows.reindex(columns=fills.columns)
+    for name in TEXT.intersection(found.columns):
+        found[name] = found[name].astype("str").fillna("")
+    return found

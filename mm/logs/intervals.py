@@ -1,0 +1,240 @@
+"""Resting intervals: when each order was in the book, and what ended it.
+
+An order rests over [start, end). It starts when it becomes active and ends at the earliest of its
+first fill, its cancel taking effect, its expiry and the end of the run; docs/code.md has all the
+definitions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mm.core.arrays import Floats, Ints, Mask
+from mm.logs import order_ids
+from mm.logs.order_ids import Codes, is_accepted, is_one_of, order_codes
+
+#: What ended an order; OPEN: the run ended first.
+FILLED, CANCELLED, EXPIRED, OPEN = 0, 1, 2, 3
+END_NAMES = ("first fill", "cancel", "expiry", "end of run")
+
+#: What became of an order's first fill; index by ``fate``.
+FATES = (
+    "event",
+    "before the order was active",
+    "after the order's end",
+)
+EVENT, BEFORE_ACTIVE, AFTER_END = 0, 1, 2
+NO_FILL = -1
+
+
+@dataclass(frozen=True)
+class RestingIntervals:
+    """One entry an accepted order, in the order of the PLACE rows. Arrays of shape (n,).
+
+    ``start_ms``, ``end_ms``: int64, end >= start (an interval that would end before it starts
+    is empty and counted in ``n_reversed``). ``ended_by``: index into END_NAMES.
+    ``side``: +1 BUY, -1 SELL. ``fate``: of the first fill, index into FATES, NO_FILL without one.
+
+    Of the orders with a fill only, in their order, shape (m,): ``first_fill_ms``; quantities in
+    base currency, NaN where the log has none: ``qty`` of the order, ``fill_qty`` of all rows in
+    the first fill's ms, ``filled_qty`` of all rows.
+    """
+
+    order_id: pd.api.extensions.ExtensionArray
+    side: npt.NDArray[np.int8]
+    price: Floats
+    start_ms: Ints
+    end_ms: Ints
+    ended_by: npt.NDArray[np.int8]
+    fate: npt.NDArray[np.int8]
+    first_fill_ms: Ints
+    qty: Floats
+    fill_qty: Floats
+    filled_qty: Floats
+    n_reversed: int
+    n_rejected: int
+    fill_rows: dict[str, int]
+    ignored_actions: dict[str, int]
+    warnings: tuple[str, ...]
+
+    @property
+    def events(self) -> tuple[Ints, Mask]:
+        """Which orders' first fills are events, and which of the first fills that are."""
+        return np.flatnonzero(self.fate == EVENT), self.fate[self.fate != NO_FILL] == EVENT
+
+
+def resting_intervals(
+    orders: pd.DataFrame,
+    fills: pd.DataFrame,
+    end_of_run_ms: int,
+    *,
+    codes: tuple[Codes, Codes, int] | None = None,
+    expire: bool = True,
+) -> RestingIntervals:
+    """Resting intervals of every accepted order of one run.
+
+    Parameters
+    ----------
+    orders, fills : tables as in ``mm.logs.run.Run``.
+    end_of_run_ms : time of the run's last row in any file.
+    codes : the numbers of the orders in both tables, where they are known already.
+    expire : whether an expiry ends an order.
+    """
+    own_codes, fill_codes, n_ids = codes or order_codes(orders, fills)
+    rows, n_rejected, warnings = _placements(orders, own_codes, n_ids)
+    n = len(rows)
+
+    def placed(name: str) -> npt.NDArray[Any]:
+        return orders[name].to_numpy()[rows]
+
+    start = placed("recv_ms").astype(np.float64)
+    if "active_recv_ms" in orders:
+        start = _filled(placed("active_recv_ms"), start)
+    end, ended_by = _told_ends(orders, rows, end_of_run_ms, own_codes, n_ids, expire)
+
+    place_of = order_ids.place_of(rows, own_codes, n_ids)[fill_codes]
+    known = place_of >= 0
+    fill_ms = fills["recv_ms"].to_numpy()
+    first = order_ids.earliest(place_of[known], fill_ms[known], n)
+
+    filled = ~np.isnan(first)
+    fate = np.full(n, NO_FILL, dtype=np.int8)
+    fate[filled] = EVENT
+    fate[filled & (first > end)] = AFTER_END
+    fate[filled & (first < start)] = BEFORE_ACTIVE
+    # A fill before the order was active leaves neither exposure nor event.
+    ended_by[filled & (first <= end)] = FILLED
+    np.fmin(first, end, out=end)
+    reversed_ = end < start
+    np.maximum(end, start, out=end)
+
+    in_first_ms = known & (fill_ms == np.append(first, np.nan)[place_of])
+    qty = _column(fills, "qty")
+    return RestingIntervals(
+        order_id=orders["order_id"].array[rows],
+        side=np.where(is_one_of(orders["side"], "BUY")[rows], 1, -1).astype(np.int8),
+        price=placed("price").astype(np.float64, copy=False),
+        start_ms=start.astype(np.int64),
+        end_ms=end.astype(np.int64),
+        ended_by=ended_by,
+        fate=fate,
+        first_fill_ms=first[filled].astype(np.int64),
+        qty=_column(orders, "qty", rows[filled]),
+        fill_qty=_total(qty, place_of, in_first_ms, n)[filled],
+        filled_qty=_total(qty, place_of, known, n)[filled],
+        n_reversed=int(np.count_nonzero(reversed_)),
+        n_rejected=n_rejected,
+        fill_rows=_fill_rows(orders, own_codes, fill_codes, place_of, in_first_ms, fate),
+        ignored_actions=_ignored(orders),
+        warnings=warnings,
+    )
+
+
+def _told_ends(
+    orders: pd.DataFrame, rows: Ints, end_ms: int, codes: Codes, n_ids: int, expire: bool
+) -> tuple[Floats, npt.NDArray[np.int8]]:
+    """When each order of these rows ends by what the orders file says, ms, and by what: the
+    earliest wins, the first named at a tie."""
+    end = np.full(len(rows), float(end_ms))
+    ended_by = np.full(len(rows), OPEN, dtype=np.int8)
+    own = codes[rows]
+    for end_name, column, action in (
+        (EXPIRED, "expire_recv_ms", "EXPIRE"),
+        (CANCELLED, "cancel_effective_ms", "CANCEL_ACK"),
+    ):
+        if end_name == EXPIRED and not expire:
+            continue
+        told = _row_time(orders, action, codes, n_ids)
+        if column in orders:
+            values = orders[column].to_numpy(dtype=np.float64)
+            told = _filled(order_ids.earliest(codes, values, n_ids), told)
+        told = told[own]
+        sooner = told <= end
+        np.copyto(end, told, where=sooner)
+        ended_by[sooner] = end_name
+    return end, ended_by
+
+
+def _placements(
+    orders: pd.DataFrame, codes: Codes, n_ids: int
+) -> tuple[Ints, int, tuple[str, ...]]:
+    """Positions of the accepted PLACE rows, one an id; the number of rejected ones; warnings.
+
+    Accepted rows of one id are alike: loading refuses others.
+    """
+    accepted = is_accepted(orders)
+    rows = order_ids.first_of_each(np.flatnonzero(accepted), codes, n_ids)
+    n_accepted = np.count_nonzero(accepted)
+    repeated = n_accepted - len(rows)
+    warnings = (f"{repeated} PLACE rows stand twice; each order counts once",) if repeated else ()
+    n_placed = np.count_nonzero(is_one_of(orders["action"], "PLACE"))
+    return rows, int(n_placed - n_accepted), warnings
+
+
+def _fill_rows(
+    orders: pd.DataFrame,
+    codes: Codes,
+    fill_codes: Codes,
+    place_of: Ints,
+    in_first_ms: npt.NDArray[np.bool_],
+    fate: npt.NDArray[np.int8],
+) -> dict[str, int]:
+    """Every fill row under one name; the values add up to the rows of the fills file.
+
+    Rows of orders whose first fill is an event are split by the caller's selection.
+    """
+    known = place_of >= 0
+    of_rejected = ~known
+    if of_rejected.any():
+        rejected = is_one_of(orders["action"], "PLACE") & ~is_accepted(orders)
+        of_rejected &= np.isin(fill_codes, codes[rejected])
+    fate_of_row = np.append(fate, NO_FILL)[place_of]
+    _, seen_first = np.unique(place_of[in_first_ms], return_index=True)
+    n_first = np.count_nonzero(fate_of_row[in_first_ms][seen_first] == EVENT)
+    in_event_order = fate_of_row == EVENT
+    return {
+        "first fill": int(n_first),
+        "same ms as the first fill": int(np.count_nonzero(in_event_order & in_first_ms) - n_first),
+        "later partial fill": int(np.count_nonzero(in_event_order & ~in_first_ms)),
+        FATES[BEFORE_ACTIVE]: int(np.count_nonzero(fate_of_row == BEFORE_ACTIVE)),
+        FATES[AFTER_END]: int(np.count_nonzero(fate_of_row == AFTER_END)),
+        "of a rejected order": int(np.count_nonzero(of_rejected)),
+        "of an unknown order": int(np.count_nonzero(~known & ~of_rejected)),
+    }
+
+
+def _ignored(orders: pd.DataFrame) -> dict[str, int]:
+    used = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
+    others = ~is_one_of(orders["action"], *used)
+    if not others.any():
+        return {}
+    counts = orders.loc[others, "action"].astype("str").value_counts()
+    return {str(name): int(count) for name, count in counts.items()}
+
+
+def _column(table: pd.DataFrame, name: str, rows: Ints | None = None) -> Floats:
+    """A numeric column, or some rows of it, as float64; NaN throughout where the log has none."""
+    if name not in table:
+        return np.full(len(table) if rows is None else len(rows), np.nan)
+    column = table[name].to_numpy(dtype=np.float64)
+    return column if rows is None else column[rows]
+
+
+def _filled(values: Floats, default: Floats) -> Floats:
+    return np.where(np.isnan(values), default, values)
+
+
+def _row_time(orders: pd.DataFrame, action: str, codes: Codes, n_ids: int) -> Floats:
+    """Time of each id's first row with this action, NaN where it has none."""
+    rows = is_one_of(orders["action"], action)
+    return order_ids.earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n_ids)
+
+
+def _total(qty: Floats, place_of: Ints, rows: npt.NDArray[np.bool_], n: int) -> Floats:
+    """Sum of qty by order over the chosen fill rows."""
+    return np.bincount(place_of[rows], weights=qty[rows], minlength=n).astype(np.float64)

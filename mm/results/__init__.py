@@ -1,0 +1,1 @@
+"""What a symbol's calibration leaves: the params file and its record."""

@@ -1,0 +1,207 @@
+"""From the steps' results to the parameters that leave the house."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from mm.core.errors import CalibrationError
+from mm.core.settings import Settings
+from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.verdict import Verdict
+from mm.fitting.estimate import Estimate
+from mm.fitting.fill_model import RoundTrip
+from mm.fitting.fit import Fit
+from mm.logs.load import BacktestLog
+from mm.results.params import (
+    BlockEffectNumbers,
+    GoodnessOfFit,
+    IntensityAt,
+    Intervals,
+    OutOfSampleNumbers,
+    Params,
+    PassiveFit,
+    PlainNumbers,
+    PredictiveNumbers,
+    QuotedIntensity,
+    RoundTripNumbers,
+    SideNumbers,
+    TripAt,
+    versions,
+)
+
+
+def make_params(
+    settings: Settings,
+    log: BacktestLog,
+    tick_size: float,
+    estimate: Estimate,
+    found: Diagnostics | None,
+    verdict: Verdict,
+) -> Params:
+    """Parameters from an estimate that was not refused.
+
+    Raises CalibrationError if it was: parameters that may not be used are never written.
+    """
+    fit = estimate.fit
+    if fit is None or found is None or verdict.status == "refused":
+        raise CalibrationError("a refused calibration has no parameters")
+    valid = fit.se_type != "none"
+    return Params(
+        A=fit.A,
+        k=fit.k,
+        dt_ms=estimate.dt_ms,
+        tick_size=tick_size,
+        symbol=log.symbol,
+        delta_convention=settings.DISTANCE,
+        fit_method=fit.method,
+        ci95=intervals(fit),
+        cov_logA_k=fit.cov if valid else None,
+        se_type=fit.se_type,
+        n_blocks=fit.n_blocks,
+        lambda_at=best_known(fit) if valid else None,
+        passive=passive_fit(estimate.passive),
+        n_fills=estimate.n_events,
+        exposure_s=estimate.exposure_s,
+        fill_source=log.fill_source,
+        aic=fit.aic if valid else None,
+        original=original_numbers(estimate),
+        original_error=estimate.original_error,
+        k_price=fit.k / tick_size,
+        mean_state_gap_ms=finite(estimate.mean_state_gap_ms),
+        quality="warn" if verdict.status == "warn" else "ok",
+        reasons=tuple(str(f) for f in verdict.reasons),
+        notes=tuple(str(f) for f in verdict.notes),
+        inputs_sha256=log.inputs_sha256,
+        settings=settings.model_dump(mode="json"),
+        versions=versions(),
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        **_diagnosed(found),
+    )
+
+
+def _diagnosed(found: Diagnostics) -> dict[str, Any]:
+    """The fields that come from the diagnostics."""
+    sides, test, ahead, effects = (
+        found.sides,
+        found.out_of_sample,
+        found.predictive,
+        found.effects,
+    )
+    pearson, time, blocks = found.pearson, found.time, found.blocks
+    return {
+        "sides": SideNumbers(
+            buy=None if sides.buy is None else PlainNumbers(A=sides.buy.A, k=sides.buy.k),
+            sell=None if sides.sell is None else PlainNumbers(A=sides.sell.A, k=sides.sell.k),
+            at_delta=sides.delta,
+            ratio=finite(sides.ratio),
+            lr_chi2_2=finite(sides.lr),
+        ),
+        "fill_fraction": finite(found.fill_fraction.first),
+        "fill_fraction_eventual": finite(found.fill_fraction.eventual),
+        "phi": finite(pearson.phi),
+        "gof": GoodnessOfFit(
+            pearson_x2=pearson.x2,
+            dof=pearson.dof,
+            p=finite(pearson.p),
+            ks=finite(time.ks),
+            ks_p=finite(time.ks_p),
+            lag1=finite(time.lag1),
+            lag1_p=finite(time.lag1_p),
+            block_dispersion=finite(blocks.dispersion),
+            block_p=finite(blocks.p),
+            power_law_delta_aic=None if found.power is None else finite(found.power.delta_aic),
+            usable_delta=found.usable,
+        ),
+        "oos": None
+        if test is None
+        else OutOfSampleNumbers(predicted=test.predicted, observed=test.observed, z=test.z),
+        "round_trip": round_trip_numbers(found),
+        "lambda_quoted": quoted_intensities(found),
+        "predictive": PredictiveNumbers(
+            period_s=ahead.period_s, tau=ahead.tau, ci95=_pair(*ahead.interval)
+        ),
+        "block_effects": None
+        if effects is None
+        else BlockEffectNumbers(k=effects.k, se_k=effects.se_k, A_mean=effects.A_mean),
+        "other_intervals": {
+            name: Intervals(A=a, k=k)
+            for name, (a, k) in found.intervals.items()
+            if all(math.isfinite(x) for x in (*a, *k))
+        },
+        "firth": None if found.firth is None else PlainNumbers(A=found.firth[0], k=found.firth[1]),
+    }
+
+
+def round_trip_numbers(found: Diagnostics, *, by_delta: bool = True) -> RoundTripNumbers:
+    """Predicted and observed fills, in total and, if asked for, by whole-tick distance."""
+    trip = found.trip
+    rows = zip(trip.bucket, trip.predicted, trip.observed, strict=True) if by_delta else ()
+    return RoundTripNumbers(
+        predicted=trip.total_predicted,
+        observed=trip.total_observed,
+        predicted_by_original=_total(found.trip_original),
+        predicted_by_old_params=_total(found.trip_old),
+        by_delta=tuple(
+            TripAt(delta=int(b), predicted=float(p), observed=int(o))
+            for b, p, o in rows
+            if p >= 0.05 or o
+        ),
+    )
+
+
+def quoted_intensities(found: Diagnostics) -> tuple[QuotedIntensity, ...]:
+    """The headline's rows as they are written."""
+    return tuple(
+        QuotedIntensity(
+            delta=row.delta,
+            per_hour=row.per_hour,
+            ci95=_pair(3600.0 * row.interval[0], 3600.0 * row.interval[1]),
+            quoted=row.quoted,
+            observed_per_hour=None if row.seen is None else finite(3600.0 * row.seen),
+        )
+        for row in found.headline.rows
+    )
+
+
+def _total(trip: RoundTrip | None) -> float | None:
+    return None if trip is None else finite(trip.total_predicted)
+
+
+def _pair(low: float, high: float) -> tuple[float, float] | None:
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def original_numbers(estimate: Estimate) -> PlainNumbers | None:
+    """The original notebook's A and k, None where it raises or they are no numbers."""
+    fit = estimate.original
+    if fit is None or not (math.isfinite(fit.A) and math.isfinite(fit.k)):
+        return None
+    return PlainNumbers(A=fit.A, k=fit.k)
+
+
+def best_known(fit: Fit) -> IntensityAt:
+    """Intensity at the distance where it is known best."""
+    star = fit.delta_star
+    return IntensityAt.model_validate(
+        {"delta_star": star, "lambda": fit.intensity(star), "ci95": fit.interval(star)}
+    )
+
+
+def passive_fit(fit: Fit | None) -> PassiveFit | None:
+    """The passive fit as it is written, None where there is none."""
+    if fit is None:
+        return None
+    ci95 = Intervals(A=fit.ci_A, k=fit.ci_k)
+    return PassiveFit(A=fit.A, k=fit.k, ci95=ci95, n_fills=fit.n_events)
+
+
+def intervals(fit: Fit) -> Intervals | None:
+    """95 % intervals of a fit, None where it has no valid one."""
+    return None if fit.se_type == "none" else Intervals(A=fit.ci_A, k=fit.ci_k)
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None

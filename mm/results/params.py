@@ -1,0 +1,274 @@
+"""The parameters a backtester loads, with what a person needs to trust them.
+
+Flat, one symbol a file, never NaN. The JSON Schema in ``docs/params.schema.json`` is generated
+from this model: ``python -m mm.results.params > docs/params.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mm.core.errors import InputError
+from mm.core.fill_source import FillSource
+
+if TYPE_CHECKING:
+    from mm.fitting.fill_model import PoissonFillModel
+
+SCHEMA_VERSION = 1
+_PACKAGES = (
+    *("numpy", "pandas", "scipy", "pyarrow", "pydantic"),
+    *("papermill", "nbformat", "nbconvert", "matplotlib", "pillow", "latex2mathml"),
+)
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Pair = tuple[Finite, Finite]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Intervals(_Model):
+    """95 % intervals."""
+
+    A: Pair
+    k: Pair
+
+
+class IntensityAt(_Model):
+    """Intensity where it is best determined."""
+
+    delta_star: Finite
+    intensity: Positive = Field(serialization_alias="lambda", validation_alias="lambda")
+    ci95: Pair
+
+
+class PassiveFit(_Model):
+    """The fit on quotes that were on their own side of mid (signed distance >= 0)."""
+
+    A: Positive
+    k: Finite
+    ci95: Intervals
+    n_fills: int
+
+
+class PlainNumbers(_Model):
+    """A (1/s) and k (1/tick) of another fit of the same files."""
+
+    A: Finite
+    k: Finite
+
+
+class SideNumbers(_Model):
+    """Each side alone; ``ratio`` is lambda BUY over SELL at ``at_delta`` ticks."""
+
+    buy: PlainNumbers | None
+    sell: PlainNumbers | None
+    at_delta: Finite
+    ratio: Finite | None
+    lr_chi2_2: Finite | None
+
+
+class GoodnessOfFit(_Model):
+    """Shape over distance (Pearson, power law) and time (rescaled gaps, blocks)."""
+
+    pearson_x2: Finite
+    dof: int
+    p: Finite | None
+    ks: Finite | None
+    ks_p: Finite | None
+    lag1: Finite | None
+    lag1_p: Finite | None
+    block_dispersion: Finite | None
+    block_p: Finite | None
+    power_law_delta_aic: Finite | None = Field(description="positive speaks for a power law")
+    usable_delta: Pair | None = Field(description="ticks between which the fit holds")
+
+
+class OutOfSampleNumbers(_Model):
+    """A fit of the first 70 % of the time against the fills of the rest."""
+
+    predicted: Finite
+    observed: int
+    z: Finite
+
+
+class TripAt(_Model):
+    """First fills in one whole-tick bucket of |delta|."""
+
+    delta: int
+    predicted: Finite
+    observed: int
+
+
+class RoundTripNumbers(_Model):
+    """First fills by the consumer's rule on the log's own quotes, against those observed."""
+
+    predicted: Finite
+    observed: int
+    predicted_by_original: Finite | None
+    predicted_by_old_params: Finite | None
+    by_delta: tuple[TripAt, ...]
+
+
+class QuotedIntensity(_Model):
+    """The headline: first fills per hour at a distance; ``quoted`` is false where extrapolated.
+    ``observed_per_hour``: those of the log in the whole-tick bucket there."""
+
+    delta: Finite
+    per_hour: Finite
+    ci95: Pair | None
+    quoted: bool
+    observed_per_hour: Finite | None = None
+
+    def chance_within(self, seconds: float) -> float:
+        """Probability of a fill within a time: 1 - exp(-lambda t)."""
+        return -math.expm1(-self.per_hour / 3600.0 * seconds)
+
+
+class PredictiveNumbers(_Model):
+    """Interval of lambda at delta_star in one further period; tau is the spread of log lambda."""
+
+    period_s: Positive
+    tau: Finite
+    ci95: Pair | None
+
+
+class BlockEffectNumbers(_Model):
+    """k with a free level in each block, and the mean of the levels over time."""
+
+    k: Finite
+    se_k: Finite
+    A_mean: Finite
+
+
+class Params(_Model):
+    """One symbol's parameters; ``A, k, dt_ms, tick_size`` are what a backtester reads."""
+
+    A: Positive = Field(description="fills per second and resting order at delta = 0")
+    k: Positive = Field(description="decay per tick of tick_size")
+    dt_ms: int = Field(ge=1, description="time one draw stands for, ms")
+    tick_size: Positive = Field(description="unit of the distance, quote currency")
+    symbol: str
+    distance_unit: Literal["ticks"] = "ticks"
+    intensity_unit: Literal["1/s"] = "1/s"
+    delta_convention: Literal["absolute", "signed"]
+    fit_method: Literal["poisson_mle", "trial_mle", "log_linear"]
+    ci95: Intervals | None = Field(description="null for log_linear, which has no valid one")
+    cov_logA_k: tuple[Pair, Pair] | None
+    se_type: Literal["block", "wald", "none"]
+    n_blocks: int
+    lambda_at: IntensityAt | None
+    passive: PassiveFit | None
+    sides: SideNumbers | None
+    n_fills: int = Field(description="first fills used, sum N")
+    exposure_s: Positive
+    fill_source: FillSource
+    fill_fraction: Finite | None = Field(description="filled share at the first fill's ms")
+    fill_fraction_eventual: Finite | None = Field(description="filled share in the end")
+    phi: Finite | None = Field(description="over-dispersion by distance, 1 under the model")
+    gof: GoodnessOfFit | None
+    aic: Finite | None
+    oos: OutOfSampleNumbers | None
+    round_trip: RoundTripNumbers | None
+    lambda_quoted: tuple[QuotedIntensity, ...]
+    predictive: PredictiveNumbers | None
+    block_effects: BlockEffectNumbers | None
+    other_intervals: dict[str, Intervals]
+    firth: PlainNumbers | None = Field(description="for fewer than 30 fills")
+    original: PlainNumbers | None
+    original_error: str | None = Field(description="why the original notebook gives no numbers")
+    k_price: Positive = Field(description="decay per unit of quote currency, k / tick_size")
+    mean_state_gap_ms: Finite | None
+    quality: Literal["ok", "warn"]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    inputs_sha256: dict[str, str]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    created_utc: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """The file's text."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @property
+    def for_backtester(self) -> str:
+        """The two lines a backtester's environment takes."""
+        short = {"A": self.A, "k": self.k, "dt_ms": self.dt_ms, "tick_size": self.tick_size}
+        return f"FILL_MODEL=poisson\nFILL_PARAMS_JSON={json.dumps(short)}"
+
+
+def read_fill_model(path: Path, tick_size: float) -> PoissonFillModel:
+    """Parameters from a params file, or from anybody's JSON with A, k and dt_ms.
+
+    ``tick_size`` stands in where the file has none. Raises InputError, one line.
+    """
+    from mm.fitting.fill_model import PoissonFillModel
+
+    numbers = {"dt_ms": 100.0, "tick_size": tick_size, **read_numbers(path)}
+    # The consumer casts dt_ms to a whole number.
+    return PoissonFillModel(numbers["A"], numbers["k"], int(numbers["dt_ms"]), numbers["tick_size"])
+
+
+def read_numbers(path: Path) -> dict[str, float]:
+    """A and k of such a file, and dt_ms and tick_size if it has them.
+
+    Raises InputError, one line.
+    """
+    if path.exists() and not path.is_file():  # a named pipe would be waited for, for ever
+        raise InputError("is no regular file", where=path, remedy="give a params file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"can't be read ({error.strerror})", where=path) from None
+    except ValueError:
+        raise InputError("not JSON", where=path, remedy="give a params file") from None
+    there = content if isinstance(content, dict) else {}
+    numbers = {}
+    for name in ("A", "k", *(n for n in ("dt_ms", "tick_size") if n in there)):
+        value = there.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise InputError(
+                f"found {value!r}, expected a positive number", where=path, column=name
+            )
+        numbers[name] = float(value)
+    return numbers
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that make the result."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Read once: each is a search through the packages and a long text to parse."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of the params file."""
+    return Params.model_json_schema(by_alias=True, mode="serialization")
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))

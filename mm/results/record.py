@@ -1,0 +1,231 @@
+"""What a calibration leaves behind: its line in run.json and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from mm.core.errors import OutputError
+from mm.results.params import (
+    IntensityAt,
+    Intervals,
+    Pair,
+    Params,
+    PassiveFit,
+    PlainNumbers,
+    QuotedIntensity,
+    RoundTripNumbers,
+)
+
+if TYPE_CHECKING:
+    from mm.calibration import Calibration
+
+#: Under this name an executed notebook carries its outcome.
+MIME = "application/vnd.mm.calibration+json"
+Status = Literal["ok", "warn", "refused", "failed"]
+#: Why a symbol failed; docs/batch.md and the failure page say what each means.
+ErrorKind = Literal[
+    "input", "exception", "dead_kernel", "deadline", "internal", "lost_worker", "unwritable"
+]
+
+
+class Record(BaseModel):
+    """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
+    ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the result
+    follows from; ``outputs``: SHA-256 of its files by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Status
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    A: float | None = None
+    k: float | None = None
+    ci95: Intervals | None = None
+    cov_logA_k: tuple[Pair, Pair] | None = None
+    lambda_at: IntensityAt | None = None
+    lambda_quoted: tuple[QuotedIntensity, ...] = ()
+    round_trip: RoundTripNumbers | None = None
+    passive: PassiveFit | None = None
+    original: PlainNumbers | None = None
+    original_error: str | None = None
+    n_fills: int | None = None
+    exposure_s: float | None = None
+    lambda_upper: float | None = None
+    tick_size: float | None = None
+    dt_ms: int | None = None
+    fill_source: str | None = None
+    fill_fraction: float | None = None
+    window_ms: tuple[int, int] | None = None
+    window_s: float | None = None
+    runs: int = 1
+    error: str | None = None
+    error_kind: ErrorKind | None = None
+    error_cell: int | None = None
+    inputs_sha256: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    settings_from: dict[str, str] = {}
+    fingerprint: str | None = None
+    outputs: dict[str, str] = {}
+    attempts: int = 1
+    seconds: float | None = None
+    finished_utc: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """What the first reason or the error says, without its cause; empty for ok."""
+        return self.error or (self.reasons[0].split(". ")[0] if self.reasons else "")
+
+    @property
+    def tick_inferred(self) -> bool:
+        """Whether the unit of the distance was seen in the prices, since nobody gave it."""
+        return bool(self.tick_size) and self.settings.get("TICK_SIZE", 0) is None
+
+    @property
+    def tick(self) -> str:
+        """The unit of the distance in words; empty if there is none."""
+        if not self.tick_size:
+            return ""
+        seen = ", seen in the prices" if self.tick_inferred else ""
+        return f"tick size {self.tick_size:g}{seen}"
+
+
+class Outcome(BaseModel):
+    """A calibration that ran to its end: its presence is the marker that it did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    record: Record
+    params: Params | None
+    points_csv: str
+    schedule: dict[str, Any] | None = None
+
+
+def outcome_of(result: Calibration) -> Outcome:
+    """Record, parameters and points of a calibration, whatever its verdict."""
+    return Outcome(
+        record=_record(result),
+        params=result.params,
+        points_csv=result.points_csv(),
+        schedule=_schedule(result),
+    )
+
+
+def _schedule(result: Calibration) -> dict[str, Any] | None:
+    found = result.diagnostics
+    if result.params is None or found is None or found.schedule is None:
+        return None
+    return found.schedule.to_dict(result.estimate.dt_ms, result.accounts.tick.value)
+
+
+def _record(result: Calibration) -> Record:
+    # Only here: who reads records, as the driver does, needs none of the statistics.
+    from mm.results.emit import (
+        best_known,
+        finite,
+        intervals,
+        original_numbers,
+        passive_fit,
+        quoted_intensities,
+        round_trip_numbers,
+    )
+
+    estimate, fit, found = result.estimate, result.estimate.fit, result.diagnostics
+    valid = fit is not None and fit.se_type != "none"
+    return Record(
+        status=result.verdict.status,
+        reasons=tuple(str(f) for f in result.verdict.reasons),
+        notes=tuple(str(f) for f in result.verdict.notes),
+        A=None if fit is None else finite(fit.A),
+        k=None if fit is None else finite(fit.k),
+        ci95=None if fit is None else intervals(fit),
+        cov_logA_k=fit.cov if fit is not None and valid else None,
+        lambda_at=best_known(fit) if fit is not None and valid else None,
+        lambda_quoted=() if found is None else quoted_intensities(found),
+        round_trip=None if found is None else round_trip_numbers(found, by_delta=False),
+        passive=passive_fit(estimate.passive),
+        original=original_numbers(estimate),
+        original_error=estimate.original_error,
+        n_fills=estimate.n_events,
+        exposure_s=estimate.exposure_s,
+        lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
+        tick_size=result.accounts.tick.value,
+        dt_ms=estimate.dt_ms,
+        fill_source=result.log.fill_source,
+        fill_fraction=None if found is None else finite(found.fill_fraction.first),
+        window_ms=result.log.window_ms,
+        window_s=sum(run.end_ms - run.start_ms for run in result.log.runs) / 1000.0,
+        runs=len(result.log.runs),
+        inputs_sha256=result.log.inputs_sha256,
+        settings=result.settings.model_dump(mode="json"),
+    )
+
+
+def notebook_name(symbol: str) -> str:
+    """File name of a symbol's executed notebook."""
+    return f"calibration_{symbol}.ipynb"
+
+
+def report_name(symbol: str) -> str:
+    """File name of a symbol's report."""
+    return f"report_{symbol}.html"
+
+
+def params_name(symbol: str) -> str:
+    """File name of a symbol's parameters."""
+    return f"params_{symbol}.json"
+
+
+def points_name(symbol: str) -> str:
+    """File name of a symbol's empirical intensities."""
+    return f"points_{symbol}.csv"
+
+
+def schedule_name(symbol: str) -> str:
+    """File name of a symbol's parameters over time."""
+    return f"schedule_{symbol}.json"
+
+
+def write_outcome(outcome: Outcome, symbol: str, folder: Path) -> list[Path]:
+    """Write points, the schedule and, last, parameters; each file is whole or absent.
+
+    A refused calibration takes away older parameters: a consumer must not go on with numbers
+    that no longer hold.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    params, schedule = folder / params_name(symbol), folder / schedule_name(symbol)
+    written = [write_text(folder / points_name(symbol), outcome.points_csv)]
+    if outcome.schedule is None:
+        schedule.unlink(missing_ok=True)
+    else:
+        text = json.dumps(outcome.schedule, indent=2, allow_nan=False) + "\n"
+        written.append(write_text(schedule, text))
+    if outcome.params is None:
+        params.unlink(missing_ok=True)
+    else:
+        written.append(write_text(params, outcome.params.to_json()))
+    return written
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all: beside it, synced, then renamed.
+
+    Raises OutputError, one line.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with part.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError.of(error, path) from None
+    return path

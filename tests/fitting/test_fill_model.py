@@ -1,0 +1,266 @@
+"""The consumer's rule and the round trip through it, against plain loops."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mm
+from mm.explain import main as explain
+from mm.exposure.distance import Selection
+from mm.exposure.exposure import Exposure, measure_exposure
+from mm.exposure.segments import joined
+from mm.exposure.trials import RowsAtRisk, rows_at_risk, trial_sums
+from mm.fitting.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
+from mm.logs.load import log_from_frames
+from mm.simulate import Scenario, SimulatedLog, simulate
+from mm.simulate.demo import SCENARIOS
+from tests.support import slow
+
+MODEL = PoissonFillModel(A=1.5, k=0.3, dt_ms=100, tick_size=1.0)
+EVERYWHERE = slow.Rules(max_ticks=1e6)
+
+
+def exposure_of(log: SimulatedLog) -> Exposure:
+    runs = log_from_frames([(log.orders, log.fills, log.state)]).runs
+    return measure_exposure(runs, tick_size=1.0, max_state_gap_ms=5000, block_s=60.0)
+
+
+@pytest.fixture(scope="module")
+def log() -> SimulatedLog:
+    scenario = SCENARIOS["all_at_once"][1]
+    return simulate(replace(scenario, duration_s=120.0, outages=((50.0, 12.0),)), 8)
+
+
+@pytest.fixture(scope="module")
+def sums(log: SimulatedLog) -> slow.Sums:
+    return slow.account([(log.orders, log.fills, log.state)], EVERYWHERE)
+
+
+@pytest.fixture(scope="module")
+def exposure(log: SimulatedLog) -> Exposure:
+    return exposure_of(log)
+
+
+def rows_of(exposure: Exposure, *, to_fill_row: bool) -> RowsAtRisk:
+    return RowsAtRisk(**joined(list(rows_at_risk(exposure, to_fill_row=to_fill_row))))
+
+
+def draws_of(exposure: Exposure, *, to_fill_row: bool) -> Draws:
+    return Draws.of_log(exposure, trial_sums(exposure, to_fill_row=to_fill_row))
+
+
+@pytest.fixture(scope="module")
+def draws(exposure: Exposure) -> Draws:
+    return draws_of(exposure, to_fill_row=False)
+
+
+@pytest.fixture(scope="module")
+def trip(draws: Draws) -> RoundTrip:
+    return round_trip(draws, MODEL)
+
+
+def chance(model: PoissonFillModel, delta: float) -> float:
+    """p = 1 - exp(-A exp(-k |delta|) dt), as the consumer writes it."""
+    return -math.expm1(-model.A * math.exp(-model.k * abs(delta)) * model.dt_ms / 1000.0)
+
+
+@pytest.mark.parametrize("model", [MODEL, replace(MODEL, k=-0.1), replace(MODEL, dt_ms=5000)])
+def test_the_probability_of_one_draw(model: PoissonFillModel) -> None:
+    delta = np.array([-3.0, -0.5, 0.0, 0.5, 1.0, 7.25, 50.0])
+    expected = [chance(model, d) for d in delta]
+    np.testing.assert_allclose(model.probability(delta), expected, rtol=1e-9)
+
+
+def test_the_probability_by_hand() -> None:
+    # lambda = 2 exp(-ln 2) = 1 /s, dt = 0.5 s: 1 - exp(-0.5)
+    model = PoissonFillModel(A=2.0, k=math.log(2.0), dt_ms=500, tick_size=1.0)
+    assert model.probability(np.array([1.0, -1.0])) == pytest.approx([0.3934693402873666] * 2)
+
+
+def test_probabilities_stay_between_0_and_1_at_any_distance() -> None:
+    far = np.array([0.0, 1e3, 1e6])
+    for k in (-5.0, 0.0, 5.0):
+        p = replace(MODEL, k=k).probability(far)
+        assert ((p >= 0.0) & (p <= 1.0)).all()
+
+
+def test_tiny_probabilities_keep_their_digits() -> None:
+    p = replace(MODEL, k=1.0).probability(np.array([40.0]))
+    assert p == pytest.approx([0.15 * math.exp(-40.0)], rel=1e-12)
+
+
+def test_the_prediction_is_the_sum_of_p_over_the_rows_at_risk(
+    trip: RoundTrip, sums: slow.Sums
+) -> None:
+    by_bucket: Counter[int] = Counter()
+    variance = 0.0
+    for (_, _, _, micro), n in sums.at_risk.items():
+        p = chance(MODEL, micro / 1e6)
+        by_bucket[micro // 1_000_000] += n * p  # type: ignore[assignment]
+        variance += n * p * (1.0 - p)
+    predicted = dict(zip(trip.bucket.tolist(), trip.predicted.tolist(), strict=True))
+    assert {b: p for b, p in predicted.items() if p} == pytest.approx(dict(by_bucket), rel=1e-10)
+    assert trip.total_predicted == pytest.approx(sum(by_bucket.values()), rel=1e-10)
+    assert trip.variance == pytest.approx(variance, rel=1e-10)
+
+
+def test_the_observed_fills_are_all_first_fills_that_are_events(
+    trip: RoundTrip, sums: slow.Sums
+) -> None:
+    by_bucket: Counter[int] = Counter()
+    for (_, _, _, micro), n in sums.events.items():
+        by_bucket[micro // 1_000_000] += n
+    observed = dict(zip(trip.bucket.tolist(), trip.observed.tolist(), strict=True))
+    assert {b: n for b, n in observed.items() if n} == dict(by_bucket)
+    assert trip.total_observed == sums.fill_rows["event"] > 100
+
+
+def test_another_tick_size_gives_the_same_answer_if_k_is_rescaled(
+    draws: Draws, trip: RoundTrip
+) -> None:
+    other = replace(MODEL, k=MODEL.k * 0.25, tick_size=0.25)  # 0.3 per 1.0 = 0.075 per 0.25
+    again = round_trip(draws, other)
+    np.testing.assert_allclose(again.predicted, trip.predicted, rtol=1e-12)
+    assert again.observed.tolist() == trip.observed.tolist()
+    not_rescaled = round_trip(draws, replace(MODEL, tick_size=0.25))
+    assert not_rescaled.total_predicted < 0.6 * trip.total_predicted
+
+
+def test_draws_without_fills_and_fills_without_draws_both_show() -> None:
+    # BUY at 98 under 100; a fill in the ms "b" became active, one tick away and never at risk
+    state = pd.DataFrame({"recv_ms": range(1000, 6000, 1000), "mid": 100.0})
+    orders = pd.DataFrame(
+        {
+            "recv_ms": [1500, 2500],
+            "order_id": ["a", "b"],
+            "action": "PLACE",
+            "side": "BUY",
+            "price": [98.0, 99.0],
+        }
+    )
+    fills = pd.DataFrame({"recv_ms": [2500], "order_id": ["b"]})
+    runs = log_from_frames([(orders, fills, state)]).runs
+    exposure = measure_exposure(runs, tick_size=1.0, max_state_gap_ms=5000, block_s=60.0)
+    trip = round_trip(draws_of(exposure, to_fill_row=False), MODEL)
+    # the run ends at 5000: "a" is at risk in the rows of 2000, 3000 and 4000
+    assert trip.bucket.tolist() == [1, 2]
+    assert trip.predicted == pytest.approx([0.0, 3 * chance(MODEL, 2.0)])
+    assert trip.observed.tolist() == [1, 0]
+
+
+def test_drawing_every_row_gives_back_the_prediction(
+    exposure: Exposure, draws: Draws, trip: RoundTrip
+) -> None:
+    p = MODEL.probability(rows_of(exposure, to_fill_row=False).delta)
+    rng = np.random.default_rng(1)
+    row_by_row = np.array([(rng.random(len(p)) < p).sum() for _ in range(200)])
+    for totals in (row_by_row, seeded_draws(draws, MODEL, seeds=200)):
+        error = np.std(totals) / math.sqrt(len(totals))
+        assert abs(np.mean(totals) - trip.total_predicted) < 4.0 * error
+        assert np.var(totals) == pytest.approx(trip.variance, rel=0.35)
+
+
+def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
+    """Its trials end with the fill's own row; leaving that row out loses one p an order."""
+    scenario = replace(SCENARIOS["per_tick"][1], duration_s=300.0)
+    log = simulate(scenario, 3)
+    exposure = exposure_of(log)
+    truth = PoissonFillModel(scenario.A, scenario.k, scenario.dt_ms, 1.0)
+    full = rows_of(exposure, to_fill_row=True)
+    trip = round_trip(draws_of(exposure, to_fill_row=True), truth)
+    n = int(full.event.sum())
+    assert n == log.fills["order_id"].nunique()
+    assert abs(trip.total_predicted - n) < 4.0 * math.sqrt(trip.variance)
+    short = rows_of(exposure, to_fill_row=False)
+    assert len(full.delta) - len(short.delta) == n
+    lost = truth.probability(full.delta[full.event]).sum()
+    without = round_trip(draws_of(exposure, to_fill_row=False), truth).total_predicted
+    assert trip.total_predicted - without == pytest.approx(float(lost), rel=1e-9)
+
+
+def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: SimulatedLog) -> None:
+    quiet = replace_fills(log)
+    exposure = exposure_of(quiet)
+    in_time = rows_of(exposure, to_fill_row=False)
+    drawn = rows_of(exposure, to_fill_row=True)
+    for name in ("run", "order", "side", "block", "delta", "event"):
+        np.testing.assert_array_equal(getattr(in_time, name), getattr(drawn, name))
+    assert not drawn.event.any()
+    assert Selection().contains(drawn.delta).any()
+
+
+def replace_fills(log: SimulatedLog) -> SimulatedLog:
+    told = log.orders["action"].isin(["FILL", "CLOSE_FILLED"])
+    return replace(log, orders=log.orders[~told], fills=log.fills.iloc[:0])
+
+
+# --- python -m mm.explain ----------------------------------------------------------------------
+
+
+def page_of(
+    folder: Path, model: dict[str, float], capsys: pytest.CaptureFixture[str], *more: str
+) -> tuple[int, str]:
+    (folder / "today.json").write_text(json.dumps(model))
+    code = explain([str(folder / "today.json"), str(folder), *more])
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+def test_parameters_are_judged_in_total_and_by_distance(
+    tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = simulate(Scenario(duration_s=600.0), 11)
+    tables = {"orders": log.orders, "fills": log.fills, "state": log.state}
+    write_run(tmp_path, tables)
+    result = mm.calibrate(**tables, tick_size=1.0)
+    fit, dt_ms = result.estimate.fit, result.estimate.dt_ms
+    assert fit is not None
+    own = {"A": fit.A, "k": fit.k, "dt_ms": dt_ms, "tick_size": 1.0}
+    code, told = page_of(tmp_path, own, capsys)
+    assert code == 0
+    assert told.endswith("These parameters give back this log's fills.\n")
+
+    code, told = page_of(tmp_path, own | {"A": 2 * fit.A}, capsys)
+    assert code == 1
+    assert "These parameters do NOT give back this log's fills." in told
+
+    # half the k, and the A that gives back the total all the same
+    draws = Draws.of_log(result.accounts.exposure, result.estimate.trials)
+    level = fit.A
+    for _ in range(20):
+        trip = round_trip(draws, PoissonFillModel(level, fit.k / 2, dt_ms, 1.0))
+        level *= trip.total_observed / trip.total_predicted
+    code, told = page_of(tmp_path, own | {"A": level, "k": fit.k / 2}, capsys)
+    assert code == 1
+    assert "(ratio 1.00)" in told
+    assert re.search(r"at δ \d+ to \d+ ticks they give [\d,]+ where the log has", told)
+    assert "in total, but NOT at the distances" in told
+
+
+def test_the_unit_and_the_time_step_are_those_of_the_parameters(
+    tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = simulate(Scenario(duration_s=240.0, fill_mode="per_tick"), 3)
+    write_run(tmp_path, {"orders": log.orders, "fills": log.fills, "state": log.state})
+    model = {"A": 1.0, "k": 0.5, "dt_ms": 100, "tick_size": 2.0}
+    _, told = page_of(tmp_path, model, capsys)
+    assert "by distance, in ticks of 2:" in told
+    assert "/tick of 2   dt_ms = 100\nstate rows" in told, "the log's own fit has them too"
+    (tmp_path / "other.yaml").write_text("defaults: {TICK_SIZE: 4}\n")
+    _, told = page_of(tmp_path, model, capsys, "--config", str(tmp_path / "other.yaml"))
+    assert "by distance, in ticks of 4:" in told
+    _, told = page_of(tmp_path, model, capsys, "-p", "TICK_SIZE", "1", "-p", "POISSON_DT_MS", "50")
+    assert "/tick of 1   dt_ms = 50\nstate rows" in told
+    code, told = page_of(tmp_path, model, capsys, "-p", "TICKS", "1")
+    assert code == 2
+    assert "TICKS is not a setting" in told
