@@ -31,8 +31,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mm.simulate import Scenario, simulate  # noqa: E402
-from mm.simulate.write import csv_bytes  # noqa: E402
+from mm.simulate import Scenario, simulate
+from mm.simulate.write import csv_bytes
 
 OURS = "run_calibration.py"
 TEMPLATE = ROOT / "notebooks" / "poisson_fill_calibration.ipynb"

@@ -31,12 +31,12 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from distributed import Client  # noqa: E402
+from distributed import Client
 
-from mm.pipeline.publish import publish, settle, whole  # noqa: E402
-from mm.pipeline.state import read_record  # noqa: E402
-from mm.simulate import Scenario, simulate  # noqa: E402
-from mm.simulate.write import csv_bytes  # noqa: E402
+from mm.pipeline.publish import publish, settle, whole
+from mm.pipeline.state import read_record
+from mm.simulate import Scenario, simulate
+from mm.simulate.write import csv_bytes
 
 LOG = Scenario(A=0.5, k=0.3, duration_s=600.0, state_gap_ms=200)
 DASK = str(Path(sys.executable).with_name("dask"))

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mm.calibration import run_steps
 from mm.core.errors import EstimateError
 from mm.core.settings import Settings
-from mm.exposure.exposure import Cells
+from mm.exposure.accounting import Cells
 from mm.fitting.fit import fit_poisson
 from mm.logs.load import log_from_frames
 from mm.simulate import Burst, Scenario, simulate

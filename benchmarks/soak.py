@@ -30,10 +30,10 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mm.pipeline.publish import whole  # noqa: E402
-from mm.pipeline.state import read_record  # noqa: E402
-from mm.simulate import Scenario, simulate  # noqa: E402
-from mm.simulate.write import csv_bytes  # noqa: E402
+from mm.pipeline.publish import whole
+from mm.pipeline.state import read_record
+from mm.simulate import Scenario, simulate
+from mm.simulate.write import csv_bytes
 
 SMALL = Scenario(A=1.2, k=0.3, duration_s=90.0, state_gap_ms=300, deltas_ticks=(1.0, 3.0, 6.0))
 MARK = "MM_SOAK"  # in the environment of all that a run starts

@@ -19,14 +19,14 @@ from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.diagnose import diagnose as hold_against_log
 from mm.diagnostics.rules import findings
 from mm.diagnostics.rules.files import of_clocks
-from mm.diagnostics.show import summary
+from mm.diagnostics.tables import summary
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts, account
 from mm.fitting.estimate import Estimate, estimate_intensity
 from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
-from mm.logs.discover import KINDS
+from mm.logs.files import KINDS
 from mm.logs.load import BacktestLog, load_log, log_from_frames
-from mm.results.emit import make_params
+from mm.results.outcome import make_params
 from mm.results.params import Params, read_fill_model
 
 

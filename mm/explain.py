@@ -19,12 +19,12 @@ from typing import Any
 
 from mm import calibration
 from mm.core.config import find_config, from_environment, read_config, resolve
-from mm.core.digits import duration, figures, pm, ranged, utc
 from mm.core.errors import CalibrationError, SettingsError
-from mm.core.remote import Place, Remote, place
+from mm.core.formatting import duration, figures, pm, ranged, utc
 from mm.core.settings import Settings
+from mm.core.storage import Place, Remote, place
 from mm.fitting.fill_model import Draws, RoundTrip, off_by_distance, round_trip
-from mm.logs.discover import find_symbols
+from mm.logs.files import find_symbols
 from mm.logs.load import BacktestLog
 from mm.pipeline.request import Request, given_settings
 from mm.results.params import read_fill_model, read_numbers

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mm.exposure import exposure, segments, trials
-from mm.exposure.exposure import Cells, Events
+from mm.exposure import accounting as steps
+from mm.exposure import segments, trials
+from mm.exposure.accounting import Cells, Events
 from mm.exposure.segments import Segments
 from mm.logs.intervals import RestingIntervals
 from tests.exposure import test_exposure
@@ -27,23 +28,23 @@ Patch = pytest.MonkeyPatch
 
 def floor_the_distance(patch: Patch) -> None:
     """Whole ticks, cut off."""
-    exact = exposure.signed_ticks
-    for module in (exposure, segments, trials):
+    exact = steps.signed_ticks
+    for module in (steps, segments, trials):
         patch.setattr(module, "signed_ticks", lambda *args: np.floor(exact(*args)))
 
 
 def ignore_expiries(patch: Patch) -> None:
     """An order that expired rests on to the end of the run."""
-    exact = exposure.resting_intervals
+    exact = steps.resting_intervals
 
     patch.setattr(
-        exposure, "resting_intervals", lambda *args, **given: exact(*args, **given, expire=False)
+        steps, "resting_intervals", lambda *args, **given: exact(*args, **given, expire=False)
     )
 
 
 def count_partial_fills(patch: Patch) -> None:
     """Every fill row is an event."""
-    exact_intervals, exact_events = exposure.resting_intervals, exposure._events
+    exact_intervals, exact_events = steps.resting_intervals, steps._events
     rows_of: dict[str, int] = {}
 
     def remembering(
@@ -57,13 +58,13 @@ def count_partial_fills(patch: Patch) -> None:
         times = [rows_of[str(name)] for name in np.asarray(orders.order_id)[found.order]]
         return Events(**{name: np.repeat(value, times) for name, value in vars(found).items()})
 
-    patch.setattr(exposure, "resting_intervals", remembering)
-    patch.setattr(exposure, "_events", repeated)
+    patch.setattr(steps, "resting_intervals", remembering)
+    patch.setattr(steps, "_events", repeated)
 
 
 def freeze_the_distance(patch: Patch) -> None:
     """An order keeps the distance that it had when it became active."""
-    exact = exposure.segments_of
+    exact = steps.segments_of
 
     def frozen(*args: Any) -> Iterator[Segments]:
         for chunk in exact(*args):
@@ -75,14 +76,16 @@ def freeze_the_distance(patch: Patch) -> None:
             )
             yield replace(chunk, delta=chunk.delta[first][of.ravel()])
 
-    patch.setattr(exposure, "segments_of", frozen)
+    patch.setattr(steps, "segments_of", frozen)
 
 
 def skip_outages(patch: Patch) -> None:
     """A mid holds until the next, however old it is."""
-    exact = exposure.mid_path
+    exact = steps.mid_path
     patch.setattr(
-        exposure, "mid_path", lambda *args, **given: exact(*args, **given | {"max_gap_ms": 10**12})
+        accounting,
+        "mid_path",
+        lambda *args, **given: exact(*args, **given | {"max_gap_ms": 10**12}),
     )
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from mm.calibration import run_steps
 from mm.core.errors import CalibrationError
 from mm.core.settings import Settings
+from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure, measure_exposure
 from mm.logs.load import BacktestLog, load_log, log_from_frames
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from mm.core.errors import SettingsError
-from mm.core.remote import Place, Remote, is_url
 from mm.core.settings import Settings, check_names
+from mm.core.storage import Place, Remote, is_url
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
 #: Looked for in the data folder.

@@ -10,11 +10,11 @@ import numpy as np
 
 from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
-from mm.diagnostics.headline import Headline, headline
-from mm.diagnostics.risk import Risk
+from mm.diagnostics.corrections import ORIGINAL_DT_MS, Waterfall, waterfall
+from mm.diagnostics.fill_rates import Headline, headline
 from mm.diagnostics.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
 from mm.diagnostics.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
-from mm.diagnostics.timing import (
+from mm.diagnostics.stability import (
     TRAIN_SHARE,
     Blocks,
     Halves,
@@ -27,9 +27,9 @@ from mm.diagnostics.timing import (
     rescaled_time,
     split_ms,
 )
-from mm.diagnostics.waterfall import ORIGINAL_DT_MS, Waterfall, waterfall
+from mm.diagnostics.time_at_risk import Risk
+from mm.exposure.accounting import Cells, Exposure
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Cells, Exposure
 from mm.fitting.covariance import Interval
 from mm.fitting.estimate import Estimate
 from mm.fitting.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from mm.core.arrays import Mask
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, CellSums, make_cells, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
-from mm.exposure.exposure import Exposure
 from mm.exposure.midpath import OUTAGE, MidPath
 from mm.exposure.segments import segments_of
 from mm.logs.run import Run

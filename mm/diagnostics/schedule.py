@@ -13,7 +13,7 @@ from scipy import special
 
 from mm.core.arrays import Ints
 from mm.core.errors import EstimateError
-from mm.diagnostics.risk import Risk
+from mm.diagnostics.time_at_risk import Risk
 from mm.fitting.fit import Fit
 
 #: Slices of the log for the eye: as many as hold this many events each, at most so many.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mm.core.concurrency import LONG, side_by_side
 from mm.core.errors import InputError
 from mm.core.memory import give_back
 from mm.core.settings import Settings
-from mm.core.side_by_side import LONG, side_by_side
+from mm.exposure.accounting import Exposure, lay_out
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure, lay_out
 from mm.exposure.reconcile import Reconciliation
 from mm.logs.clock_check import ClockCheck, check_clocks
 from mm.logs.load import BacktestLog

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
-from mm.core.side_by_side import side_by_side
+from mm.core.concurrency import side_by_side
 from mm.exposure.distance import signed_ticks
 from mm.exposure.midpath import MidPath
 from mm.logs.intervals import RestingIntervals

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
-from mm.exposure.exposure import Exposure
 from mm.exposure.midpath import MidPath
 from mm.exposure.segments import Places, in_chunks, joined
 from mm.logs.intervals import EVENT, RestingIntervals

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mm.core.errors import EstimateError, OriginalError
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Sums
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure
 from mm.exposure.trials import trial_cells, trial_sums
 from mm.fitting.covariance import Uncertainty
 from mm.fitting.fit import Fit, fit_poisson, fit_trials, upper_limit
-from mm.fitting.original import OriginalFit, fit_original
+from mm.fitting.original_notebook import OriginalFit, fit_original
 from mm.logs.run import Run
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy import special
 
 from mm.core.arrays import Floats, Ints, sums_by
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Sums
 from mm.exposure.distance import PARTS_PER_TICK, buckets
-from mm.exposure.exposure import Exposure
 
 
 @dataclass(frozen=True)

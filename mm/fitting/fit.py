@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from mm.core.arrays import Floats
-from mm.core.digits import rounded, span
 from mm.core.errors import EstimateError
-from mm.exposure.exposure import Cells
+from mm.core.formatting import rounded, span
+from mm.exposure.accounting import Cells
 from mm.exposure.trials import TrialCells
 from mm.fitting.covariance import (
     LEVEL,

@@ -12,9 +12,9 @@ import pandas as pd
 from scipy import special
 
 from mm.core.arrays import Floats, Ints, distinct, sums_by
-from mm.core.digits import figures
+from mm.core.formatting import figures
+from mm.exposure.accounting import Exposure
 from mm.exposure.distance import Selection, buckets
-from mm.exposure.exposure import Exposure
 
 #: Orders of one run are numbered below this.
 _MOST_ORDERS = 1 << 40

@@ -1,6 +1,6 @@
 """The original notebook's table by bucket, on arrays: for checked tables, at a tenth of the cost.
 
-Step for step what ``mm.fitting.original`` does on tables as they stand in their files.
+Step for step what ``mm.fitting.original_notebook`` does on tables as they stand in their files.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from scipy import special
 
 from mm.core.arrays import Floats, sums_by
 from mm.core.errors import EstimateError
-from mm.exposure.exposure import Cells
+from mm.exposure.accounting import Cells
 from mm.fitting.covariance import LEVEL, Interval
 from mm.fitting.decay import Weights, decay_rate
 from mm.fitting.fit import Fit

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Ints, Mask
+from mm.core.concurrency import side_by_side
 from mm.core.errors import InputError
-from mm.core.side_by_side import side_by_side
-from mm.logs import books, consistency
-from mm.logs.as_written import as_written
-from mm.logs.discover import KINDS, Kind
+from mm.logs import bookkeeping, consistency
+from mm.logs.as_in_file import as_written
+from mm.logs.files import KINDS, Kind
 from mm.logs.intervals import resting_intervals
 from mm.logs.ledger import Ledger
 from mm.logs.log import RunLog, SetAside
@@ -22,7 +22,7 @@ from mm.logs.order_ids import is_accepted, is_one_of, order_codes, share_ids
 from mm.logs.rows import Checked, RawTable, check_table
 from mm.logs.rows.columns import TEXT
 from mm.logs.rows.rules import ACTIONS
-from mm.logs.timeline import (
+from mm.logs.timestamps import (
     appended,
     check_overlap,
     in_time_order,
@@ -136,7 +136,7 @@ def assembled(
     disagree, price_offset = side_by_side(
         len(fills),
         lambda: _disagree(fills, time_ms, ledger, labels),
-        lambda: books.prices_against_cash(fills, time_ms, ledger),
+        lambda: bookkeeping.prices_against_cash(fills, time_ms, ledger),
     )
     return RunLog(
         orders,
@@ -165,7 +165,7 @@ def _by_value(
     """The state rows without those whose own mtm_value was counted with another mid; times from
     which the mid is unknown, ms; and by how much all mids are off alike."""
     state = checked.table
-    false, offset = books.mids_against_value(state)
+    false, offset = bookkeeping.mids_against_value(state)
     if not false.any():
         return state, checked.blind_ms, offset
     what = "column mid: not the one by which the row's mtm_value was counted"
@@ -182,7 +182,7 @@ def _disagree(
     fills: pd.DataFrame, time_ms: Ints, ledger: Ledger, labels: Mapping[Kind, str]
 ) -> tuple[str, ...]:
     """Whether the inventory in the state rows moves when the fills say so."""
-    moves, wrong = books.unmatched_moves(fills, time_ms, ledger)
+    moves, wrong = bookkeeping.unmatched_moves(fills, time_ms, ledger)
     if not moves or wrong / moves <= UNMATCHED:
         return ()
     return (

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from mm.core.errors import InputError
-from mm.core.remote import Remote
-from mm.logs.discover import Kind, RunFiles
+from mm.core.storage import Remote
+from mm.logs.files import Kind, RunFiles
 from mm.logs.parts import is_dataset, remote_parts
 
 

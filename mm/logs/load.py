@@ -16,15 +16,15 @@ import pandas as pd
 from mm.core.errors import InputError
 from mm.core.fill_source import FillSource
 from mm.core.memory import give_back
-from mm.core.remote import Place
+from mm.core.storage import Place
 from mm.logs.assemble import assembled, run_log
-from mm.logs.columnar.fast import read_fast, told
-from mm.logs.discover import KINDS, Kind, RunFiles, find_symbols
+from mm.logs.columnar.reader import read_fast, told
+from mm.logs.duplicate_runs import check_distinct
 from mm.logs.fetch import LocalRun, fetched
+from mm.logs.files import KINDS, Kind, RunFiles, find_symbols
 from mm.logs.log import BacktestLog, RunLog, SetAside
 from mm.logs.parts import size_of
 from mm.logs.rows import RawTable, read_table
-from mm.logs.same_run import check_distinct
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
 

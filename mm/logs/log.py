@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from mm.core.fill_source import FillSource
-from mm.logs.discover import KINDS, Kind
+from mm.logs.files import KINDS, Kind
 from mm.logs.run import Run
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mm.core.remote import Place, Remote
+from mm.core.storage import Place, Remote
 
 
 def is_dataset(path: Place) -> bool:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Protocol
 
 from mm.core.errors import CalibrationError, OutputError, one_line
-from mm.core.remote import Place, StoreError
+from mm.core.storage import Place, StoreError
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import WarmKernelError
 from mm.pipeline.local import open_local

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from mm.core.errors import CalibrationError
-from mm.core.remote import Place, place
+from mm.core.storage import Place, place
 
 if TYPE_CHECKING:
     from mm.pipeline.pages import Mail
@@ -198,7 +198,7 @@ def main(
 
 
 def _list(request: Request) -> int:
-    from mm.logs.discover import KINDS
+    from mm.logs.files import KINDS
     from mm.pipeline.plan import chosen
 
     for symbol, runs in chosen(request, os.environ).items():

@@ -9,7 +9,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mm.core.remote import Place
+from mm.core.storage import Place
 from mm.pipeline.symbol import SymbolRun
 from mm.results.record import Record, notebook_name
 

@@ -18,7 +18,7 @@ PRELOAD = (
     "matplotlib.pyplot",
     "mm.notebook",
     "mm.plots",
-    "mm.diagnostics.show",
+    "mm.diagnostics.tables",
     "mm.pipeline.warmup:draw",
 )
 

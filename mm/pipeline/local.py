@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mm.core.config import REPO_ROOT
-from mm.core.remote import opener
+from mm.core.storage import opener
 from mm.pipeline.executor import PRELOAD, Executor, Options
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Job, Plan

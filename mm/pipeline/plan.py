@@ -20,9 +20,9 @@ from mm.core.config import (
     resolve,
 )
 from mm.core.errors import InputError, SettingsError
-from mm.core.remote import Place, Remote, place
 from mm.core.settings import Settings, check_symbol
-from mm.logs.discover import RunFiles, find_symbols
+from mm.core.storage import Place, Remote, place
+from mm.logs.files import RunFiles, find_symbols
 from mm.pipeline.request import Request, given_settings
 from mm.results.params import read_numbers
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mm.core.config import parse_yaml, read_yaml
-from mm.core.remote import Place
 from mm.core.settings import Settings, check_names
+from mm.core.storage import Place
 
 
 @dataclass(frozen=True)

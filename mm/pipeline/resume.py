@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mm.core.config import REPO_ROOT, below_root
-from mm.core.remote import Place, Remote
-from mm.logs.discover import RunFiles
+from mm.core.storage import Place, Remote
+from mm.logs.files import RunFiles
 from mm.logs.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from mm.core.errors import CalibrationError
-from mm.core.remote import Remote, StoreError
+from mm.core.storage import Remote, StoreError
 from mm.pipeline.plan import Job
 from mm.pipeline.results import Results
 from mm.pipeline.resume import unchanged

@@ -17,8 +17,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from mm.core.config import REPO_ROOT, Resolved, backtest_folder
 from mm.core.errors import CalibrationError
-from mm.core.remote import opener
 from mm.core.settings import Settings
+from mm.core.storage import opener
 from mm.pipeline.executor import PRELOAD
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Job

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mm.core.digits import figures, p_value
+from mm.core.formatting import figures, p_value
 from mm.diagnostics.diagnose import Diagnostics
 from mm.fitting.fill_model import RoundTrip
 from mm.fitting.fit import Fit

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from mm.core.arrays import Floats, Mask
-from mm.core.digits import figures
+from mm.core.formatting import figures
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit
 from mm.fitting.intensity import EmpiricalIntensity

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mm.core import digits
-from mm.core.digits import figures
+from mm.core import formatting
+from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.arrange import Image
 from mm.report.compare import Line
@@ -128,7 +128,7 @@ def _rate(rate: compare.Rate | None) -> str:
     if rate.ends is None:
         return figures(3600.0 * rate.value)
     low, high = (3600.0 * end for end in rate.ends)
-    return f"{digits.rounded(3600.0 * rate.value, low, high)} ({digits.span(low, high)})"
+    return f"{formatting.rounded(3600.0 * rate.value, low, high)} ({formatting.span(low, high)})"
 
 
 def _p(text: str, *, soft: bool = False) -> str:

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from mm.core import digits
-from mm.core.digits import figures
+from mm.core import formatting
+from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.compare import Line
 from mm.report.frame import POLICY, TEMPLATES, page
@@ -154,8 +154,8 @@ def _rate(rate: compare.Rate | None) -> str:
     mark = "" if rate.quoted else " *"
     if ends is None:
         return figures(3600.0 * rate.value) + mark
-    value = digits.rounded(3600.0 * rate.value, *ends)
-    return f"{value}{mark}<br><small>{digits.span(*ends)}</small>"
+    value = formatting.rounded(3600.0 * rate.value, *ends)
+    return f"{value}{mark}<br><small>{formatting.span(*ends)}</small>"
 
 
 def _change(line: Line) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mm.core.digits import figures
+from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.compare import Line
 from mm.results.record import Record

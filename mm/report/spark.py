@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from mm.core.digits import figures
+from mm.core.formatting import figures
 from mm.results.record import Record
 
 Points = Sequence[tuple[float, float]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mm.core import digits
-from mm.core.digits import duration, figures
+from mm.core import formatting
+from mm.core.formatting import duration, figures
 from mm.report import words
 from mm.results.params import QuotedIntensity
 from mm.results.record import Record
@@ -85,8 +85,8 @@ def _at(row: QuotedIntensity) -> tuple[str, ...]:
     ends = row.ci95
     return (
         f"{row.delta:g}" if row.quoted else f"{row.delta:g} *",
-        digits.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
-        digits.span(*ends) if ends else "–",
+        formatting.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
+        formatting.span(*ends) if ends else "–",
         "–" if row.observed_per_hour is None else figures(row.observed_per_hour),
         *(words.chance(row.chance_within(t)) for t in _HORIZONS_S),
     )

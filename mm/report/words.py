@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from mm.core.digits import duration, figures, pm, ranged, utc
+from mm.core.formatting import duration, figures, pm, ranged, utc
 from mm.results.record import Record
 
 SOURCES = {

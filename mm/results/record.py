@@ -124,7 +124,7 @@ def _schedule(result: Calibration) -> dict[str, Any] | None:
 
 def _record(result: Calibration) -> Record:
     # Only here: who reads records, as the driver does, needs none of the statistics.
-    from mm.results.emit import (
+    from mm.results.outcome import (
         best_known,
         finite,
         intervals,

@@ -12,10 +12,9 @@ import statsmodels.api as sm
 from scipy import stats
 
 from mm.core.arrays import Floats
-from mm.diagnostics.risk import Risk
 from mm.diagnostics.schedule import make_schedule, over_time
 from mm.diagnostics.shape import PearsonByDistance, pearson_by_distance, power_law
-from mm.diagnostics.timing import (
+from mm.diagnostics.stability import (
     _comparable,
     _ks,
     blocks,
@@ -23,8 +22,9 @@ from mm.diagnostics.timing import (
     out_of_sample,
     rescaled_time,
 )
+from mm.diagnostics.time_at_risk import Risk
+from mm.exposure.accounting import Cells, Exposure, measure_exposure
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Cells, Exposure, measure_exposure
 from mm.exposure.trials import trial_sums
 from mm.fitting.fill_model import Draws, PoissonFillModel, round_trip, seeded_draws
 from mm.fitting.fit import fit_poisson

@@ -15,11 +15,11 @@ from mm.calibration import Calibration, run_steps
 from mm.core.arrays import Floats, Ints
 from mm.core.settings import Settings
 from mm.diagnostics.outage import cells_through_outages
-from mm.diagnostics.rescaled_clock import Clock
-from mm.diagnostics.risk import Risk
-from mm.diagnostics.timing import rescaled_time, split
+from mm.diagnostics.stability import rescaled_time, split
+from mm.diagnostics.time_at_risk import Risk
+from mm.diagnostics.time_rescaling import Clock
+from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure, measure_exposure
 from mm.exposure.segments import joined
 from mm.exposure.trials import rows_at_risk, trial_sums
 from mm.logs.load import log_from_frames

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm.core.errors import InputError
+from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure, measure_exposure
 from mm.exposure.reconcile import Reconciliation
 from mm.exposure.segments import joined
 from mm.exposure.trials import rows_at_risk, trial_cells, trial_sums

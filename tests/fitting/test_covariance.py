@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mm.exposure.exposure import Cells
+from mm.exposure.accounting import Cells
 from mm.fitting.covariance import MIN_BLOCKS, MIN_SKEW_BLOCKS, NO_SKEW, Uncertainty, robust_by_block
 from mm.fitting.fit import fit_poisson
 

@@ -16,8 +16,8 @@ import pytest
 
 import mm
 from mm.explain import main as explain
+from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure, measure_exposure
 from mm.exposure.segments import joined
 from mm.exposure.trials import RowsAtRisk, rows_at_risk, trial_sums
 from mm.fitting.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import mm
 from mm.core.errors import EstimateError
-from mm.exposure.exposure import Cells
+from mm.exposure.accounting import Cells
 from mm.exposure.trials import TrialCells
 from mm.fitting.covariance import MIN_BLOCKS, information_inverse
 from mm.fitting.fit import (

@@ -15,7 +15,7 @@ import mm
 from mm.calibration import account, estimate
 from mm.core.settings import Settings
 from mm.fitting.estimate import Estimate
-from mm.fitting.original import _points
+from mm.fitting.original_notebook import _points
 from mm.fitting.original_points import points_of
 from mm.logs.load import load_log
 from mm.logs.run import Run

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mm.calibration import Calibration, run_steps
+from mm.core.concurrency import ahead, side_by_side
 from mm.core.errors import InputError
 from mm.core.settings import Settings
-from mm.core.side_by_side import ahead, side_by_side
-from mm.logs.columnar.fast import read_fast
 from mm.logs.columnar.ids import FileIds, numbered
 from mm.logs.columnar.packed import Repeating
+from mm.logs.columnar.reader import read_fast
 from mm.logs.columnar.stream import Odd
 from mm.logs.ledger import NAMES, Changes
 from mm.logs.load import BacktestLog, load_log
@@ -142,7 +142,7 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
             small.setattr(f"mm.{module}._SLICE", 300)
         for module in ("core.arrays", "logs.clock_check", "exposure.midpath"):
             small.setattr(f"mm.{module}._SLICE", 7)
-        small.setattr("mm.core.side_by_side.LONG", 0)
+        small.setattr("mm.core.concurrency.LONG", 0)
         fast = load_log(folder, "AAA")
         one = run_steps(fast, SETTINGS)
     assert is_fast(fast)

@@ -23,7 +23,7 @@ import pytest
 import mm
 import mm.pipeline
 from mm.core.errors import CalibrationError
-from mm.core.remote import Remote
+from mm.core.storage import Remote
 from mm.pipeline import cluster, worker
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
 from mm.pipeline.plan import Plan, Request, make_plan

@@ -213,7 +213,9 @@ def test_the_page_s_messages_of_faults_are_those_that_tests_look_for(root: Path)
     rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
     messages = [re.findall(r"`([^`]+)`", row)[-1] for row in rows]
     assert len(messages) == 7
-    tests = "".join(path.read_text(encoding="utf-8") for path in sorted(root.glob("tests/**/test_*.py")))
+    tests = "".join(
+        path.read_text(encoding="utf-8") for path in sorted(root.glob("tests/**/test_*.py"))
+    )
     assert not [message for message in messages if message not in tests]
 
 

@@ -17,7 +17,7 @@ import pytest
 import mm
 from mm.convert import convert
 from mm.core.errors import CalibrationError, InputError, SettingsError
-from mm.core.remote import Remote, StoreError, is_url, place
+from mm.core.storage import Remote, StoreError, is_url, place
 from mm.logs.load import load_log
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
 from mm.pipeline.plan import Request, make_plan

@@ -14,7 +14,7 @@ import pandas as pd
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
-from mm.core.remote import Remote
+from mm.core.storage import Remote
 from mm.simulate.write import csv_bytes
 
 SECRET = "goes-nowhere-but-into-a-signature"  # noqa: S105  ours

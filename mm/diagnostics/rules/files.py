@@ -9,7 +9,7 @@ import numpy as np
 from mm.core.settings import Settings
 from mm.diagnostics.verdict import Finding
 from mm.logs.clock_check import ClockCheck
-from mm.logs.discover import Kind
+from mm.logs.files import Kind
 from mm.logs.load import BacktestLog, SetAside
 from mm.logs.tick import TickSize, price_grid
 

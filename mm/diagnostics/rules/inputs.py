@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.core.digits import duration
+from mm.core.formatting import duration
 from mm.core.settings import Settings
 from mm.diagnostics.verdict import Finding
 from mm.exposure.reconcile import Reconciliation

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.core.digits import p_value
+from mm.core.formatting import p_value
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.verdict import Finding

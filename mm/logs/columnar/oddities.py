@@ -1,4 +1,4 @@
-"""What sends a log to the careful reader: the rules of ``mm.logs.rows.rows``, of whole columns.
+"""What sends a log to the careful reader: the rules of ``mm.logs.rows.reader``, of whole columns.
 
 Each raises Odd at the first doubt and says nothing of rows: that is the careful reader's work.
 """
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.types as kinds
 
 from mm.core.arrays import Floats, Ints, slices
-from mm.logs import books
+from mm.logs import bookkeeping
 from mm.logs.columnar.stream import Odd
 from mm.logs.ledger import NAMES
 from mm.logs.order_ids import is_one_of
@@ -71,7 +71,7 @@ def check_value(table: pa.Table) -> None:
         return
     columns = [numbers(table.column(name), name) for name in _BOOKS]
     for some in slices(len(table)):
-        tells, off, rounding = books.value_error(*(column[some] for column in columns))
+        tells, off, rounding = bookkeeping.value_error(*(column[some] for column in columns))
         if (tells & (np.abs(off) > rounding)).any():
             raise Odd("a value that was counted by another mid")
 

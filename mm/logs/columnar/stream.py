@@ -1,6 +1,6 @@
 """A log file as Arrow tables, some million cells at a time: memory does not go with its size.
 
-Only files without anything odd are read so: see ``mm.logs.columnar.fast``. What is odd here raises
+Only files without anything odd are read so: see ``columnar.reader``. What is odd here raises
 :class:`Odd`, and the file is read again by the careful reader, which says what and where.
 """
 

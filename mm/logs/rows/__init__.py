@@ -6,7 +6,7 @@ nothing of files. Neither guesses: a row is good, or it is set aside with its ro
 """
 
 from mm.logs.rows.columns import OPTIONAL, REQUIRED, RawTable
-from mm.logs.rows.files import read_table
-from mm.logs.rows.rows import Checked, check_table
+from mm.logs.rows.raw import read_table
+from mm.logs.rows.reader import Checked, check_table
 
 __all__ = ["OPTIONAL", "REQUIRED", "Checked", "RawTable", "check_table", "read_table"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from mm.logs.discover import Kind
+from mm.logs.files import Kind
 from mm.logs.rows import RawTable
 
 #: What the original notebook reads of each file, and the words by which it chooses rows.

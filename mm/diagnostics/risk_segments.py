@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import CellSums, sum_by_cell, to_parts
 from mm.exposure.distance import PARTS_PER_TICK, Selection
-from mm.exposure.exposure import Exposure
 from mm.exposure.trials import rows_at_risk
 
 
@@ -122,7 +122,7 @@ def spans(pieces: Pieces, block: Ints) -> tuple[Ints, Ints, Ints]:
 
 @dataclass(frozen=True)
 class CutCells:
-    """Cells between borders of time; arrays of shape (n,), see ``mm.diagnostics.risk.Risk``."""
+    """Cells between borders of time; arrays of shape (n,), see ``time_at_risk.Risk``."""
 
     block: Ints
     side: Sides

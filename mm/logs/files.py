@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mm.core.errors import InputError
-from mm.core.remote import Place
+from mm.core.storage import Place
 
 Kind = Literal["orders", "fills", "state"]
 KINDS: tuple[Kind, ...] = ("orders", "fills", "state")

@@ -11,8 +11,8 @@ from scipy import special
 
 from mm.core.arrays import Floats, Ints, sums_by
 from mm.core.errors import EstimateError
-from mm.diagnostics.rescaled_clock import Clock
-from mm.diagnostics.risk import Risk
+from mm.diagnostics.time_at_risk import Risk
+from mm.diagnostics.time_rescaling import Clock
 from mm.fitting.fit import Fit
 
 _DRAWS = 400

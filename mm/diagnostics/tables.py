@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mm.core.digits import duration, figures, p_value, percent, pm, ranged, utc
+from mm.core.formatting import duration, figures, p_value, percent, pm, ranged, utc
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts

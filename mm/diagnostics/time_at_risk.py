@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides
-from mm.diagnostics.pieces import Pieces, cut_cells, runs_blocks, spans
+from mm.diagnostics.risk_segments import Pieces, cut_cells, runs_blocks, spans
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, Sums, make_cells, to_parts
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure
 from mm.exposure.periods import Periods
 from mm.exposure.trials import TrialCells, fill_rows, trial_sums
 from mm.fitting.fit import Fit, fit_poisson, fit_trials

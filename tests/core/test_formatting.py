@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm.core.digits import duration, figures, pm, ranged, rounded, span
+from mm.core.formatting import duration, figures, pm, ranged, rounded, span
 
 FINITE = st.floats(1e-4, 1e6)
 

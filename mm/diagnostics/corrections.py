@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.core.arrays import slices
-from mm.core.digits import figures
 from mm.core.errors import EstimateError
+from mm.core.formatting import figures
 from mm.diagnostics.outage import cells_through_outages
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells
 from mm.exposure.distance import Selection
-from mm.exposure.exposure import Exposure
 from mm.fitting.by_bucket import BucketSums
 from mm.fitting.fill_model import Draws, PoissonFillModel, round_trip
 from mm.fitting.fit import fit_poisson

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mm.core.digits import figures, percent, rounded, span
+from mm.core.formatting import figures, percent, rounded, span
 from mm.fitting.covariance import Interval
 from mm.fitting.fit import Fit
 from mm.fitting.intensity import EmpiricalIntensity

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mm.core.arrays import Floats, Ints, Mask, Sides
-from mm.core.side_by_side import side_by_side
+from mm.core.concurrency import side_by_side
 from mm.exposure.cells import Cells, CellSums, Sums, make_cells, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
