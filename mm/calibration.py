@@ -15,8 +15,7 @@ import pandas as pd
 from mm.core.config import backtest_folder, below_root
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings
-from mm.diagnostics.diagnose import Diagnostics
-from mm.diagnostics.diagnose import diagnose as hold_against_log
+from mm.diagnostics.diagnose import CheckOptions, Diagnostics, check_estimate
 from mm.diagnostics.rules import findings
 from mm.diagnostics.rules.files import of_clocks
 from mm.diagnostics.tables import summary
@@ -100,12 +99,7 @@ def diagnose(
     if any(found.level == "refused" for found in of_clocks(log, accounts.clocks)):
         return None
     old, train = settings.OLD_PARAMS_FILE, settings.SCHEDULE_TRAIN_MIN
-    return hold_against_log(
-        log.runs,
-        accounts.exposure,
-        intensity,
-        result,
-        drawn_by_rows=log.fill_source == "poisson",
+    options = CheckOptions(
         min_exposure_s=settings.MIN_EXPOSURE_S,
         block_s=settings.BLOCK_S,
         min_fills=settings.MIN_FILLS,
@@ -113,6 +107,7 @@ def diagnose(
         schedule_min=(train, settings.SCHEDULE_STEP_MIN or train) if train else None,
         old=read_fill_model(below_root(old), accounts.tick.value) if old else None,
     )
+    return check_estimate(log.runs, accounts.exposure, intensity, result, options)
 
 
 def judge(

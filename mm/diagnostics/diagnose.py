@@ -11,7 +11,7 @@ import numpy as np
 from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
 from mm.diagnostics.corrections import ORIGINAL_DT_MS, Waterfall, waterfall
-from mm.diagnostics.fill_rates import Headline, headline
+from mm.diagnostics.fill_rates import FillRates, fill_rates
 from mm.diagnostics.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
 from mm.diagnostics.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
 from mm.diagnostics.stability import (
@@ -90,7 +90,7 @@ class Diagnostics:
     """
 
     fit: Fit
-    headline: Headline
+    rates: FillRates
     trip: RoundTrip
     draws: Floats
     pearson: PearsonByDistance
@@ -114,39 +114,40 @@ class Diagnostics:
     waterfall: Waterfall | None
 
 
-def diagnose(
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the checks are asked for, apart from what they look at.
+
+    ``min_exposure_s``, ``block_s``: as the original's fit and the accounting had them.
+    ``min_fills``: events that a schedule's window needs. ``tolerance``: a ratio of fills off by
+    more than this matters, see ``Diagnostics.usable``. ``schedule_min``: (train, step) of a
+    schedule in minutes; None makes none. ``old``: parameters in use today, judged the same way.
+    """
+
+    min_exposure_s: float
+    block_s: float
+    min_fills: int = 10
+    tolerance: float = 0.25
+    schedule_min: tuple[float, float] | None = None
+    old: PoissonFillModel | None = None
+
+
+def check_estimate(
     runs: Sequence[Run],
     exposure: Exposure,
     intensity: EmpiricalIntensity,
     estimate: Estimate,
-    *,
-    drawn_by_rows: bool,
-    min_exposure_s: float,
-    block_s: float,
-    min_fills: int = 10,
-    tolerance: float = 0.25,
-    schedule_min: tuple[float, float] | None = None,
-    old: PoissonFillModel | None = None,
+    options: CheckOptions,
 ) -> Diagnostics | None:
-    """Hold the estimate against the log it came from. None where there is no estimate.
-
-    Parameters
-    ----------
-    runs, exposure, intensity, estimate : results of the steps before.
-    drawn_by_rows : the log's fills were drawn once a state row.
-    min_exposure_s, block_s : as the accounting and the original's fit had them.
-    min_fills : events that a schedule's window needs.
-    tolerance : a ratio of fills off by more than this matters, see ``usable``.
-    schedule_min : (train, step) of a schedule in minutes; None makes none.
-    old : parameters that are in use today, judged the same way.
-    """
+    """Hold the estimate against the log it came from, by the results of the steps before; None
+    where there is no estimate."""
     fit, selection = estimate.fit, estimate.selection
     if fit is None:
         return None
     rng = np.random.default_rng(SEED)
     risk = (
         Risk.drawn(exposure, selection, estimate.dt_ms, estimate.trials)
-        if drawn_by_rows and estimate.dt_given
+        if estimate.drawn and estimate.dt_given
         else Risk.continuous(exposure, selection)
     )
     # All borders of time at once: one look at the pieces near them.
@@ -160,23 +161,23 @@ def diagnose(
     star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
     pearson = _pearson(risk, expected, rng)
     original = estimate.original
-    rates = headline(fit, intensity)
+    rates = fill_rates(fit, intensity)
     return Diagnostics(
         fit=fit,
-        headline=rates,
+        rates=rates,
         trip=round_trip(draws, model),
         draws=seeded_draws(draws, model),
         pearson=pearson,
-        usable=pearson.usable(tolerance, max(row.delta for row in rates.rows)),
+        usable=pearson.usable(options.tolerance, max(row.delta for row in rates.rows)),
         power=_power(pooled) if selection.convention == "absolute" else None,
         time=rescaled_time(risk, fit, rng),
         halves=halves(risk, star),
         out_of_sample=out_of_sample(risk),
         blocks=blocks(risk, fit, rng),
         over_time=over_time(risk),
-        schedule=make_schedule(risk, *schedule_min, min_fills) if schedule_min else None,
+        schedule=_schedule(risk, options),
         effects=_effects(cells),
-        predictive=_predictive(risk, fit, star, block_s),
+        predictive=_predictive(risk, fit, star, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
         firth=_firth(pooled) if risk.n_events < SPARSE else None,
         sides=_sides(risk, fit, star),
@@ -185,7 +186,7 @@ def diagnose(
         trip_original=None
         if original is None
         else _trip(draws, original.A, original.k, ORIGINAL_DT_MS),
-        trip_old=None if old is None else round_trip(draws, old),
+        trip_old=None if options.old is None else round_trip(draws, options.old),
         waterfall=waterfall(
             runs,
             exposure,
@@ -194,10 +195,16 @@ def diagnose(
             original=(original.A, original.k)
             if original is not None
             else f"raises {estimate.original_error}",
-            min_exposure_s=min_exposure_s,
+            min_exposure_s=options.min_exposure_s,
             final=model,
         ),
     )
+
+
+def _schedule(risk: Risk, options: CheckOptions) -> Schedule | None:
+    if options.schedule_min is None:
+        return None
+    return make_schedule(risk, *options.schedule_min, options.min_fills)
 
 
 def _trip(draws: Draws, A: float, k: float, dt_ms: int) -> RoundTrip:

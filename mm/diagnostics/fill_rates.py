@@ -1,4 +1,4 @@
-"""The headline: what a quote at the distances that were quoted may expect, in fills per hour."""
+"""Fill rates at the distances that were quoted: 3600 λ(δ), in fills per hour and resting order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class AtDistance:
 
 
 @dataclass(frozen=True)
-class Headline:
+class FillRates:
     """The table of quoted distances, nearest first, from delta = 0 on."""
 
     rows: tuple[AtDistance, ...]
@@ -73,7 +73,7 @@ class Headline:
         )
 
 
-def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
+def fill_rates(fit: Fit, intensity: EmpiricalIntensity) -> FillRates:
     """lambda at the distances that hold the exposure, and at mid.
 
     Distances are the buckets' mean ones to a tenth of a tick; delta = 0 stands first, marked as
@@ -88,7 +88,7 @@ def headline(fit: Fit, intensity: EmpiricalIntensity) -> Headline:
     rows = [AtDistance(d, fit.intensity(d), fit.interval(d), seen[d]) for d in deltas]
     if not at_mid:
         rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), seen=None))
-    return Headline(tuple(rows))
+    return FillRates(tuple(rows))
 
 
 def _range(low: float, high: float) -> str:

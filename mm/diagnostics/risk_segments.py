@@ -9,8 +9,8 @@ import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import CellSums, sum_by_cell, to_parts
-from mm.exposure.distance import PARTS_PER_TICK, Selection
+from mm.exposure.cells import Cells, CellSums, sum_by_cell, to_parts
+from mm.exposure.distance import Selection
 from mm.exposure.trials import rows_at_risk
 
 
@@ -120,21 +120,10 @@ def spans(pieces: Pieces, block: Ints) -> tuple[Ints, Ints, Ints]:
     return runs, begin, end
 
 
-@dataclass(frozen=True)
-class CutCells:
-    """Cells between borders of time; arrays of shape (n,), see ``time_at_risk.Risk``."""
-
-    block: Ints
-    side: Sides
-    since_ms: Ints
-    delta: Floats
-    amount_ms: Ints
-
-
-def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, CutCells]:
+def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
     """The blocks in which one of these times lies, a mask over the blocks of all runs, and their
-    cells, none of which holds time before such a time and time after it. A draw counts whole where
-    it is made."""
+    cells without events, none of which holds time before such a time and time after it; and when
+    each of these begins, ms. A draw counts whole where it is made."""
     run_of, block_start = runs_blocks(pieces.exposure)
     earliest = block_start - pieces.lag_ms  # start of a block's first piece, at the earliest
     cut = np.zeros(len(run_of), dtype=np.bool_)
@@ -161,10 +150,9 @@ def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, CutCells]:
         since = borders[run][total.block]
         first, behind = np.searchsorted(run_of, [run, run + 1])
         block = np.searchsorted(earliest[first:behind], since, side="right") - 1 + first
-        delta = total.parts / PARTS_PER_TICK
-        parts.append((block, total.side, since, delta, total.values[:, 0]))
-    if not parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        sides = nothing.astype(np.int8)
-        return cut, CutCells(nothing, sides, nothing, np.zeros(0), nothing)
-    return cut, CutCells(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        parts.append((block, total.side, total.delta, total.values[:, 0], since))
+    nothing = np.zeros(0, dtype=np.int64)
+    parts.append((nothing, nothing.astype(np.int8), np.zeros(0), nothing, nothing))
+    block, side, delta, ms, since = (np.concatenate(column) for column in zip(*parts, strict=True))
+    none = np.zeros(len(ms), dtype=np.int64)
+    return cut, Cells(block, side, delta, ms, none, np.zeros(len(ms)), pieces.dt_ms), since

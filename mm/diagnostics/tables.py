@@ -78,7 +78,7 @@ def summary(
     )
     parts = [banner(verdict), f"<table><tbody>{listed}</tbody></table>"]
     if found is not None:
-        parts.append(found.headline._repr_html_())
+        parts.append(found.rates._repr_html_())
     return Shown("".join(parts), f"{log.symbol}: {verdict.line}")
 
 

@@ -17,8 +17,8 @@ from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, Sums, make_cells, to_parts
 from mm.exposure.distance import Selection
 from mm.exposure.periods import Periods
-from mm.exposure.trials import TrialCells, fill_rows, trial_sums
-from mm.fitting.fit import Fit, fit_poisson, fit_trials
+from mm.exposure.trials import fill_rows, trial_sums
+from mm.fitting.fit import Fit, fit_cells
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +119,7 @@ class Risk:
         if self.pieces is None:
             raise ValueError("only the whole log can be cut at new times")
         cuts = np.union1d(self.cuts, times_ms)
-        cut, cells = cut_cells(self.pieces, cuts)
+        cut, cells, since_ms = cut_cells(self.pieces, cuts)
         run, _ = runs_blocks(self.pieces.exposure)
         kept = ~cut[self.block]
         return replace(
@@ -127,9 +127,9 @@ class Risk:
             run=np.concatenate([self.run[kept], run[cells.block]]),
             block=np.concatenate([self.block[kept], cells.block]),
             side=np.concatenate([self.side[kept], cells.side]),
-            since_ms=np.concatenate([self.since_ms[kept], cells.since_ms]),
+            since_ms=np.concatenate([self.since_ms[kept], since_ms]),
             delta=np.concatenate([self.delta[kept], cells.delta]),
-            amount_ms=np.concatenate([self.amount_ms[kept], cells.amount_ms]),
+            amount_ms=np.concatenate([self.amount_ms[kept], cells.exposure_ms]),
             cuts=cuts,
         )
 
@@ -179,10 +179,8 @@ class Risk:
         delta = np.concatenate([self.delta, self.event_delta])
         amount_ms = np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)])
         events = np.repeat(np.array([0, 1]), [n, m])
-        if self.dt_ms is None:
-            return fit_poisson(Cells(block, side, delta, amount_ms, events, np.zeros(n + m)))
-        trials = TrialCells(block, side, delta, amount_ms // self.dt_ms, events)
-        return fit_trials(trials, self.dt_ms / 1000.0)
+        none = np.zeros(n + m)
+        return fit_cells(Cells(block, side, delta, amount_ms, events, none, self.dt_ms))
 
     def expected(self, fit: Fit) -> Floats:
         """Expected events of each cell, shape (n,): T lambda, or 1 - exp(-lambda dt) a draw."""

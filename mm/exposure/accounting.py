@@ -21,7 +21,7 @@ from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.exposure.periods import Periods
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
-from mm.exposure.segments import Places, Segments, joined, segments_of
+from mm.exposure.segments import PathRange, Segments, joined, segments_of
 from mm.logs.intervals import END_NAMES, FATES, RestingIntervals, resting_intervals
 from mm.logs.order_ids import OrderNames
 from mm.logs.run import Run
@@ -56,7 +56,7 @@ class Exposure:
     events: Events
     intervals: tuple[RestingIntervals, ...]
     paths: tuple[MidPath, ...]
-    places: tuple[Places, ...]
+    on_path: tuple[PathRange, ...]
     tick_size: float
     sums: Sums
     unknown_ms: Mapping[int, int]
@@ -66,7 +66,7 @@ class Exposure:
     def chunks(self, only: Sequence[Mask] | None = None) -> Iterator[Segments]:
         """All segments, order by order, CHUNK_SEGMENTS at a time; or ``only`` those in stretches
         that a mask of each run's path chooses."""
-        return segments_of(self.intervals, self.paths, self.places, self.tick_size, only)
+        return segments_of(self.intervals, self.paths, self.on_path, self.tick_size, only)
 
     @cached_property
     def periods(self) -> Periods:
@@ -122,7 +122,7 @@ class Exposure:
         names = self.order_names or (None,) * len(self.paths)
         for number, (order, path) in enumerate(zip(self.intervals, self.paths, strict=True)):
             own, ids = names[number], order.order_id
-            mid = path.mid[self.places[number].first]
+            mid = path.mid[self.on_path[number].first]
             frames.append(
                 pd.DataFrame(
                     {
@@ -148,19 +148,19 @@ class LaidOut:
     events: Events
     intervals: tuple[RestingIntervals, ...]
     paths: tuple[MidPath, ...]
-    places: tuple[Places, ...]
+    on_path: tuple[PathRange, ...]
     tick_size: float
     order_names: tuple[OrderNames | None, ...]
 
     def summed(self) -> Exposure:
         """The accounting, see ``measure_exposure``."""
-        chunks = segments_of(self.intervals, self.paths, self.places, self.tick_size)
+        chunks = segments_of(self.intervals, self.paths, self.on_path, self.tick_size)
         sums, unknown_ms = _sums(chunks)
         return Exposure(
             self.events,
             self.intervals,
             self.paths,
-            self.places,
+            self.on_path,
             self.tick_size,
             sums,
             unknown_ms,
@@ -203,9 +203,9 @@ def lay_out(
         paths.append(path)
         first_block += path.n_blocks
     names = tuple(run.order_names for run in runs)
-    places = (Places.of(orders, path) for orders, path in zip(intervals, paths, strict=True))
+    on_path = (PathRange.of(orders, path) for orders, path in zip(intervals, paths, strict=True))
     return LaidOut(
-        Events(**joined(events)), tuple(intervals), tuple(paths), tuple(places), tick_size, names
+        Events(**joined(events)), tuple(intervals), tuple(paths), tuple(on_path), tick_size, names
     )
 
 

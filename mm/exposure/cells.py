@@ -19,10 +19,11 @@ _MERGE_AT = 2_000_000
 
 @dataclass(frozen=True)
 class Cells:
-    """Exposure and events by (block, side, distance): sufficient for every continuous-time fit.
+    """Time at risk and events by (block, side, distance): sufficient for every fit of (A, k).
 
     Arrays of shape (n,): ``block``, ``side``, ``delta`` (ticks), ``exposure_ms`` (int64),
-    ``events`` (int64), ``qty`` (base currency).
+    ``events`` (int64), ``qty`` (base currency). ``dt_ms``: of a log that was drawn row by row,
+    the time step of a draw, which then counts as so much exposure; None in continuous time.
     """
 
     block: Ints
@@ -31,11 +32,19 @@ class Cells:
     exposure_ms: Ints
     events: Ints
     qty: Floats
+    dt_ms: float | None = None
 
     @property
     def exposure_s(self) -> Floats:
         """Exposure in seconds."""
         return self.exposure_ms / 1000.0
+
+    @property
+    def trials(self) -> Floats:
+        """Draws in each cell, shape (n,): exposure over dt. ValueError in continuous time."""
+        if self.dt_ms is None:
+            raise ValueError("a log in continuous time has no draws")
+        return np.rint(self.exposure_ms / self.dt_ms)
 
     @property
     def n_events(self) -> int:
@@ -54,6 +63,7 @@ class Cells:
             exposure_ms=sums_by(of, self.exposure_ms, n).astype(np.int64),
             events=sums_by(of, self.events, n).astype(np.int64),
             qty=sums_by(of, self.qty, n),
+            dt_ms=self.dt_ms,
         )
 
 

@@ -41,7 +41,7 @@ class Segments:
 
 
 @dataclass(frozen=True)
-class Places:
+class PathRange:
     """Where the orders of a run begin and end on its mid path; looked up once. int32, shape (n,).
 
     ``first``: the stretch in which an order starts, ``behind`` the one behind its end.
@@ -54,7 +54,7 @@ class Places:
     to_row: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, orders: RestingIntervals, path: MidPath) -> Places:
+    def of(cls, orders: RestingIntervals, path: MidPath) -> PathRange:
         """Of these orders on this path, or on one with the same borders."""
         begun, ended = side_by_side(
             len(orders.start_ms),
@@ -76,7 +76,7 @@ class Places:
 def segments_of(
     intervals: Sequence[RestingIntervals],
     paths: Sequence[MidPath],
-    places: Sequence[Places],
+    on_path: Sequence[PathRange],
     tick_size: float,
     only: Sequence[Mask] | None = None,
 ) -> Iterator[Segments]:
@@ -88,7 +88,7 @@ def segments_of(
     first_block = 0
     for run, (orders, path) in enumerate(zip(intervals, paths, strict=True)):
         chosen = None if only is None else only[run]
-        yield from _of_run(run, first_block, orders, path, places[run], tick_size, chosen)
+        yield from _of_run(run, first_block, orders, path, on_path[run], tick_size, chosen)
         first_block += path.n_blocks
 
 
@@ -97,12 +97,12 @@ def _of_run(
     first_block: int,
     orders: RestingIntervals,
     path: MidPath,
-    places: Places,
+    on_path: PathRange,
     tick_size: float,
     only: Mask | None,
 ) -> Iterator[Segments]:
-    first: npt.NDArray[np.integer] = places.first
-    behind: npt.NDArray[np.integer] = places.behind
+    first: npt.NDArray[np.integer] = on_path.first
+    behind: npt.NDArray[np.integer] = on_path.behind
     if only is not None:
         # The chosen stretches of an order follow each other in the list of all chosen ones.
         before, chosen = running(only).astype(np.int32), np.flatnonzero(only)
@@ -121,8 +121,8 @@ def _of_run(
         side, price = of_order(orders.side), of_order(orders.price)
         start = np.maximum(of_order(orders.start_ms), path.start_ms[stretch])
         stop = np.minimum(of_order(orders.end_ms), stop_ms[stretch])
-        n_rows = np.minimum(of_order(places.to_row), row_at[stretch + 1])
-        n_rows -= np.maximum(of_order(places.from_row), row_at[stretch])
+        n_rows = np.minimum(of_order(on_path.to_row), row_at[stretch + 1])
+        n_rows -= np.maximum(of_order(on_path.from_row), row_at[stretch])
         yield Segments(
             run=np.full(len(stretch), run, dtype=np.int64),
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),

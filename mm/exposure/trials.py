@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import CellSums, Sums, sum_by_cell, to_parts
+from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import MidPath
-from mm.exposure.segments import Places, in_chunks, joined
+from mm.exposure.segments import PathRange, in_chunks, joined
 from mm.logs.intervals import EVENT, RestingIntervals
 
 
@@ -39,17 +39,6 @@ class RowsAtRisk:
     time_ms: Ints
     delta: Floats
     event: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class TrialCells:
-    """Trials and events by (block, side, distance). Arrays of shape (n,), as ``Cells``."""
-
-    block: Ints
-    side: Sides
-    delta: Floats
-    trials: Ints
-    events: Ints
 
 
 def rows_at_risk(
@@ -105,8 +94,8 @@ def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
     return Sums(sums.block[there], sums.side[there], sums.parts[there], sums.values[there])
 
 
-def trial_cells(sums: Sums, selection: Selection) -> TrialCells:
-    """Trials and events by (block, side, distance) over the range of distances.
+def trial_cells(sums: Sums, selection: Selection, dt_ms: int) -> Cells:
+    """Draws of ``dt_ms`` each and events by (block, side, distance) over the range of distances.
 
     ``sums``: of :func:`trial_sums`.
     """
@@ -119,7 +108,8 @@ def trial_cells(sums: Sums, selection: Selection) -> TrialCells:
         (sums.values[inside, 0], sums.values[inside, 1]),
     )
     trials, events = cells.values.T
-    return TrialCells(cells.block, cells.side, cells.delta, trials, events)
+    none = np.zeros(len(trials))
+    return Cells(cells.block, cells.side, cells.delta, trials * dt_ms, events, none, dt_ms)
 
 
 def _counted(pairs: RowsAtRisk, sign: int) -> Sums:
@@ -138,13 +128,13 @@ class _RunRows:
     first_block: int
     orders: RestingIntervals
     path: MidPath
-    places: Places
+    on_path: PathRange
     tick_size: float
 
     @cached_property
     def rows(self) -> tuple[Ints, Ints]:
         """Of each order, the first row in its interval and the one behind it."""
-        begin, stop = self.places.from_row, self.places.to_row
+        begin, stop = self.on_path.from_row, self.on_path.to_row
         return begin.astype(np.int64), np.maximum(begin, stop).astype(np.int64)
 
     def filled(self) -> tuple[Mask, Mask]:
@@ -201,6 +191,6 @@ class _RunRows:
 def _runs(exposure: Exposure) -> Iterator[_RunRows]:
     first_block = 0
     for number, (orders, path) in enumerate(zip(exposure.intervals, exposure.paths, strict=True)):
-        places = exposure.places[number]
-        yield _RunRows(number, first_block, orders, path, places, exposure.tick_size)
+        on_path = exposure.on_path[number]
+        yield _RunRows(number, first_block, orders, path, on_path, exposure.tick_size)
         first_block += path.n_blocks

@@ -14,7 +14,7 @@ from mm.exposure.cells import Sums
 from mm.exposure.distance import Selection
 from mm.exposure.trials import trial_cells, trial_sums
 from mm.fitting.covariance import Uncertainty
-from mm.fitting.fit import Fit, fit_poisson, fit_trials, upper_limit
+from mm.fitting.fit import Fit, fit_cells, upper_limit
 from mm.fitting.original_notebook import OriginalFit, fit_original
 from mm.logs.run import Run
 
@@ -23,7 +23,8 @@ from mm.logs.run import Run
 class Estimate:
     """What the log says, without a judgement of it.
 
-    ``fit``: the headline, None where there is none and ``refusal`` says why. ``passive``: the
+    ``fit``: the headline, None where there is none and ``refusal`` says why. ``drawn``: fills were
+    drawn once a state row, and the fits are of these trials. ``passive``: the
     same fit on quotes that were on their own side of mid. ``original``: the old notebook's fit
     of the same files, or ``original_error``, what it raises. ``n_events``, ``exposure_s``: over
     the selected distances. ``mean_state_gap_ms``: mean time between a resting order's state
@@ -36,6 +37,7 @@ class Estimate:
     selection: Selection
     fit: Fit | None
     refusal: EstimateError | None
+    drawn: bool
     passive: Fit | None
     original: OriginalFit | None
     original_error: str | None
@@ -114,6 +116,7 @@ def estimate_intensity(
         selection=selection,
         fit=fit if isinstance(fit, Fit) else None,
         refusal=fit if isinstance(fit, EstimateError) else None,
+        drawn=drawn_by_rows,
         passive=passive if isinstance(passive, Fit) else None,
         original=original,
         original_error=original_error,
@@ -142,17 +145,15 @@ def _fit(
     exposure: Exposure, selection: Selection, drawn: Sums | None, dt_ms: int | None
 ) -> Fit | EstimateError:
     try:
-        period = exposure.periods.number
-        if drawn is None:
-            cells = exposure.cells(selection)
-            return fit_poisson(replace(cells, block=period[cells.block]))
-        if dt_ms is None:
+        if drawn is not None and dt_ms is None:
             raise EstimateError(
                 "dt_unknown",
                 "the fills were drawn by a Poisson fill model whose dt_ms is not known",
             )
-        draws = trial_cells(drawn, selection)
-        return fit_trials(replace(draws, block=period[draws.block]), dt_ms / 1000.0)
+        cells = exposure.cells(selection)
+        if drawn is not None and dt_ms is not None:
+            cells = trial_cells(drawn, selection, dt_ms)
+        return fit_cells(replace(cells, block=exposure.periods.number[cells.block]))
     except EstimateError as error:
         return error
 

@@ -17,7 +17,6 @@ from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
 from mm.core.formatting import rounded, span
 from mm.exposure.accounting import Cells
-from mm.exposure.trials import TrialCells
 from mm.fitting.covariance import (
     LEVEL,
     Covariance,
@@ -129,6 +128,11 @@ class Fit:
         )
 
 
+def fit_cells(cells: Cells) -> Fit:
+    """Maximum likelihood by what the cells hold: draws, or exposure in continuous time."""
+    return fit_poisson(cells) if cells.dt_ms is None else fit_trials(cells)
+
+
 def fit_poisson(cells: Cells) -> Fit:
     """Maximum likelihood of an inhomogeneous Poisson process with exposure T(delta).
 
@@ -165,20 +169,16 @@ def fit_poisson(cells: Cells) -> Fit:
     )
 
 
-def fit_trials(cells: TrialCells, dt_s: float) -> Fit:
+def fit_trials(cells: Cells) -> Fit:
     """Maximum likelihood of per-tick draws, p = 1 - exp(-lambda(delta) dt) in each state row.
 
     A binomial model with complementary log-log link (McCullagh & Nelder 1989, section 4.3),
     concave in (a, k); Fisher scoring with step halving.
 
-    Parameters
-    ----------
-    cells : trials and events by (block, side, distance).
-    dt_s : the time step the draws were made with, seconds.
-
-    Raises EstimateError as :func:`fit_poisson`.
+    Raises EstimateError as :func:`fit_poisson`, ValueError for cells in continuous time.
     """
-    delta, trials = cells.delta, cells.trials.astype(np.float64)
+    delta, trials = cells.delta, cells.trials
+    dt_s = float(cells.dt_ms or 0.0) / 1000.0
     events = cells.events.astype(np.float64)
     k = decay_rate(delta, trials * dt_s, events)
     start = math.log(float(events.sum())) - log_weight(k, delta, trials * dt_s)

@@ -161,7 +161,7 @@ def quoted_intensities(found: Diagnostics) -> tuple[QuotedIntensity, ...]:
             quoted=row.quoted,
             observed_per_hour=None if row.seen is None else finite(3600.0 * row.seen),
         )
-        for row in found.headline.rows
+        for row in found.rates.rows
     )
 
 

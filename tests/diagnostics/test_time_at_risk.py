@@ -14,7 +14,7 @@ import pytest
 from mm.calibration import Calibration, run_steps
 from mm.core.arrays import Floats, Ints
 from mm.core.settings import Settings
-from mm.diagnostics.outage import cells_through_outages
+from mm.diagnostics.corrections import cells_through_outages
 from mm.diagnostics.stability import rescaled_time, split
 from mm.diagnostics.time_at_risk import Risk
 from mm.diagnostics.time_rescaling import Clock

@@ -73,10 +73,10 @@ def assert_equals_slow(runs: list[slow.Frames], rules: slow.Rules) -> slow.Sums:
         assert exposure.mean_state_gap_ms(selection) == total / sums.pairs
     else:
         assert np.isnan(exposure.mean_state_gap_ms(selection))
-    trials = trial_cells(trial_sums(exposure, to_fill_row=True), selection)
+    trials = trial_cells(trial_sums(exposure, to_fill_row=True), selection, 1)
     assert keyed(trials, trials.trials, sums.n_blocks) == positive(sums.trials)
     assert keyed(trials, trials.events, sums.n_blocks) == positive(sums.trial_events)
-    at_risk = trial_cells(trial_sums(exposure, to_fill_row=False), selection)
+    at_risk = trial_cells(trial_sums(exposure, to_fill_row=False), selection, 1)
     assert keyed(at_risk, at_risk.trials, sums.n_blocks) == positive(sums.at_risk)
     assert at_risk.events.sum() == 0
     for to_fill_row, counted in ((True, sums.trials), (False, sums.at_risk)):

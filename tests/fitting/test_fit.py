@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 import mm
 from mm.core.errors import EstimateError
 from mm.exposure.accounting import Cells
-from mm.exposure.trials import TrialCells
 from mm.fitting.covariance import MIN_BLOCKS, information_inverse
 from mm.fitting.fit import (
     fit_poisson,
@@ -431,21 +430,28 @@ def test_an_event_far_from_any_exposure_does_not_overflow() -> None:
 # --- trials --------------------------------------------------------------------------------------
 
 
-def random_trials(seed: int, dt_s: float, A: float = 1.5, k: float = 0.3) -> TrialCells:
+def draws(delta: Any, trials: Any, events: Any, dt_ms: float, block: Any = None) -> Cells:
+    n = len(delta)
+    return Cells(
+        block=np.zeros(n, dtype=np.int64) if block is None else block,
+        side=np.ones(n, dtype=np.int8),
+        delta=np.asarray(delta, dtype=np.float64),
+        exposure_ms=np.rint(np.asarray(trials) * dt_ms).astype(np.int64),
+        events=np.asarray(events),
+        qty=np.zeros(n),
+        dt_ms=dt_ms,
+    )
+
+
+def random_trials(seed: int, dt_s: float, A: float = 1.5, k: float = 0.3) -> Cells:
     rng = np.random.default_rng(seed)
     delta = np.tile([1.0, 2.0, 3.5, 5.0, 8.0, 12.0], 10)
     trials = rng.integers(50, 2000, len(delta))
     events = rng.binomial(trials, -np.expm1(-A * np.exp(-k * delta) * dt_s))
-    return TrialCells(
-        block=np.repeat(np.arange(10), 6),
-        side=np.ones(len(delta), dtype=np.int8),
-        delta=delta,
-        trials=trials,
-        events=events,
-    )
+    return draws(delta, trials, events, dt_s * 1000.0, np.repeat(np.arange(10), 6))
 
 
-def binomial_glm(data: TrialCells, dt_s: float) -> Any:
+def binomial_glm(data: Cells, dt_s: float) -> Any:
     family = sm.families.Binomial(link=sm.families.links.CLogLog())
     offset = np.full(len(data.delta), math.log(dt_s))
     counts = np.column_stack([data.events, data.trials - data.events])
@@ -458,7 +464,7 @@ def test_trials_equal_the_binomial_glm_with_complementary_log_log_link(
     seed: int, dt_s: float
 ) -> None:
     data = random_trials(seed, dt_s)
-    fit = fit_trials(data, dt_s)
+    fit = fit_trials(data)
     glm = binomial_glm(data, dt_s).fit(tol=1e-15, maxiter=300)
     np.testing.assert_allclose([math.log(fit.A), fit.k], glm.params, rtol=1e-8, atol=1e-10)
     np.testing.assert_allclose(fit.wald, glm.cov_params(), rtol=1e-7)
@@ -470,7 +476,7 @@ def test_the_block_covariance_of_trials_is_the_sandwich_of_statsmodels_scores() 
     """Bread: inverse expected information, the same as Wald's (statsmodels' own cluster
     covariance takes the observed one, which differs by 0.1 % here); times B/(B-1)."""
     data = random_trials(7, 0.1)
-    fit = fit_trials(data, 0.1)
+    fit = fit_trials(data)
     model = binomial_glm(data, 0.1)
     glm = model.fit(tol=1e-15, maxiter=300)
     score = model.score_obs(glm.params)
@@ -482,7 +488,7 @@ def test_the_block_covariance_of_trials_is_the_sandwich_of_statsmodels_scores() 
 
 def test_the_log_likelihood_of_trials_is_the_bernoulli_one() -> None:
     data = random_trials(1, 0.1)
-    fit = fit_trials(data, 0.1)
+    fit = fit_trials(data)
     p = -np.expm1(-0.1 * fit.A * np.exp(-fit.k * data.delta))
     expected = (data.events * np.log(p) + (data.trials - data.events) * np.log1p(-p)).sum()
     assert fit.loglik == pytest.approx(float(expected), rel=1e-12)
@@ -491,27 +497,14 @@ def test_the_log_likelihood_of_trials_is_the_bernoulli_one() -> None:
 def test_short_steps_make_trials_a_poisson_process() -> None:
     # the same events over the same time in steps of 1 µs: p -> lambda dt
     data = cells(*EXAMPLE)
-    fine = TrialCells(
-        block=data.block,
-        side=data.side,
-        delta=data.delta,
-        trials=np.full(5, 10**9),
-        events=data.events,
-    )
-    fit, limit = fit_trials(fine, 1e-6), fit_poisson(data)
+    fine = draws(data.delta, np.full(5, 10**9), data.events, 1e-3)
+    fit, limit = fit_trials(fine), fit_poisson(data)
     assert (fit.A, fit.k) == pytest.approx((limit.A, limit.k), rel=1e-6)
 
 
 def test_trials_that_always_hit_still_converge() -> None:
     # two distances, closed form: hazard = -log(1 - N/n)/dt at each
-    data = TrialCells(
-        block=np.zeros(2, dtype=np.int64),
-        side=np.ones(2, dtype=np.int8),
-        delta=np.array([1.0, 3.0]),
-        trials=np.array([1000, 1000]),
-        events=np.array([990, 500]),
-    )
-    fit = fit_trials(data, 0.5)
+    fit = fit_trials(draws([1.0, 3.0], [1000, 1000], [990, 500], 500.0))
     near, far = -math.log(0.01) / 0.5, -math.log(0.5) / 0.5
     assert fit.k == pytest.approx(math.log(near / far) / 2.0, rel=1e-9)
     assert fit.intensity(1.0) == pytest.approx(near, rel=1e-9)
@@ -519,15 +512,8 @@ def test_trials_that_always_hit_still_converge() -> None:
 
 @pytest.mark.parametrize("events", [[0, 0], [5, 0], [0, 5]])
 def test_trials_without_an_mle_raise_the_same_errors(events: list[int]) -> None:
-    data = TrialCells(
-        block=np.zeros(2, dtype=np.int64),
-        side=np.ones(2, dtype=np.int8),
-        delta=np.array([1.0, 3.0]),
-        trials=np.array([100, 100]),
-        events=np.array(events),
-    )
     with pytest.raises(EstimateError) as caught:
-        fit_trials(data, 0.1)
+        fit_trials(draws([1.0, 3.0], [100, 100], events, 100.0))
     assert caught.value.code == ("no_mle" if sum(events) else "no_events")
 
 

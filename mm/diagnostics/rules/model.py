@@ -184,7 +184,7 @@ def _power_against_fit(found: Diagnostics, estimate: Estimate) -> tuple[float, f
     """The power law over the fit where they differ most among quoted distances, and where."""
     assert estimate.fit is not None
     assert found.power is not None
-    quoted = np.array([row.delta for row in found.headline.rows if row.quoted])
+    quoted = np.array([row.delta for row in found.rates.rows if row.quoted])
     if not quoted.size:
         return 1.0, 0.0
     ratios = found.power.rates(quoted) / estimate.fit.rates(quoted)
