@@ -83,7 +83,7 @@ def skip_outages(patch: Patch) -> None:
     """A mid holds until the next, however old it is."""
     exact = steps.mid_path
     patch.setattr(
-        accounting,
+        steps,
         "mid_path",
         lambda *args, **given: exact(*args, **given | {"max_gap_ms": 10**12}),
     )
@@ -95,7 +95,8 @@ def drop_empty_distances(patch: Patch) -> None:
 
     def dropping(cells: Cells) -> Any:
         some = np.isin(cells.delta, cells.delta[cells.events > 0])
-        return exact(Cells(**{name: value[some] for name, value in vars(cells).items()}))
+        columns = {name: v[some] for name, v in vars(cells).items() if name != "dt_ms"}
+        return exact(Cells(**columns))
 
     patch.setattr(test_fit, "fit_poisson", dropping)
 
