@@ -211,11 +211,11 @@ def cells_through_outages(run: Run, exposure: Exposure, selection: Selection) ->
     total = CellSums()
     total.add(replace(known, values=known.values[:, :1]))
     for s in segments_of([orders], [held], exposure.on_path, exposure.tick_size, [silent]):
-        total.add(sum_by_cell(s.block, s.side, to_parts(s.delta), (s.duration_ms,)))
+        total.add(sum_by_cell(s.block, s.side, s.level, to_parts(s.delta), (s.duration_ms,)))
     price = orders.price[e.order]
     there = signed_ticks(e.side, price, held.mid[at], exposure.tick_size)
     delta = np.where(lost, there, e.delta)
-    return make_cells(total.total(), e.block, e.side, delta, e.qty, selection)
+    return make_cells(total.total(), e.block, e.side, e.level, delta, e.qty, selection)
 
 
 def _held_through(path: MidPath, run: Run) -> tuple[Mask, MidPath]:

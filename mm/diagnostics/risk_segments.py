@@ -141,8 +141,9 @@ def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
             own_blocks = earliest[run_of == chunk.run]
             sums[chunk.run], borders[chunk.run] = CellSums(), np.union1d(own_blocks, times_ms)
         slot = np.searchsorted(borders[chunk.run], chunk.start_ms, side="right") - 1
+        none = np.zeros(len(slot), dtype=np.int64)
         sums[chunk.run].add(
-            sum_by_cell(slot, chunk.side, to_parts(chunk.delta), (chunk.amount_ms,))
+            sum_by_cell(slot, chunk.side, none, to_parts(chunk.delta), (chunk.amount_ms,))
         )
     parts = []
     for run, cells in sums.items():

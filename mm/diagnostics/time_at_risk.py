@@ -166,8 +166,10 @@ class Risk:
         """Sums by (period, side, distance)."""
         period = self.periods.number
         parts = to_parts(self.delta)
-        at_risk = Sums(period[self.block], self.side, parts, self.amount_ms[:, None])
-        events = (period[self.event_block], self.event_side, self.event_delta)
+        none = np.zeros(len(parts), dtype=np.int64)
+        at_risk = Sums(period[self.block], self.side, none, parts, self.amount_ms[:, None])
+        none = np.zeros(self.n_events, dtype=np.int64)
+        events = (period[self.event_block], self.event_side, none, self.event_delta)
         return make_cells(at_risk, *events, None, None)
 
     def fit(self) -> Fit:

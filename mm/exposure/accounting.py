@@ -40,6 +40,7 @@ class Events:
     order: Ints
     side: Sides
     block: Ints
+    level: Ints
     time_ms: Ints
     delta: Floats
     qty: Floats
@@ -49,7 +50,7 @@ class Events:
 class Exposure:
     """The accounting of all runs: where every order-ms and every fill went.
 
-    ``sums``: order-ms and state rows by (block, side, signed distance), where mid is known.
+    ``sums``: order-ms and state rows by (block, side, level, signed distance), where mid is known.
     ``unknown_ms``: order-ms by status of the mid path, where it is not.
     """
 
@@ -83,7 +84,7 @@ class Exposure:
         if selection not in self._cells:
             e = self.events
             self._cells[selection] = make_cells(
-                self.sums, e.block, e.side, e.delta, e.qty, selection
+                self.sums, e.block, e.side, e.level, e.delta, e.qty, selection
             )
         return self._cells[selection]
 
@@ -190,7 +191,7 @@ def lay_out(
     runs: Sequence[Run], *, tick_size: float, max_state_gap_ms: int, block_s: float
 ) -> LaidOut:
     """The first half of ``measure_exposure``: all but the sums."""
-    intervals, paths, events = [], [], []
+    intervals, paths, on_path, events = [], [], [], []
     first_block = 0
     for number, run in enumerate(runs):
         orders, path = side_by_side(
@@ -198,12 +199,12 @@ def lay_out(
             partial(resting_intervals, run.orders, run.fills, run.end_ms, codes=run.codes),
             partial(_path, run, max_state_gap_ms, max(1, round(block_s * 1000))),
         )
-        events.append(_events(number, first_block, orders, path, tick_size))
+        on_path.append(PathRange.of(orders, path, tick_size))
+        events.append(_events(number, first_block, orders, path, on_path[-1], tick_size))
         intervals.append(orders)
         paths.append(path)
         first_block += path.n_blocks
     names = tuple(run.order_names for run in runs)
-    on_path = (PathRange.of(orders, path) for orders, path in zip(intervals, paths, strict=True))
     return LaidOut(
         Events(**joined(events)), tuple(intervals), tuple(paths), tuple(on_path), tick_size, names
     )
@@ -224,7 +225,7 @@ def _sums(chunks: Iterable[Segments]) -> tuple[Sums, dict[int, int]]:
     """Order-ms and state rows by cell, and order-ms by status where mid is unknown."""
     cells, unknown = CellSums(), {BEFORE_FIRST: 0, OUTAGE: 0}
     nothing = np.zeros(0, dtype=np.int64)
-    cells.add(sum_by_cell(nothing, nothing.astype(np.int8), nothing, (nothing, nothing)))
+    cells.add(sum_by_cell(nothing, nothing.astype(np.int8), nothing, nothing, (nothing, nothing)))
     for s in chunks:
         known = s.status == KNOWN
         if known.all():
@@ -235,14 +236,23 @@ def _sums(chunks: Iterable[Segments]) -> tuple[Sums, dict[int, int]]:
         parts = to_parts(s.delta[known])
         cells.add(
             sum_by_cell(
-                s.block[known], s.side[known], parts, (s.duration_ms[known], s.n_rows[known])
+                s.block[known],
+                s.side[known],
+                s.level[known],
+                parts,
+                (s.duration_ms[known], s.n_rows[known]),
             )
         )
     return cells.total(), unknown
 
 
 def _events(
-    run: int, first_block: int, orders: RestingIntervals, path: MidPath, tick_size: float
+    run: int,
+    first_block: int,
+    orders: RestingIntervals,
+    path: MidPath,
+    on_path: PathRange,
+    tick_size: float,
 ) -> Events:
     """First fills inside their order's interval; the distance is NaN where mid was unknown."""
     order, fill = orders.events
@@ -254,6 +264,7 @@ def _events(
         order=order.astype(np.int64),
         side=side,
         block=path.block[stretch].astype(np.int64) + first_block,
+        level=on_path.level[order].astype(np.int64),
         time_ms=time,
         delta=signed_ticks(side, orders.price[order], path.mid[stretch], tick_size),
         qty=orders.fill_qty[fill],

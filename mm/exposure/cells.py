@@ -1,4 +1,7 @@
-"""Sums by (block, side, distance): all that the fits need of a log, however long it is."""
+"""Sums by (block, side, level, distance): all that the fits need of a log, however long it is.
+
+The level is the whole-tick distance from mid at which an order was placed.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,20 @@ from mm.exposure.distance import PARTS_PER_TICK, Selection
 
 #: Keys that may be counted in a table of all combinations, per item: else they are sorted.
 _DENSE = 4
+#: Levels and distances as one number: 44 bits hold distances up to nine million ticks.
+_SPAN = 1 << 44
 #: Sums of chunks are put together once they hold so many cells.
 _MERGE_AT = 2_000_000
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Time at risk and events by (block, side, distance): sufficient for every fit of (A, k).
+    """Time at risk and events by (block, side, level, distance): sufficient for every fit.
 
     Arrays of shape (n,): ``block``, ``side``, ``delta`` (ticks), ``exposure_ms`` (int64),
     ``events`` (int64), ``qty`` (base currency). ``dt_ms``: of a log that was drawn row by row,
     the time step of a draw, which then counts as so much exposure; None in continuous time.
+    ``level``: whole ticks from mid at placement, int64; None where it was summed over.
     """
 
     block: Ints
@@ -33,6 +39,7 @@ class Cells:
     events: Ints
     qty: Floats
     dt_ms: float | None = None
+    level: Ints | None = None
 
     @property
     def exposure_s(self) -> Floats:
@@ -52,7 +59,7 @@ class Cells:
         return int(self.events.sum())
 
     def by_distance(self) -> Cells:
-        """The same summed over blocks and sides: all that the likelihood of (A, k) sees."""
+        """The same summed over blocks, sides and levels: all that the likelihood of (A, k) sees."""
         delta, of = np.unique(self.delta, return_inverse=True)
         n = len(delta)
         whole = np.zeros(n, dtype=np.int64)
@@ -69,13 +76,15 @@ class Cells:
 
 @dataclass(frozen=True)
 class Sums:
-    """Whole-number sums by (block, side, distance), sorted by these. Arrays of shape (n,).
+    """Whole-number sums by (block, side, level, distance), sorted by these. Arrays of shape (n,).
 
-    ``parts``: distance in millionths of a tick. ``values``: shape (n, columns), int64.
+    ``parts``: distance in millionths of a tick. ``level``: whole ticks from mid at placement.
+    ``values``: shape (n, columns), int64.
     """
 
     block: Ints
     side: Sides
+    level: Ints
     parts: Ints
     values: Ints
 
@@ -95,8 +104,8 @@ class _Keys:
     size: int
 
     @classmethod
-    def of(cls, block: Ints, side: Sides, parts: Ints) -> _Keys:
-        codes, distinct = pd.factorize(parts)
+    def of(cls, block: Ints, side: Sides, level: Ints, parts: Ints) -> _Keys:
+        codes, distinct = pd.factorize(level * _SPAN + parts)
         order = np.argsort(distinct)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
@@ -112,26 +121,30 @@ class _Keys:
         cells, of = np.unique(self.key, return_inverse=True)
         return cells, [sums_by(of, v, len(cells)) for v in columns]
 
-    def cells(self, cells: Ints) -> tuple[Ints, Sides, Ints]:
-        """Block, side and parts of the cells with these numbers."""
+    def cells(self, cells: Ints) -> tuple[Ints, Sides, Ints, Ints]:
+        """Block, side, level and parts of the cells with these numbers."""
         rest, part = np.divmod(cells, len(self.distinct))
         side = np.where(rest % 2 == 1, 1, -1).astype(np.int8)
-        return rest // 2 + self.first_block, side, self.distinct[part]
+        place = self.distinct[part]
+        level = (place + _SPAN // 2) // _SPAN
+        return rest // 2 + self.first_block, side, level, place - level * _SPAN
 
 
-def sum_by_cell(block: Ints, side: Sides, parts: Ints, values: tuple[Ints, ...]) -> Sums:
-    """Sum whole numbers by (block, side, distance); exact while sums stay below 2**53.
+def sum_by_cell(
+    block: Ints, side: Sides, level: Ints, parts: Ints, values: tuple[Ints, ...]
+) -> Sums:
+    """Sum whole numbers by (block, side, level, distance); exact while sums stay below 2**53.
 
     Parameters
     ----------
-    block, side, parts : the cell of each item, shape (m,); parts are millionths of a tick.
+    block, side, level, parts : the cell of each item, shape (m,); parts are millionths of a tick.
     values : columns to be summed, shape (m,) each.
     """
     if not len(block):
         nothing = np.zeros(0, dtype=np.int64)
         none = np.zeros((0, len(values)), dtype=np.int64)
-        return Sums(nothing, nothing.astype(np.int8), nothing, none)
-    keys = _Keys.of(block, side, parts)
+        return Sums(nothing, nothing.astype(np.int8), nothing, nothing, none)
+    keys = _Keys.of(block, side, level, parts)
     cells, columns = keys.summed(values)
     return Sums(*keys.cells(cells), np.column_stack(columns).astype(np.int64))
 
@@ -160,6 +173,7 @@ def _merged(chunks: list[Sums]) -> Sums:
     return sum_by_cell(
         np.concatenate([c.block for c in chunks]),
         np.concatenate([c.side for c in chunks]),
+        np.concatenate([c.level for c in chunks]),
         np.concatenate([c.parts for c in chunks]),
         tuple(values.T),
     )
@@ -174,6 +188,7 @@ def make_cells(
     at_risk: Sums,
     block: Ints,
     side: Sides,
+    level: Ints,
     delta: Floats,
     qty: Floats | None,
     selection: Selection | None,
@@ -183,26 +198,29 @@ def make_cells(
     Parameters
     ----------
     at_risk : exposure by cell; signed distances if a selection is given.
-    block, side, delta, qty : of each event, shape (m,); no qty counts as zero.
+    block, side, level, delta, qty : of each event, shape (m,); no qty counts as zero.
     selection : chooses and measures signed distances; None takes all as they are.
     """
     risk_delta, ms = at_risk.delta, at_risk.values[:, 0]
-    risk_block, risk_side = at_risk.block, at_risk.side
+    risk_block, risk_side, risk_level = at_risk.block, at_risk.side, at_risk.level
     qty = np.zeros(len(block)) if qty is None else qty
     if selection is not None:
         cell, event = selection.contains(risk_delta), selection.contains(delta)
         risk_block, risk_side, ms = risk_block[cell], risk_side[cell], ms[cell]
+        risk_level = risk_level[cell]
         risk_delta = selection.measure(risk_delta[cell])
-        block, side, qty = block[event], side[event], qty[event]
+        block, side, level, qty = block[event], side[event], level[event], qty[event]
         delta = selection.measure(delta[event])
     m, n = len(ms), len(block)
     blocks = np.concatenate([risk_block, block])
     if not m + n:
         nothing = np.zeros(0, dtype=np.int64)
-        return Cells(nothing, nothing.astype(np.int8), np.zeros(0), nothing, nothing, np.zeros(0))
+        none, sides = np.zeros(0), nothing.astype(np.int8)
+        return Cells(nothing, sides, none, nothing, nothing, none, level=nothing)
     keys = _Keys.of(
         blocks,
         np.concatenate([risk_side, side]),
+        np.concatenate([risk_level, level]),
         np.concatenate([to_parts(risk_delta), to_parts(delta)]),
     )
     none = np.zeros(m, dtype=np.int64)
@@ -214,7 +232,7 @@ def make_cells(
             np.concatenate([none, np.where(np.isnan(qty), 0.0, qty)]),
         )
     )
-    block, side, parts = keys.cells(cells)
+    block, side, level, parts = keys.cells(cells)
     return Cells(
         block=block,
         side=side,
@@ -222,4 +240,5 @@ def make_cells(
         exposure_ms=exposure_ms.astype(np.int64),
         events=events.astype(np.int64),
         qty=filled,
+        level=level,
     )

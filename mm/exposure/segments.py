@@ -11,12 +11,16 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.core.concurrency import side_by_side
-from mm.exposure.distance import signed_ticks
+from mm.exposure.distance import buckets, signed_ticks
 from mm.exposure.midpath import MidPath
 from mm.logs.intervals import RestingIntervals
 
 #: Segments that are held at a time: this, not the length of the log, bounds the memory.
 CHUNK_SEGMENTS = 1 << 17
+#: Level of an order that was placed, and rested from its start, while nobody knew mid.
+UNKNOWN = -1
+#: Levels farther from mid than this many ticks count as this one.
+FARTHEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,16 @@ class Segments:
     """Stretches of time in which one order rested at one distance. Arrays of shape (n,).
 
     ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global number of the time
-    block. ``start_ms``, ``duration_ms``: int64. ``delta``: signed distance in ticks, positive
-    while the quote is on its own side of mid, NaN where mid is unknown. ``n_rows``: state rows
-    inside. ``status``: of the mid path there.
+    block. ``level``: whole ticks from mid at placement. ``start_ms``, ``duration_ms``: int64.
+    ``delta``: signed distance in ticks, positive while the quote is on its own side of mid, NaN
+    where mid is unknown. ``n_rows``: state rows inside. ``status``: of the mid path there.
     """
 
     run: Ints
     order: Ints
     side: Sides
     block: Ints
+    level: Ints
     start_ms: Ints
     duration_ms: Ints
     delta: Floats
@@ -45,16 +50,18 @@ class PathRange:
     """Where the orders of a run begin and end on its mid path; looked up once. int32, shape (n,).
 
     ``first``: the stretch in which an order starts, ``behind`` the one behind its end.
-    ``from_row``, ``to_row``: the state rows start <= t < end.
+    ``from_row``, ``to_row``: the state rows start <= t < end. ``level``: whole ticks between price
+    and mid in the ms of the PLACE row, at its start where mid is not known then, else UNKNOWN.
     """
 
     first: npt.NDArray[np.int32]
     behind: npt.NDArray[np.int32]
     from_row: npt.NDArray[np.int32]
     to_row: npt.NDArray[np.int32]
+    level: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, orders: RestingIntervals, path: MidPath) -> PathRange:
+    def of(cls, orders: RestingIntervals, path: MidPath, tick_size: float) -> PathRange:
         """Of these orders on this path, or on one with the same borders."""
         begun, ended = side_by_side(
             len(orders.start_ms),
@@ -70,7 +77,18 @@ class PathRange:
         (first, from_row), (behind, to_row) = begun, ended
         # An order that ends where it starts is in no stretch.
         behind = np.where(orders.end_ms > orders.start_ms, behind, first)
-        return cls(*(at.astype(np.int32) for at in (first, behind, from_row, to_row)))
+        level = _levels(orders, path, first, tick_size)
+        return cls(*(at.astype(np.int32) for at in (first, behind, from_row, to_row, level)))
+
+
+def _levels(orders: RestingIntervals, path: MidPath, first: Ints, tick_size: float) -> Ints:
+    """The level of each order: quotes of a ladder round outwards from their distance to mid, so
+    that whole ticks are the ladder's own steps."""
+    at = np.searchsorted(path.start_ms, orders.placed_ms, side="right") - 1
+    mid = path.mid[at]
+    mid = np.where(np.isnan(mid), path.mid[first], mid)
+    ticks = np.abs(signed_ticks(orders.side, orders.price, mid, tick_size))
+    return np.where(np.isnan(ticks), UNKNOWN, buckets(np.minimum(np.nan_to_num(ticks), FARTHEST)))
 
 
 def segments_of(
@@ -128,6 +146,7 @@ def _of_run(
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),
             side=side,
             block=path.block[stretch].astype(np.int64) + first_block,
+            level=of_order(on_path.level).astype(np.int64),
             start_ms=start,
             duration_ms=stop - start,
             delta=signed_ticks(side, price, path.mid[stretch], tick_size),

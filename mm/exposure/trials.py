@@ -28,7 +28,8 @@ class RowsAtRisk:
     """(order, state row) pairs, order by order. Arrays of shape (n,).
 
     ``run``, ``order``: indices. ``side``: +1 BUY, -1 SELL. ``block``: global time block.
-    ``time_ms``: of the row. ``delta``: signed distance in ticks at its own mid. ``event``:
+    ``level``: whole ticks from mid at placement. ``time_ms``: of the row.
+    ``delta``: signed distance in ticks at its own mid. ``event``:
     whether the order's first fill is this row's.
     """
 
@@ -36,6 +37,7 @@ class RowsAtRisk:
     order: Ints
     side: Sides
     block: Ints
+    level: Ints
     time_ms: Ints
     delta: Floats
     event: npt.NDArray[np.bool_]
@@ -67,12 +69,12 @@ def fill_rows(exposure: Exposure) -> RowsAtRisk:
 
 
 def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
-    """Trials and events (the columns) by (block, side, signed distance): the sums of
+    """Trials and events (the columns) by (block, side, level, signed distance): the sums of
     :func:`rows_at_risk`, from the accounting's and what differs from them."""
     total = CellSums()
     base = exposure.sums
     rows = np.column_stack([base.values[:, 1], np.zeros(len(base.block), dtype=np.int64)])
-    total.add(Sums(base.block, base.side, base.parts, rows))
+    total.add(Sums(base.block, base.side, base.level, base.parts, rows))
     for run in _runs(exposure):
         if len(run.path.overruled):
             begin, stop = run.rows
@@ -91,7 +93,8 @@ def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
             total.add(_counted(run.at_fill(), 1))
     sums = total.total()
     there = sums.values[:, 0] != 0
-    return Sums(sums.block[there], sums.side[there], sums.parts[there], sums.values[there])
+    columns = (sums.block, sums.side, sums.level, sums.parts, sums.values)
+    return Sums(*(column[there] for column in columns))
 
 
 def trial_cells(sums: Sums, selection: Selection, dt_ms: int) -> Cells:
@@ -104,12 +107,14 @@ def trial_cells(sums: Sums, selection: Selection, dt_ms: int) -> Cells:
     cells = sum_by_cell(
         sums.block[inside],
         sums.side[inside],
+        sums.level[inside],
         to_parts(selection.measure(delta[inside])),
         (sums.values[inside, 0], sums.values[inside, 1]),
     )
     trials, events = cells.values.T
     none = np.zeros(len(trials))
-    return Cells(cells.block, cells.side, cells.delta, trials * dt_ms, events, none, dt_ms)
+    ms = trials * dt_ms
+    return Cells(cells.block, cells.side, cells.delta, ms, events, none, dt_ms, cells.level)
 
 
 def _counted(pairs: RowsAtRisk, sign: int) -> Sums:
@@ -117,7 +122,8 @@ def _counted(pairs: RowsAtRisk, sign: int) -> Sums:
     parts = to_parts(pairs.delta[known])
     one = np.full(len(parts), sign, dtype=np.int64)
     events = sign * pairs.event[known].astype(np.int64)
-    return sum_by_cell(pairs.block[known], pairs.side[known], parts, (one, events))
+    place = (pairs.block[known], pairs.side[known], pairs.level[known], parts)
+    return sum_by_cell(*place, (one, events))
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,7 @@ class _RunRows:
             order=order,
             side=side,
             block=path.block[stretch].astype(np.int64) + self.first_block,
+            level=self.on_path.level[order].astype(np.int64),
             time_ms=time,
             delta=signed_ticks(side, self.orders.price[order], mid, self.tick_size),
             event=event,

@@ -36,6 +36,7 @@ NO_FILL = -1
 class RestingIntervals:
     """One entry an accepted order, in the order of the PLACE rows. Arrays of shape (n,).
 
+    ``placed_ms``: of the PLACE row.
     ``start_ms``, ``end_ms``: int64, end >= start (an interval that would end before it starts
     is empty and counted in ``n_reversed``). ``ended_by``: index into END_NAMES.
     ``side``: +1 BUY, -1 SELL. ``fate``: of the first fill, index into FATES, NO_FILL without one.
@@ -48,6 +49,7 @@ class RestingIntervals:
     order_id: pd.api.extensions.ExtensionArray
     side: npt.NDArray[np.int8]
     price: Floats
+    placed_ms: Ints
     start_ms: Ints
     end_ms: Ints
     ended_by: npt.NDArray[np.int8]
@@ -92,7 +94,8 @@ def resting_intervals(
     def placed(name: str) -> npt.NDArray[Any]:
         return orders[name].to_numpy()[rows]
 
-    start = placed("recv_ms").astype(np.float64)
+    placed_ms = placed("recv_ms").astype(np.int64)
+    start = placed_ms.astype(np.float64)
     if "active_recv_ms" in orders:
         start = _filled(placed("active_recv_ms"), start)
     end, ended_by = _told_ends(orders, rows, end_of_run_ms, own_codes, n_ids, expire)
@@ -119,6 +122,7 @@ def resting_intervals(
         order_id=orders["order_id"].array[rows],
         side=np.where(is_one_of(orders["side"], "BUY")[rows], 1, -1).astype(np.int8),
         price=placed("price").astype(np.float64, copy=False),
+        placed_ms=placed_ms,
         start_ms=start.astype(np.int64),
         end_ms=end.astype(np.int64),
         ended_by=ended_by,

@@ -266,9 +266,10 @@ def test_trial_sums_count_the_pairs(exposure: Exposure) -> None:
     for to_fill_row in (True, False):
         pairs = joined(list(rows_at_risk(exposure, to_fill_row=to_fill_row)))
         table = pd.DataFrame(pairs).assign(parts=np.rint(pairs["delta"] * 1e6).astype(np.int64))
-        counts = table.groupby(["block", "side", "parts"])["event"].agg(["size", "sum"])
+        counts = table.groupby(["block", "side", "level", "parts"])["event"].agg(["size", "sum"])
         sums = trial_sums(exposure, to_fill_row=to_fill_row)
-        keys = zip(sums.block.tolist(), sums.side.tolist(), sums.parts.tolist(), strict=True)
+        columns = (sums.block, sums.side, sums.level, sums.parts)
+        keys = zip(*(column.tolist() for column in columns), strict=True)
         found = dict(zip(keys, map(tuple, sums.values.tolist()), strict=True))
         assert found == {key: tuple(row) for key, row in counts.iterrows()}
 

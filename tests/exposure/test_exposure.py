@@ -41,12 +41,13 @@ def selection_of(rules: slow.Rules) -> Selection:
 
 
 def keyed(cells: Any, values: Any, n_blocks: list[int]) -> dict[slow.Key, int]:
-    """Positive values by (run, block of the run, side, millionths of a tick)."""
+    """Positive values by (run, block of the run, side, millionths of a tick, level)."""
     run_of = [(run, b) for run, n in enumerate(n_blocks) for b in range(n)]
     out: dict[slow.Key, int] = {}
-    for block, side, delta, value in zip(cells.block, cells.side, cells.delta, values, strict=True):
+    columns = (cells.block, cells.side, cells.delta, cells.level, values)
+    for block, side, delta, level, value in zip(*columns, strict=True):
         if value:
-            key = (*run_of[block], "BUY" if side > 0 else "SELL", round(delta * 1e6))
+            key = (*run_of[block], "BUY" if side > 0 else "SELL", round(delta * 1e6), level)
             assert key not in out, "a cell must stand once"
             out[key] = int(value)
     return out
@@ -534,11 +535,11 @@ def test_segments_are_split_at_blocks_that_start_with_the_first_state_row() -> N
     # blocks of 3 s from 1000: [1000, 4000), [4000, 7000), [7000, 10000)
     sums = account(Log([place()], [fill(8000)]), block_ms=3000).sums
     assert sums.exposure_ms == {
-        (0, 0, "BUY", 2_000_000): 2000,
-        (0, 1, "BUY", 2_000_000): 3000,
-        (0, 2, "BUY", 2_000_000): 1000,
+        (0, 0, "BUY", 2_000_000, 2): 2000,
+        (0, 1, "BUY", 2_000_000, 2): 3000,
+        (0, 2, "BUY", 2_000_000, 2): 1000,
     }
-    assert sums.events == {(0, 2, "BUY", 2_000_000): 1}
+    assert sums.events == {(0, 2, "BUY", 2_000_000, 2): 1}
 
 
 def test_blocks_never_span_runs_and_each_run_keeps_its_own_clock_and_end() -> None:
@@ -546,7 +547,10 @@ def test_blocks_never_span_runs_and_each_run_keeps_its_own_clock_and_end() -> No
     first = Log([place()], [fill(3000)])
     second = Log([place(at=9000)], state=late)  # same id, another order; ends at 10500
     got = account(first, second, block_ms=60_000)
-    assert got.sums.exposure_ms == {(0, 0, "BUY", 2_000_000): 1000, (1, 0, "BUY", 2_000_000): 1500}
+    assert got.sums.exposure_ms == {
+        (0, 0, "BUY", 2_000_000, 2): 1000,
+        (1, 0, "BUY", 2_000_000, 2): 1500,
+    }
     cells = measure([first.frames, second.frames], slow.Rules()).cells(Selection())
     assert len(set(cells.block.tolist())) == 2
 
@@ -554,8 +558,8 @@ def test_blocks_never_span_runs_and_each_run_keeps_its_own_clock_and_end() -> No
 def test_buys_and_sells_are_kept_apart() -> None:
     orders = [place(), place("b", side="SELL", price=102.0)]
     assert account(Log(orders)).sums.exposure_ms == {
-        (0, 0, "BUY", 2_000_000): 8000,
-        (0, 0, "SELL", 2_000_000): 8000,
+        (0, 0, "BUY", 2_000_000, 2): 8000,
+        (0, 0, "SELL", 2_000_000, 2): 8000,
     }
 
 
@@ -718,7 +722,7 @@ def test_mirroring_prices_and_sides_swaps_the_sides_and_nothing_else(frames: slo
     mirrored = orders.assign(price=200.0 - orders["price"], side=orders["side"].map(other))
     swapped = table((mirrored, fills, state.assign(mid=200.0 - state["mid"])), rules)
     swapped["side"] = -swapped["side"]
-    keys = ["block", "side", "delta"]
+    keys = ["block", "side", "level", "delta"]
     swapped = swapped.sort_values(keys, ignore_index=True)
     pd.testing.assert_frame_equal(swapped, table(frames, rules))
 

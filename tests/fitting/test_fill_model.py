@@ -104,7 +104,7 @@ def test_the_prediction_is_the_sum_of_p_over_the_rows_at_risk(
 ) -> None:
     by_bucket: Counter[int] = Counter()
     variance = 0.0
-    for (_, _, _, micro), n in sums.at_risk.items():
+    for (_, _, _, micro, _), n in sums.at_risk.items():
         p = chance(MODEL, micro / 1e6)
         by_bucket[micro // 1_000_000] += n * p  # type: ignore[assignment]
         variance += n * p * (1.0 - p)
@@ -118,7 +118,7 @@ def test_the_observed_fills_are_all_first_fills_that_are_events(
     trip: RoundTrip, sums: slow.Sums
 ) -> None:
     by_bucket: Counter[int] = Counter()
-    for (_, _, _, micro), n in sums.events.items():
+    for (_, _, _, micro, _), n in sums.events.items():
         by_bucket[micro // 1_000_000] += n
     observed = dict(zip(trip.bucket.tolist(), trip.observed.tolist(), strict=True))
     assert {b: n for b, n in observed.items() if n} == dict(by_bucket)

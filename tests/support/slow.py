@@ -7,17 +7,17 @@ millionths of a tick. What the fast accounting is held against, key by key.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import pandas as pd
 
-#: (run, block in the run, "BUY" or "SELL", distance in millionths of a tick)
-Key = tuple[int, int, str, int]
+#: (run, block in the run, "BUY" or "SELL", distance in millionths of a tick, level)
+Key = tuple[int, int, str, int, int]
 Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 Row = dict[str, Any]
 
@@ -78,6 +78,7 @@ class Order:
     end: int
     first_fill: int | None
     fate: str  # of the first fill: "none", "event", "early" or "late"
+    level: int  # whole ticks from mid at placement; -1 where nobody knows
 
 
 def account(runs: Sequence[Frames], rules: Rules) -> Sums:
@@ -126,6 +127,7 @@ def _account_run(number: int, frames: Frames, rules: Rules, sums: Sums) -> None:
     for order_id, place in placed.items():
         prints = fills_of.pop(order_id, [])
         order = _life(place, rows_of[order_id], prints, end_of_run, sums)
+        order = replace(order, level=_level(place["recv_ms"], order, times, mid_at, rules))
         _walk(number, order, times, mid_at, rows_at, rules, block, sums)
         _first_fill(number, order, prints, times, mid_at, rules, block, sums)
         _trials(number, order, state, rules, block, sums)
@@ -173,7 +175,18 @@ def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums:
         end = start
     if end == start:
         sums.orders["of these with an empty interval"] += 1
-    return Order(place["side"], float(place["price"]), start, end, first, fate)
+    return Order(place["side"], float(place["price"]), start, end, first, fate, -1)
+
+
+def _level(
+    placed: int, order: Order, times: list[int], mid_at: dict[int, float], rules: Rules
+) -> int:
+    """Whole ticks from mid in the ms of placement, else at the start, else -1."""
+    for time in (placed, order.start):
+        i = bisect_right(times, time) - 1
+        if i >= 0 and time - times[i] < rules.max_gap_ms:
+            return abs(rules.micro(order.side, order.price, mid_at[times[i]])) // 10**6
+    return -1
 
 
 def _walk(
@@ -211,7 +224,7 @@ def _walk(
         for b in range(block(start), block(stop - 1) + 1):
             left = max(start, times[0] + b * rules.block_ms)
             right = min(stop, times[0] + (b + 1) * rules.block_ms)
-            sums.exposure_ms[number, b, order.side, delta] += right - left
+            sums.exposure_ms[number, b, order.side, delta, order.level] += right - left
 
 
 def _first_fill(
@@ -244,7 +257,9 @@ def _first_fill(
             if rules.in_range(delta):
                 sums.fill_rows["event"] += 1
                 # The block of the last ms before the fill, where the exposure ended.
-                sums.events[number, block(order.first_fill - 1), order.side, delta] += 1
+                sums.events[
+                    number, block(order.first_fill - 1), order.side, delta, order.level
+                ] += 1
             else:
                 sums.fill_rows["first fill outside the range"] += 1
 
@@ -263,7 +278,7 @@ def _trials(
             break
         delta = rules.micro(order.side, order.price, float(row["mid"]))
         if rules.in_range(delta):
-            sums.at_risk[number, block(row["recv_ms"]), order.side, delta] += 1
+            sums.at_risk[number, block(row["recv_ms"]), order.side, delta, order.level] += 1
 
     filled = order.fate == "event"
     at_fill = next(_from(state, order.end), None)
@@ -275,7 +290,7 @@ def _trials(
             break
         delta = rules.micro(order.side, order.price, float(row["mid"]))
         if rules.in_range(delta):
-            key = (number, block(row["recv_ms"]), order.side, delta)
+            key = (number, block(row["recv_ms"]), order.side, delta, order.level)
             sums.trials[key] += 1
             sums.trial_events[key] += is_fill
         if is_fill:
