@@ -66,9 +66,12 @@ def load(settings: Settings) -> BacktestLog:
     return load_log(backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL)
 
 
-def measure_intensity(accounts: Accounts) -> EmpiricalIntensity:
-    """Empirical intensity by whole-tick bucket, in events/s and quantity/s."""
-    return empirical_intensity(accounts.exposure, accounts.selection)
+def measure_intensity(log: BacktestLog, accounts: Accounts) -> EmpiricalIntensity:
+    """Empirical intensity by whole-tick bucket, in events/s and quantity/s; of quotes that mid has
+    run through in one of their own, unless |delta| is what drew the fills."""
+    drawn = log.fill_source == "poisson"
+    selection = accounts.selection if drawn else accounts.selection.both
+    return empirical_intensity(accounts.exposure, selection)
 
 
 def estimate(log: BacktestLog, accounts: Accounts, settings: Settings) -> Estimate:
@@ -186,7 +189,7 @@ def _by_run(given: pd.DataFrame | Iterable[pd.DataFrame]) -> list[pd.DataFrame]:
 def run_steps(log: BacktestLog, settings: Settings) -> Calibration:
     """All steps after loading, in order."""
     accounts = account(log, settings)
-    intensity = measure_intensity(accounts)
+    intensity = measure_intensity(log, accounts)
     result = estimate(log, accounts, settings)
     diagnostics = diagnose(log, accounts, intensity, result, settings)
     verdict = judge(log, accounts, result, diagnostics, settings)

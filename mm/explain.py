@@ -23,7 +23,7 @@ from mm.core.errors import CalibrationError, SettingsError
 from mm.core.formatting import duration, figures, pm, ranged, utc
 from mm.core.settings import Settings
 from mm.core.storage import Place, Remote, place
-from mm.fitting.fill_model import Draws, RoundTrip, off_by_distance, round_trip
+from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay
 from mm.logs.files import find_symbols
 from mm.logs.load import BacktestLog
 from mm.pipeline.request import Request, given_settings
@@ -49,16 +49,16 @@ def page(
     chosen = symbol or _only_symbol(backtest_dir)
     log, settings = _load(params, backtest_dir, chosen, given or {}, config)
     result = calibration.run_steps(log, settings)
-    exposure, fit = result.accounts.exposure, result.estimate.fit
+    exposure, fit = result.accounts.exposure, result.estimate.emitted
     tick = result.accounts.tick.value
     model = read_fill_model(params, tick)
-    trip = round_trip(Draws.of_log(exposure, result.estimate.trials), model)
+    replayed = replay(Draws.of_log(exposure, result.estimate.trials, result.estimate.drawn), model)
 
     start, end = log.window_ms
-    ratio = trip.total_predicted / trip.total_observed if trip.total_observed else float("inf")
-    in_total = abs(ratio - 1.0) <= settings.WARN_RATIO
-    own = result.diagnostics.trip if result.diagnostics else None
-    off = _off(trip, own, settings)
+    in_total = not replayed.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P)
+    own = result.diagnostics.replay if result.diagnostics else None
+    tables = [rows.merged() for rows in (replayed.by_placement, replayed.by_fill)]
+    off = [line for rows in tables for line in _off(rows, settings)]
     lines = [
         f"{params.name} on {chosen} in {backtest_dir}",
         f"log: {utc(start)} to {utc(end)} UTC, fills from {log.fill_source}",
@@ -69,12 +69,15 @@ def page(
         f"state rows come every {result.estimate.mean_state_gap_ms:.1f} ms, and the backtester "
         "draws once in each whatever dt_ms says",
         "",
-        f"in the backtester's own rule, on this log's quotes: {trip.total_predicted:,.0f} first "
-        f"fills; the log has {trip.total_observed:,} (ratio {figures(ratio)})",
+        f"in the backtester's own rule, on this log's quotes: {replayed.given:,.0f} first fills; "
+        f"the log has {replayed.observed:,} (ratio {figures(replayed.ratio)})",
         *off,
         "",
-        f"by distance, in ticks of {tick:g}:",
-        *_by_distance(trip, own),
+        f"by the distance at which orders were placed, in ticks of {tick:g}:",
+        *_table(tables[0], own),
+        "",
+        "by the distance at which they were filled:",
+        *_table(tables[1], own),
         "",
         f"the log's own fit: {result.verdict.line}",
     ]
@@ -113,22 +116,22 @@ def _load(
     return log, resolve(*layers, driven).settings
 
 
-def _off(trip: RoundTrip, own: RoundTrip | None, settings: Settings) -> list[str]:
+def _off(rows: ReplayRows, settings: Settings) -> list[str]:
     """A line where the parameters are off by distance, judged as in a calibration's verdict."""
-    wrong = off_by_distance(trip, settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P)
+    wrong = rows.off(settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P)
     if not wrong:
         return []
-    bucket, more = int(trip.bucket[wrong[0]]), len(wrong) - 1
-    fitted = "" if own is None else f"; its own fit gives {_at(own, bucket):,.0f}"
-    others = f"; {more} more distances are off too" if more else ""
+    i = wrong[0]
+    of = "orders placed at" if rows.by == "placement" else "fills at δ of"
+    others = f"; {len(wrong) - 1} more rows are off too" if len(wrong) > 1 else ""
     return [
-        f"at δ {bucket} to {bucket + 1} ticks they give {_at(trip, bucket):,.0f} where the log has "
-        f"{trip.observed[wrong[0]]:,}{fitted}{others}"
+        f"{of} {rows.low[i]} to {rows.high[i]} ticks: they give {rows.given[i]:,.0f} where the log "
+        f"has {rows.observed[i]:,}{others}"
     ]
 
 
 def _own(result: calibration.Calibration) -> str:
-    fit = result.estimate.fit
+    fit = result.estimate.emitted
     if fit is None:
         return f"no estimate: {result.estimate.refusal}"
     return (
@@ -137,19 +140,18 @@ def _own(result: calibration.Calibration) -> str:
     )
 
 
-def _by_distance(trip: RoundTrip, own: RoundTrip | None) -> list[str]:
-    lines = [f"{'δ (ticks)':>10} {'observed':>10} {'these':>10} {'own fit':>10}"]
-    for bucket, seen, predicted in zip(
-        trip.bucket.tolist(), trip.observed, trip.predicted, strict=True
-    ):
-        if seen or predicted >= 0.5:
-            mine = f"{_at(own, bucket):10.1f}" if own is not None else f"{'–':>10}"
-            lines.append(f"{bucket:>6}–{bucket + 1:<3} {seen:>10,} {predicted:>10,.1f} {mine}")
+def _table(rows: ReplayRows, own: Replay | None) -> list[str]:
+    low, high = rows.interval
+    mine = [f"{'–':>10}"] * len(low)
+    if own is not None:
+        mine = [f"{given:10.1f}" for given in own.by(rows.by).given_between(rows)]
+    lines = [f"{'ticks':>10} {'observed':>10} {'these':>10} {'95 %':>12} {'own fit':>10}"]
+    for i, inside in enumerate(rows.inside):
+        lines.append(
+            f"{rows.low[i]:>6}–{rows.high[i]:<3} {rows.observed[i]:>10,} {rows.given[i]:>10,.1f} "
+            f"{f'{low[i]}–{high[i]}':>12} {mine[i]}{'' if inside else '  outside'}"
+        )
     return lines
-
-
-def _at(trip: RoundTrip, bucket: int) -> float:
-    return float(trip.predicted[trip.bucket == bucket].sum())
 
 
 def _only_symbol(backtest_dir: Place) -> str:

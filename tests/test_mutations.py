@@ -95,7 +95,7 @@ def drop_empty_distances(patch: Patch) -> None:
 
     def dropping(cells: Cells) -> Any:
         some = np.isin(cells.delta, cells.delta[cells.events > 0])
-        columns = {name: v[some] for name, v in vars(cells).items() if name != "dt_ms"}
+        columns = {name: v[some] for name, v in vars(cells).items() if v is not None}
         return exact(Cells(**columns))
 
     patch.setattr(test_fit, "fit_poisson", dropping)

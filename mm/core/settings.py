@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mm.core.errors import SettingsError
 
-FitMethod = Literal["poisson_mle", "log_linear"]
+FitMethod = Literal["blend", "placement", "poisson_mle", "log_linear"]
 Distance = Literal["absolute", "signed"]
 
 _RESERVED = frozenset({"run.json", "summary.csv", "index.html", "calibration.eml", "README.md"})
@@ -63,7 +63,7 @@ class Settings(BaseModel):
         None, "ms", "time step of the consumer's draw; None takes the mean gap of state rows"
     )
     FIT_METHOD: FitMethod = _f(
-        "poisson_mle", "", "poisson_mle, or log_linear for the original notebook's fit"
+        "blend", "", "whose A and k are emitted: blend, placement, poisson_mle, log_linear"
     )
     DISTANCE: Distance = _f(
         "absolute", "", "absolute is |price - mid|; signed is negative once mid ran through"

@@ -12,12 +12,13 @@ import numpy as np
 from mm.core.arrays import Mask, slices
 from mm.core.errors import EstimateError
 from mm.core.formatting import figures
+from mm.diagnostics.replay import Draws, replay
 from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, CellSums, make_cells, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import OUTAGE, MidPath
 from mm.exposure.segments import segments_of
-from mm.fitting.fill_model import Draws, PoissonFillModel, round_trip
+from mm.fitting.fill_model import PoissonFillModel
 from mm.fitting.fit import fit_poisson
 from mm.fitting.original_points import BucketSums
 from mm.logs.intervals import EVENT, EXPIRED, RestingIntervals, resting_intervals
@@ -105,7 +106,7 @@ def waterfall(
         if isinstance(model, str):
             return Step(name, what, math.nan, math.nan, math.nan, model)
         judged = PoissonFillModel(model[0], model[1], dt_ms, tick)
-        return Step(name, what, *model, round_trip(draws, judged).total_predicted)
+        return Step(name, what, *model, replay(draws, judged).given)
 
     orders = exposure.intervals[0]
     args = (exposure, tick, selection, min_exposure_s)

@@ -12,6 +12,7 @@ from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
 from mm.diagnostics.corrections import ORIGINAL_DT_MS, Waterfall, waterfall
 from mm.diagnostics.fill_rates import FillRates, fill_rates
+from mm.diagnostics.replay import Draws, Replay, replay, seeded_draws
 from mm.diagnostics.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
 from mm.diagnostics.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
 from mm.diagnostics.stability import (
@@ -32,7 +33,7 @@ from mm.exposure.accounting import Cells, Exposure
 from mm.exposure.distance import Selection
 from mm.fitting.covariance import Interval
 from mm.fitting.estimate import Estimate
-from mm.fitting.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
+from mm.fitting.fill_model import PoissonFillModel
 from mm.fitting.fit import Fit
 from mm.fitting.intensity import EmpiricalIntensity
 from mm.fitting.uncertainty import (
@@ -85,13 +86,13 @@ class Diagnostics:
     ``usable``: distances over which the fit holds, ticks; None where there are none.
     ``intervals``: other 95 % intervals of (A, k) by name. ``firth``: A, k of the penalised fit
     where events are few. ``passive_share``: share of events that came before mid had run
-    through the quote. ``draws``: totals of seeded per-row draws. ``trip_original``,
-    ``trip_old``: round trips of the original's and of older parameters.
+    through the quote. ``draws``: totals of seeded per-row draws. ``replay_original``,
+    ``replay_old``: of the original's and of older parameters.
     """
 
     fit: Fit
     rates: FillRates
-    trip: RoundTrip
+    replay: Replay
     draws: Floats
     pearson: PearsonByDistance
     usable: tuple[float, float] | None
@@ -109,8 +110,8 @@ class Diagnostics:
     sides: SideFits
     passive_share: float
     fill_fraction: FillFraction
-    trip_original: RoundTrip | None
-    trip_old: RoundTrip | None
+    replay_original: Replay | None
+    replay_old: Replay | None
     waterfall: Waterfall | None
 
 
@@ -141,31 +142,31 @@ def check_estimate(
 ) -> Diagnostics | None:
     """Hold the estimate against the log it came from, by the results of the steps before; None
     where there is no estimate."""
-    fit, selection = estimate.fit, estimate.selection
-    if fit is None:
+    fit, emitted, selection = estimate.fit, estimate.emitted, estimate.selection
+    if fit is None or emitted is None:
         return None
     rng = np.random.default_rng(SEED)
     risk = (
         Risk.drawn(exposure, selection, estimate.dt_ms, estimate.trials)
         if estimate.drawn and estimate.dt_given
-        else Risk.continuous(exposure, selection)
+        else Risk.continuous(exposure, selection.both)
     )
     # All borders of time at once: one look at the pieces near them.
     borders = [slice_edges(risk), split_ms(risk, 0.5), split_ms(risk, TRAIN_SHARE)]
     risk = risk.cut_at(np.concatenate(borders))
-    draws = Draws.of_log(exposure, estimate.trials)
-    model = PoissonFillModel(fit.A, fit.k, estimate.dt_ms, exposure.tick_size)
-    cells = risk.cells()
-    pooled = cells.by_distance()
+    draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
+    model = PoissonFillModel(emitted.A, emitted.k, estimate.dt_ms, exposure.tick_size)
+    own_side = risk.on_own_side()
+    pooled = own_side.cells().by_distance()
     expected = risk.expected(fit)
     star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
-    pearson = _pearson(risk, expected, rng)
+    pearson = _pearson(own_side, own_side.expected(fit), rng)
     original = estimate.original
     rates = fill_rates(fit, intensity)
     return Diagnostics(
         fit=fit,
         rates=rates,
-        trip=round_trip(draws, model),
+        replay=replay(draws, model),
         draws=seeded_draws(draws, model),
         pearson=pearson,
         usable=pearson.usable(options.tolerance, max(row.delta for row in rates.rows)),
@@ -176,17 +177,17 @@ def check_estimate(
         blocks=blocks(risk, fit, rng),
         over_time=over_time(risk),
         schedule=_schedule(risk, options),
-        effects=_effects(cells),
+        effects=_effects(own_side.cells()),
         predictive=_predictive(risk, fit, star, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
-        firth=_firth(pooled) if risk.n_events < SPARSE else None,
+        firth=_firth(pooled) if own_side.n_events < SPARSE else None,
         sides=_sides(risk, fit, star),
         passive_share=_passive_share(exposure, selection),
         fill_fraction=_fill_fraction(exposure),
-        trip_original=None
+        replay_original=None
         if original is None
-        else _trip(draws, original.A, original.k, ORIGINAL_DT_MS),
-        trip_old=None if options.old is None else round_trip(draws, options.old),
+        else _replay(draws, original.A, original.k, ORIGINAL_DT_MS),
+        replay_old=None if options.old is None else replay(draws, options.old),
         waterfall=waterfall(
             runs,
             exposure,
@@ -207,8 +208,8 @@ def _schedule(risk: Risk, options: CheckOptions) -> Schedule | None:
     return make_schedule(risk, *options.schedule_min, options.min_fills)
 
 
-def _trip(draws: Draws, A: float, k: float, dt_ms: int) -> RoundTrip:
-    return round_trip(draws, PoissonFillModel(A, k, dt_ms, draws.tick_size))
+def _replay(draws: Draws, A: float, k: float, dt_ms: int) -> Replay:
+    return replay(draws, PoissonFillModel(A, k, dt_ms, draws.tick_size))
 
 
 def _mean(weight: Floats, value: Floats) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from mm.core.formatting import figures, percent, rounded, span
 from mm.fitting.covariance import Interval
 from mm.fitting.fit import Fit
-from mm.fitting.intensity import EmpiricalIntensity
+from mm.fitting.intensity import THROUGH, EmpiricalIntensity
 
 #: A bucket counts as quoted if it holds this share of the exposure.
 QUOTED_SHARE = 0.02
@@ -81,7 +81,8 @@ def fill_rates(fit: Fit, intensity: EmpiricalIntensity) -> FillRates:
     """
     share = intensity.exposure_s / intensity.exposure_s.sum()
     busiest = np.argsort(-share, kind="stable")[: _MOST_ROWS - 1]
-    chosen = sorted(int(i) for i in busiest if share[i] >= QUOTED_SHARE)
+    quoted = [int(i) for i in busiest if share[i] >= QUOTED_SHARE]
+    chosen = sorted(i for i in quoted if intensity.bucket[i] != THROUGH)
     seen = {round(float(intensity.delta[i]), 1): float(intensity.rate[i]) for i in chosen}
     deltas = sorted(seen)
     at_mid = bool(deltas) and abs(deltas[0]) <= 0.5

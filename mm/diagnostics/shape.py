@@ -42,7 +42,7 @@ class PearsonByDistance:
         return self.x2 / self.dof if self.dof > 0 else math.nan
 
     @property
-    def pulls(self) -> Floats:
+    def residuals(self) -> Floats:
         """(observed - expected)/sqrt(expected) by bucket."""
         return np.asarray((self.observed - self.expected) / np.sqrt(self.expected))
 
@@ -57,7 +57,7 @@ class PearsonByDistance:
         one where most is expected; no farther than quotes rested. None where there is none."""
         with np.errstate(divide="ignore"):
             near = np.abs(np.log(self.ratio)) <= math.log1p(most)
-        holds = near | (np.abs(self.pulls) <= 2.0)
+        holds = near | (np.abs(self.residuals) <= 2.0)
         stretch: Ints = np.cumsum(
             ~holds, dtype=np.int64
         )  # the same number within a stretch that holds

@@ -72,7 +72,7 @@ def summary(
     elif estimate.n_events == 0 and estimate.exposure_s > 0:
         facts.append(("λ", f"≤ {estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
     if found is not None:
-        facts.append(("round trip", _trip(found)))
+        facts.append(("replay", _replayed(found)))
     listed = "".join(
         f"<tr><th>{name}</th><td style='text-align:left'>{text}</td></tr>" for name, text in facts
     )
@@ -82,16 +82,16 @@ def summary(
     return Shown("".join(parts), f"{log.symbol}: {verdict.line}")
 
 
-def _trip(found: Diagnostics) -> str:
-    trip, old = found.trip, found.trip_original
+def _replayed(found: Diagnostics) -> str:
+    ours, original, old = found.replay, found.replay_original, found.replay_old
     text = (
-        f"these parameters, in the backtester's own rule on this log: "
-        f"{trip.total_predicted:,.0f} fills; observed: {trip.total_observed:,}"
+        f"these parameters, in the backtester's own rule on this log: {ours.given:,.0f} fills; "
+        f"observed: {ours.observed:,}"
     )
+    if original is not None:
+        text += f"; the original notebook's: {original.given:,.0f}"
     if old is not None:
-        text += f"; the original notebook's: {old.total_predicted:,.0f}"
-    if found.trip_old is not None:
-        text += f"; today's parameters: {found.trip_old.total_predicted:,.0f}"
+        text += f"; today's parameters: {old.given:,.0f}"
     return text
 
 
@@ -104,8 +104,7 @@ def checks(found: Diagnostics | None) -> Shown:
     """Level, shape, time: one line each, with the number that decides."""
     if found is None:
         return Shown("<p>There is no estimate to check.</p>", "no estimate")
-    trip, pearson, time, halves = found.trip, found.pearson, found.time, found.halves
-    ratio = trip.total_predicted / trip.total_observed if trip.total_observed else math.nan
+    ours, pearson, time, halves = found.replay, found.pearson, found.time, found.halves
     test = found.out_of_sample
     low, high = found.draws.min(), found.draws.max()
     ahead = "–"
@@ -114,8 +113,8 @@ def checks(found: Diagnostics | None) -> Shown:
         ahead += f"({test.z:+.1f} standard errors, limit {test.t_limit:.1f})"
     power = "–" if found.power is None else f"{found.power.delta_aic:+.1f}"
     rows = [
-        ("level", "fills predicted / observed",
-         f"{trip.total_predicted:,.0f} / {trip.total_observed:,} = {ratio:.2f}"),
+        ("level", "fills given / observed",
+         f"{ours.given:,.0f} / {ours.observed:,} = {ours.ratio:.2f}"),
         ("", "20 seeded draws with the emitted dt_ms", f"{low:,.0f} to {high:,.0f} fills"),
         ("shape", "Pearson by distance",
          f"X² = {pearson.x2:.1f} on {pearson.dof}, p {p_value(pearson.p)}"),

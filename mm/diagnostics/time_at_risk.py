@@ -19,6 +19,7 @@ from mm.exposure.distance import Selection
 from mm.exposure.periods import Periods
 from mm.exposure.trials import fill_rows, trial_sums
 from mm.fitting.fit import Fit, fit_cells
+from mm.fitting.through import fit_both_sides
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +31,7 @@ class Risk:
     and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms`` their time.
     ``runs``: those with time at risk, shape (r,), from ``begin_ms`` to ``end_ms`` of each.
     ``pieces``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
+    ``both_sides``: distances are signed, and quotes that mid has run through have their own rate.
     """
 
     run: Ints
@@ -50,6 +52,7 @@ class Risk:
     cuts: Ints
     pieces: Pieces | None
     periods: Periods
+    both_sides: bool
 
     @classmethod
     def continuous(cls, exposure: Exposure, selection: Selection) -> Risk:
@@ -99,6 +102,7 @@ class Risk:
             cuts=np.zeros(0, dtype=np.int64),
             pieces=pieces,
             periods=pieces.exposure.periods,
+            both_sides=pieces.selection.convention == "both",
         )
 
     @property
@@ -156,6 +160,13 @@ class Risk:
             pieces=None,
         )
 
+    def on_own_side(self) -> Risk:
+        """The part at which mid had not run through quotes; all of it where sides don't count."""
+        if not self.both_sides:
+            return self
+        part = self.where(self.delta >= 0, self.event_delta >= 0)
+        return replace(part, both_sides=False)
+
     def between(self, start_ms: int, stop_ms: int) -> Risk:
         """Pieces that start in [start_ms, stop_ms), events in (start_ms, stop_ms]."""
         cut = self.cut_at(np.array([start_ms, stop_ms]))
@@ -182,7 +193,8 @@ class Risk:
         amount_ms = np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)])
         events = np.repeat(np.array([0, 1]), [n, m])
         none = np.zeros(n + m)
-        return fit_cells(Cells(block, side, delta, amount_ms, events, none, self.dt_ms))
+        cells = Cells(block, side, delta, amount_ms, events, none, self.dt_ms)
+        return fit_both_sides(cells) if self.both_sides else fit_cells(cells)
 
     def expected(self, fit: Fit) -> Floats:
         """Expected events of each cell, shape (n,): T lambda, or 1 - exp(-lambda dt) a draw."""

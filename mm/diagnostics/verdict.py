@@ -19,13 +19,19 @@ _COLOUR: dict[Status, str] = {"ok": "#1b7a4b", "warn": "#a15c00", "refused": "#b
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing found: ``what`` carries the number, then its likely cause and its remedy."""
+    """One thing found: ``what`` carries the number, then its likely cause and its remedy.
+
+    ``code``: stable, listed in docs/verdict.md. ``number``: what was compared, ``threshold``: with
+    what, in words; where one number decides.
+    """
 
     level: Level
     code: str
     what: str
     cause: str = ""
     remedy: str = ""
+    number: float | None = None
+    threshold: str = ""
 
     def __str__(self) -> str:
         return ". ".join(part for part in (self.what, self.cause, self.remedy) if part)

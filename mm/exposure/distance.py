@@ -9,7 +9,7 @@ import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides
 
-Convention = Literal["absolute", "signed"]
+Convention = Literal["absolute", "signed", "both"]
 
 #: Distances are rounded to this many parts of a tick: 4.999999… is 5.
 PARTS_PER_TICK = 1_000_000
@@ -20,8 +20,8 @@ class Selection:
     """Which distances are used, and how they are measured.
 
     ``absolute`` takes |price - mid|, the convention of the original notebook and of the
-    consumer; ``signed`` is negative once mid has run through the quote. The range, in ticks,
-    includes both ends.
+    consumer; ``signed`` is negative once mid has run through the quote; ``both`` is signed as well,
+    with its size in the range. The range, in ticks, includes both ends.
     """
 
     convention: Convention = "absolute"
@@ -33,13 +33,18 @@ class Selection:
         """Only quotes that are on their own side of mid: signed distance of zero and more."""
         return replace(self, convention="signed", min_ticks=max(self.min_ticks, 0.0))
 
+    @property
+    def both(self) -> Selection:
+        """The same quotes, told apart by whether mid has run through them; ``signed`` stays."""
+        return replace(self, convention="both") if self.convention == "absolute" else self
+
     def measure(self, signed: Floats) -> Floats:
         """Distances by this convention from signed ones, ticks."""
         return np.abs(signed) if self.convention == "absolute" else signed
 
     def contains(self, signed: Floats) -> Mask:
         """Which signed distances are in range; unknown ones (NaN) are not."""
-        value = self.measure(signed)
+        value = signed if self.convention == "signed" else np.abs(signed)
         return np.asarray((value >= self.min_ticks) & (value <= self.max_ticks), dtype=np.bool_)
 
 

@@ -94,7 +94,9 @@ def information_inverse(weight: Floats, delta: Floats) -> tuple[Floats, float]:
     return np.array([[1.0 / s0 + star * star * var_k, star * var_k], [star * var_k, var_k]]), star
 
 
-def robust_by_block(wald: Floats, score: Floats, block: Ints) -> Uncertainty:
+def robust_by_block(
+    wald: Floats, score: Floats, block: Ints, bread: Floats | None = None
+) -> Uncertainty:
     """Uncertainty robust to anything that holds within a block: V (sum u_b u_b') V B/(B-1).
 
     The cluster-robust sandwich of Liang & Zeger (1986), with the quantile of t(B-1); a plain
@@ -107,6 +109,8 @@ def robust_by_block(wald: Floats, score: Floats, block: Ints) -> Uncertainty:
     wald : inverse information V, shape (2, 2).
     score : contribution of each cell to the score, shape (n, 2).
     block : number of each cell's block, shape (n,); numbers that follow each other are neighbours.
+    bread : transposed inverse of the estimating equations' slope, shape (2, 2), where that is
+        another matrix than ``wald`` (Godambe 1960).
 
     With fewer than MIN_BLOCKS blocks: Wald's covariance and the normal quantile.
     """
@@ -116,7 +120,7 @@ def robust_by_block(wald: Floats, score: Floats, block: Ints) -> Uncertainty:
     if n_blocks < MIN_BLOCKS:
         return Uncertainty(as_tuple(wald), NO_SKEW, "wald", n_blocks, float(special.ndtri(upper)))
     sums = np.column_stack([sums_by(of, column, n_blocks) for column in score.T])
-    psi = sums @ wald
+    psi = sums @ (wald if bread is None else bread)
     middle, third = psi.T @ psi, NO_SKEW
     if n_blocks >= MIN_SKEW_BLOCKS:
         middle = middle + _common_to_neighbours(psi, numbers, middle)

@@ -10,12 +10,14 @@ import numpy as np
 
 from mm.core.errors import EstimateError, OriginalError
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Sums
+from mm.exposure.cells import Cells, Sums
 from mm.exposure.distance import Selection
 from mm.exposure.trials import trial_cells, trial_sums
+from mm.fitting.consumer import by_placement
 from mm.fitting.covariance import Uncertainty
 from mm.fitting.fit import Fit, fit_cells, upper_limit
 from mm.fitting.original_notebook import OriginalFit, fit_original
+from mm.fitting.through import ThroughRate, fit_both_sides, through_rate
 from mm.logs.run import Run
 
 
@@ -23,22 +25,27 @@ from mm.logs.run import Run
 class Estimate:
     """What the log says, without a judgement of it.
 
-    ``fit``: the headline, None where there is none and ``refusal`` says why. ``drawn``: fills were
-    drawn once a state row, and the fits are of these trials. ``passive``: the
-    same fit on quotes that were on their own side of mid. ``original``: the old notebook's fit
-    of the same files, or ``original_error``, what it raises. ``n_events``, ``exposure_s``: over
-    the selected distances. ``mean_state_gap_ms``: mean time between a resting order's state
-    rows. ``dt_ms``: the consumer's time step, emitted with A and k; ``dt_given`` if it was set.
-    ``trials``: state rows at risk, see ``mm.exposure.trials``; up to the fill's own row where
-    fills were drawn row by row. ``quoted``: of a log without events nearest, middle (by time) and
-    farthest |distance| that quotes rested at, in range or not, ticks; None where none did.
+    ``fit``: the intensity that is shown and tested: A exp(-k delta) of quotes on their own side of
+    mid, and ``through``, the rate of those that mid has run through; of |delta| in a drawn log.
+    None where there is none and ``refusal`` says why. ``emitted``: A and k of |delta| for the
+    consumer, by the chosen method; ``candidates``: by every other, see ``mm.fitting.consumer``.
+    ``drawn``: fills were drawn once a state row, and the fits are of these trials.
+    ``original``: the old notebook's fit of the same files, or ``original_error``, what it raises.
+    ``n_events``, ``exposure_s``: over the selected distances. ``mean_state_gap_ms``: mean time
+    between a resting order's state rows. ``dt_ms``: the consumer's time step, emitted with A and
+    k; ``dt_given`` if it was set. ``trials``: state rows at risk, see ``mm.exposure.trials``; up
+    to the fill's own row where fills were drawn row by row. ``quoted``: of a log without events
+    nearest, middle (by time) and farthest |distance| that quotes rested at, in range or not,
+    ticks; None where none did.
     """
 
     selection: Selection
     fit: Fit | None
+    emitted: Fit | None
+    candidates: dict[str, Fit]
+    through: ThroughRate | None
     refusal: EstimateError | None
     drawn: bool
-    passive: Fit | None
     original: OriginalFit | None
     original_error: str | None
     n_events: int
@@ -48,6 +55,11 @@ class Estimate:
     dt_given: bool
     trials: Sums
     quoted: tuple[float, float, float] | None
+
+    @property
+    def passive(self) -> Fit | None:
+        """The fit of quotes on their own side of mid."""
+        return self.candidates.get("passive_mle")
 
     @property
     def upper_limit(self) -> float:
@@ -70,8 +82,8 @@ class Estimate:
                 f"<p>No fill in {self.exposure_s:,.1f} s of exposure: "
                 f"λ ≤ 2.996/ΣT = {self.upper_limit:.3g} /s (one-sided 95 %).</p>"
             )
-        if self.passive is not None:
-            parts.append(f"<h4>Passive quotes only (signed δ ≥ 0)</h4>{self.passive._repr_html_()}")
+        if self.emitted is not None and self.emitted is not self.fit:
+            parts.append(f"<h4>For a backtester that knows |δ|</h4>{self.emitted._repr_html_()}")
         if self.original is not None:
             parts.append(self.original._repr_html_())
         elif self.original_error is not None:
@@ -87,9 +99,9 @@ def estimate_intensity(
     poisson_dt_ms: int | None,
     runs: Sequence[Run],
     min_exposure_s: float,
-    method: str = "poisson_mle",
+    method: str = "blend",
 ) -> Estimate:
-    """Fit the intensity, the passive one and the original's.
+    """Fit the intensity on both sides of mid, the consumer's A and k, and the original's.
 
     Parameters
     ----------
@@ -99,25 +111,40 @@ def estimate_intensity(
     poisson_dt_ms : the consumer's time step, ms; None takes the mean gap of the state rows.
     runs : the tables, for the original's accounting.
     min_exposure_s : exposure a bucket needs to enter the original's fit, seconds.
-    method : ``poisson_mle``, or ``log_linear`` to make the original's fit the headline.
+    method : whose A and k are emitted: ``blend``, ``placement``, ``poisson_mle`` (of |delta|; of
+        passive quotes where distances are signed), or ``log_linear``, the original's.
     """
     cells = exposure.cells(selection)
     trials = trial_sums(exposure, to_fill_row=drawn_by_rows)
     drawn = trials if drawn_by_rows else None
     gap = exposure.mean_state_gap_ms(selection)
     original, original_error = _original(runs, exposure.tick_size, selection, min_exposure_s)
-    fit: Fit | EstimateError
-    if method == "log_linear":
-        fit = _as_fit(original, original_error, cells.n_events, float(cells.exposure_s.sum()))
-    else:
-        fit = _fit(exposure, selection, drawn, poisson_dt_ms)
+    absolute = _fit(exposure, selection, drawn, poisson_dt_ms)
     passive = _fit(exposure, selection.passive, drawn, poisson_dt_ms)
+    found: dict[str, Fit] = {"passive_mle": passive} if isinstance(passive, Fit) else {}
+    if isinstance(absolute, Fit):
+        found["absolute_mle"] = absolute
+    fit: Fit | EstimateError = absolute
+    through = None
+    if drawn is None:
+        of_distances = _by_period(exposure, cells)
+        found |= by_placement(of_distances)
+        both = _by_period(exposure, exposure.cells(selection.both))
+        through = through_rate(both)
+        if isinstance(passive, Fit):
+            fit = fit_both_sides(both)
+    emitted: Fit | EstimateError | None = _emitted(method, selection, found)
+    if method == "log_linear":
+        emitted = _as_fit(original, original_error, cells.n_events, float(cells.exposure_s.sum()))
+        fit = emitted if isinstance(emitted, EstimateError) else fit
     return Estimate(
         selection=selection,
         fit=fit if isinstance(fit, Fit) else None,
+        emitted=emitted if isinstance(emitted, Fit) else None,
+        candidates=found,
+        through=through,
         refusal=fit if isinstance(fit, EstimateError) else None,
         drawn=drawn_by_rows,
-        passive=passive if isinstance(passive, Fit) else None,
         original=original,
         original_error=original_error,
         n_events=cells.n_events,
@@ -153,9 +180,25 @@ def _fit(
         cells = exposure.cells(selection)
         if drawn is not None and dt_ms is not None:
             cells = trial_cells(drawn, selection, dt_ms)
-        return fit_cells(replace(cells, block=exposure.periods.number[cells.block]))
+        return fit_cells(_by_period(exposure, cells))
     except EstimateError as error:
         return error
+
+
+def _by_period(exposure: Exposure, cells: Cells) -> Cells:
+    """The cells with their period in place of their block."""
+    return replace(cells, block=exposure.periods.number[cells.block])
+
+
+def _emitted(method: str, selection: Selection, found: dict[str, Fit]) -> Fit | None:
+    """The consumer's A and k: the chosen candidate, or where it does not exist or does not fall
+    with distance the next of: maximum likelihood of |delta|, of passive quotes."""
+    chosen = {"blend": "blend", "placement": "placement"}.get(method, "absolute_mle")
+    names = [chosen, "absolute_mle", "passive_mle"]
+    if selection.convention == "signed":
+        names = ["passive_mle", "absolute_mle"]
+    there = [found[name] for name in names if name in found]
+    return next((fit for fit in there if fit.k > 0), there[0] if there else None)
 
 
 def _original(

@@ -29,7 +29,7 @@ from mm.fitting.covariance import (
 )
 from mm.fitting.decay import decay_rate, log_weight
 
-Method = Literal["poisson_mle", "trial_mle", "log_linear"]
+Method = Literal["poisson_mle", "trial_mle", "placement", "blend", "log_linear"]
 
 #: log A beyond this is the sign of an extrapolation without meaning.
 _LOG_LARGEST = 300.0
@@ -42,6 +42,8 @@ class Fit:
     ``A``: events per second and resting order at delta = 0. ``k``: 1/tick. ``uncertainty``: the
     reported one, of (log A, k); ``wald``: inverse information. ``delta_star``: distance at which
     lambda is best determined. ``n_events``, ``exposure_s``, ``loglik``: as the fit saw them.
+    ``through``: lambda of quotes that mid has run through, at signed delta < 0, 1/s; None for a fit
+    of |delta|, which knows no sides of mid.
     """
 
     method: Method
@@ -53,6 +55,7 @@ class Fit:
     n_events: int
     exposure_s: float
     loglik: float
+    through: float | None = None
 
     @property
     def cov(self) -> Covariance:
@@ -91,7 +94,8 @@ class Fit:
 
     def rates(self, delta: Floats) -> Floats:
         """lambda at distances in ticks, shape (n,), 1/s."""
-        return np.asarray(self.A * np.exp(np.minimum(-self.k * delta, 700.0)), dtype=np.float64)
+        rates = np.asarray(self.A * np.exp(np.minimum(-self.k * delta, 700.0)), dtype=np.float64)
+        return rates if self.through is None else np.where(delta < 0, self.through, rates)
 
     def se_log_intensity(self, delta: float) -> float:
         """Standard error of log lambda(delta): a - k delta has variance Vaa - 2 d Vak + d^2 Vkk."""

@@ -16,6 +16,8 @@ from mm.core.formatting import figures
 from mm.exposure.accounting import Exposure
 from mm.exposure.distance import Selection, buckets
 
+#: The bucket of all negative distances.
+THROUGH = -1
 #: Orders of one run are numbered below this.
 _MOST_ORDERS = 1 << 40
 #: Buckets with less than this share of the exposure and no event are not listed.
@@ -26,9 +28,9 @@ _WORTH_SHOWING = 0.002
 class EmpiricalIntensity:
     """One entry a bucket [b, b + 1) of distances with exposure or events. Arrays of shape (n,).
 
-    ``bucket``: b, ticks. ``delta``: exposure-weighted mean distance, ticks. ``exposure_s``: s.
-    ``events``: first fills. ``qty``: base currency filled in them. ``n_orders``: orders that
-    rested there.
+    ``bucket``: b, ticks; THROUGH of all quotes together that mid has run through. ``delta``:
+    exposure-weighted mean distance, ticks. ``exposure_s``: s. ``events``: first fills. ``qty``:
+    base currency filled in them. ``n_orders``: orders that rested there.
     """
 
     bucket: Ints
@@ -104,7 +106,7 @@ class EmpiricalIntensity:
 def empirical_intensity(exposure: Exposure, selection: Selection) -> EmpiricalIntensity:
     """Exposure, events and orders by whole-tick bucket over the chosen range of distances."""
     cells = exposure.cells(selection)
-    bucket = buckets(cells.delta)
+    bucket = _buckets(cells.delta)
     labels, of = np.unique(bucket, return_inverse=True)
     seconds = sums_by(of, cells.exposure_s, len(labels))
     mean = sums_by(of, cells.exposure_s * cells.delta, len(labels))
@@ -116,6 +118,10 @@ def empirical_intensity(exposure: Exposure, selection: Selection) -> EmpiricalIn
         qty=sums_by(of, cells.qty, len(labels)),
         n_orders=_orders_by_bucket(exposure, labels, selection),
     )
+
+
+def _buckets(delta: Floats) -> Ints:
+    return buckets(np.maximum(delta, float(THROUGH)))
 
 
 def poisson_interval(events: Ints, level: float = 0.95) -> tuple[Floats, Floats]:
@@ -137,7 +143,7 @@ def _orders_by_bucket(exposure: Exposure, labels: Ints, selection: Selection) ->
         if not seg.any():
             continue
         # One number a bucket: sorting rows of three columns takes ten times as long.
-        bucket = np.searchsorted(labels, buckets(selection.measure(s.delta[seg])))
+        bucket = np.searchsorted(labels, _buckets(selection.measure(s.delta[seg])))
         key = (s.run[seg] * _MOST_ORDERS + s.order[seg]) * len(labels) + bucket
         # Orders follow each other, and most moves of mid leave them in their bucket.
         pairs = distinct(key[np.append(True, key[1:] != key[:-1])])

@@ -1,16 +1,17 @@
 """The figures, in one style. Each function takes results and returns one :class:`Picture`."""
 
-from mm.plots.checks import over_time, pulls, quantiles, round_trip, waterfall
+from mm.plots.checks import by_fill, by_placement, over_time, quantiles, residuals, waterfall
 from mm.plots.curve import fit, intensity
 from mm.plots.picture import Picture
 
 __all__ = [
     "Picture",
+    "by_fill",
+    "by_placement",
     "fit",
     "intensity",
     "over_time",
-    "pulls",
     "quantiles",
-    "round_trip",
+    "residuals",
     "waterfall",
 ]

@@ -1,4 +1,4 @@
-"""The figures that hold an estimate against its log: round trip, pulls, Q–Q, time, waterfall."""
+"""The figures that hold an estimate against its log: replay, residuals, Q–Q, time, corrections."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import numpy as np
 
 from mm.core.formatting import figures, p_value
 from mm.diagnostics.diagnose import Diagnostics
-from mm.fitting.fill_model import RoundTrip
+from mm.diagnostics.replay import By
 from mm.fitting.fit import Fit
-from mm.fitting.intensity import poisson_interval
 from mm.plots.panels import BOTTOM_PX, bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,
@@ -30,60 +29,73 @@ _WORDS_PX = 152
 _NOTHING = "There is no estimate to draw."
 
 
-def round_trip(found: Diagnostics | None) -> Picture:
-    """First fills by distance: observed, and predicted by these and the original's parameters."""
+def by_placement(found: Diagnostics | None) -> Picture:
+    """First fills by placement distance: observed, and given by these and the original's."""
     if found is None:
         return nothing(_NOTHING)
-    figure, axes = panel(320)
-    trip, old = found.trip, found.trip_original
-    shown = (trip.observed > 0) | (trip.predicted >= 0.5)
-    shown &= trip.bucket <= _reach(trip)
-    at = trip.bucket[shown]
-    low, high = poisson_interval(trip.observed[shown])
-    seen = trip.observed[shown]
+    return _replayed(found, "placement", "distance at which orders were placed (ticks)")
+
+
+def by_fill(found: Diagnostics | None) -> Picture:
+    """The same by the distance that orders had when they were filled."""
+    if found is None:
+        return nothing(_NOTHING)
+    return _replayed(found, "fill", "distance from mid at the fill, |δ| (ticks)")
+
+
+def _replayed(found: Diagnostics, by: By, along: str) -> Picture:
+    """Given fills with the interval that chance leaves them; what was observed, red outside it."""
+    ours, old = found.replay, found.replay_original
+    rows = ours.by(by).merged()
+    at = np.arange(len(rows.low))
+    low, high = rows.interval
+    names = [_ticks(a, b) for a, b in zip(rows.low, rows.high, strict=True)]
+    crowded = len(names) > 9
+    figure, axes = panel(330 if crowded else 320, bottom_px=70 if crowded else BOTTOM_PX)
     with style():
-        ours = f"these parameters: {trip.total_predicted:,.0f}"
-        bars(axes, at + 0.16, 0.32, trip.predicted[shown], BLUE, ours)
-        top = max(float(high.max(initial=1.0)), float(trip.predicted.max(initial=1.0)))
+        bars(axes, at - 0.36, 0.36, rows.given, BLUE, f"these parameters: {ours.given:,.0f}")
+        top = float(max(high.max(initial=1), rows.observed.max(initial=1)))
         if old is not None:
-            height = np.minimum(old.predicted[shown], 1.6 * top)
-            label = f"original notebook: {old.total_predicted:,.0f}"
-            bars(axes, at + 0.52, 0.32, height, ORANGE, label)
+            given = np.minimum(old.by(by).given_between(rows), 1.6 * top)
+            bars(axes, at + 0.02, 0.36, given, ORANGE, f"original notebook: {old.given:,.0f}")
+        middle, inside = at - 0.18, rows.inside
         axes.errorbar(
-            at + 0.5,
-            seen,
-            yerr=[seen - low, high - seen],
-            fmt="o",
-            color=INK,
+            middle,
+            rows.given,
+            yerr=[rows.given - np.minimum(low, rows.given), np.maximum(high - rows.given, 0.0)],
+            fmt="none",
             ecolor=GREY,
-            capsize=2.5,
-            label=f"observed: {trip.total_observed:,}",
+            capsize=3,
+            label="95 % by chance",
         )
+        told = f"observed: {ours.observed:,}"
+        axes.plot(middle[inside], rows.observed[inside], "o", color=INK, label=told)
+        if not inside.all():
+            seen = rows.observed[~inside]
+            axes.plot(middle[~inside], seen, "D", color=RED, label="observed, outside")
         axes.set_ylim(0, 1.65 * top)
-        axes.set_title("Round trip: first fills by distance")
-        beyond = int(trip.observed[trip.bucket > _reach(trip)].sum())
-        more = f"; {beyond} fills lie beyond" if beyond else ""
-        axes.set_xlabel(f"distance from mid δ (ticks{more})")
+        axes.set_xticks(at, names, rotation=30 * crowded)
+        where = "placement distance" if by == "placement" else "distance at the fill"
+        axes.set_title(f"Replay by {where}")
+        axes.set_xlabel(along)
         axes.set_ylabel("first fills")
-        axes.legend(loc="upper right")
+        axes.legend(loc="upper right", ncols=2)
+    out = int((~inside).sum())
     alt = (
-        f"First fills by distance: these parameters predict {trip.total_predicted:,.0f} in all, "
-        f"{trip.total_observed:,} were observed"
+        f"First fills by {along}: these parameters give {ours.given:,.0f} in all, "
+        f"{ours.observed:,} were observed; {out} of {len(names)} rows lie outside their interval."
     )
-    alt += f", the original notebook's predict {old.total_predicted:,.0f}." if old else "."
     return finish(figure, alt)
 
 
-def _reach(trip: RoundTrip) -> int:
-    """The last bucket that is drawn: some fills far out would leave no room for all others."""
-    fills = trip.observed + trip.predicted
-    order = np.argsort(trip.bucket)
-    held = np.cumsum(fills[order]) >= 0.9 * fills.sum()
-    inner, outer = int(trip.bucket[order][held][0]), int(trip.bucket.max())
-    return outer if outer <= 3 * inner + 10 else 2 * inner + 5
+def _ticks(low: int, high: int) -> str:
+    """Whole ticks [low, high) as people say them: 3, or 3–5."""
+    if low < 0:
+        return "unknown"
+    return f"{low}" if high == low + 1 else f"{low}–{high - 1}"
 
 
-def pulls(found: Diagnostics | None) -> Picture:
+def residuals(found: Diagnostics | None) -> Picture:
     """(Observed - expected)/sqrt(expected) by distance: where the exponential does not hold."""
     if found is None:
         return nothing(_NOTHING)
@@ -92,19 +104,20 @@ def pulls(found: Diagnostics | None) -> Picture:
     crowded, slanted = len(names) > 6, len(names) > 9
     figure, axes = panel(276 if slanted else 260, bottom_px=70 if slanted else BOTTOM_PX)
     with style():
-        far = np.abs(pearson.pulls) > 2
+        far = np.abs(pearson.residuals) > 2
         at = np.arange(len(far))
-        bars(axes, at - 0.35, 0.7, pearson.pulls, [RED if f else BLUE for f in far])
+        bars(axes, at - 0.35, 0.7, pearson.residuals, [RED if f else BLUE for f in far])
         axes.set_xticks(at, names, fontsize=9 if crowded else None, rotation=30 * slanted)
         axes.axhspan(-2, 2, color=GREY, alpha=0.15, linewidth=0)
         axes.axhline(0, color=INK, linewidth=0.8)
-        limit = max(3.0, 1.15 * float(np.abs(pearson.pulls).max(initial=0.0)))
+        limit = max(3.0, 1.15 * float(np.abs(pearson.residuals).max(initial=0.0)))
         axes.set_ylim(-limit, limit)
-        axes.set_title("Pulls: (observed − expected) / √expected")
+        axes.set_title("Standardised residuals: (observed − expected) / √expected")
         axes.set_xlabel("distance from mid δ (ticks)")
-        axes.set_ylabel("pull (σ)")
+        axes.set_ylabel("residual (σ)")
     alt = (
-        f"Pulls by distance in {len(pearson.pulls)} buckets, {int(far.sum())} of them beyond two "
+        f"Standardised residuals by distance in {len(pearson.residuals)} buckets, "
+        f"{int(far.sum())} of them beyond two "
         f"standard deviations; Pearson chi-squared {pearson.x2:.1f} on {pearson.dof} degrees."
     )
     return finish(figure, alt)

@@ -94,20 +94,20 @@ def _at(row: QuotedIntensity) -> tuple[str, ...]:
 
 def predicted_and_observed(record: Record) -> str:
     """Fills that parameters would draw on this log against those it has; empty without them."""
-    trip = record.round_trip
-    if trip is None:
+    replayed = record.replay
+    if replayed is None:
         return ""
-    rows = [("observed", f"{trip.observed:,}", "")]
+    rows = [("observed", f"{replayed.observed:,}", "")]
     ours = "the refused fit" if record.status == "refused" else "these parameters"
     for who, number in (
-        (ours, trip.predicted),
-        ("the original notebook's", trip.predicted_by_original),
-        ("parameters in use today", trip.predicted_by_old_params),
+        (ours, replayed.given),
+        ("the original notebook's", replayed.given_by_original),
+        ("parameters in use today", replayed.given_by_old_params),
     ):
         if number is not None:
-            ratio = f"{number / trip.observed:.2f}" if trip.observed else ""
+            ratio = f"{number / replayed.observed:.2f}" if replayed.observed else ""
             rows.append((who, f"{number:,.0f}", ratio))
-    if trip.predicted_by_original is None:
+    if replayed.given_by_original is None:
         rows.append(("the original notebook's", "none", ""))
     return "<h2>Fills on this log, by the backtester's own rule</h2>" + words.table(
         ("from", "first fills", "over observed"),

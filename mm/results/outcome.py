@@ -9,13 +9,14 @@ from typing import Any
 from mm.core.errors import CalibrationError
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.replay import Replay, ReplayRows
 from mm.diagnostics.verdict import Verdict
 from mm.fitting.estimate import Estimate
-from mm.fitting.fill_model import RoundTrip
 from mm.fitting.fit import Fit
 from mm.logs.load import BacktestLog
 from mm.results.params import (
     BlockEffectNumbers,
+    Candidate,
     GoodnessOfFit,
     IntensityAt,
     Intervals,
@@ -25,9 +26,10 @@ from mm.results.params import (
     PlainNumbers,
     PredictiveNumbers,
     QuotedIntensity,
-    RoundTripNumbers,
+    ReplayNumbers,
+    ReplayRow,
     SideNumbers,
-    TripAt,
+    ThroughNumbers,
     versions,
 )
 
@@ -44,7 +46,7 @@ def make_params(
 
     Raises CalibrationError if it was: parameters that may not be used are never written.
     """
-    fit = estimate.fit
+    fit = estimate.emitted
     if fit is None or found is None or verdict.status == "refused":
         raise CalibrationError("a refused calibration has no parameters")
     valid = fit.se_type != "none"
@@ -62,6 +64,9 @@ def make_params(
         n_blocks=fit.n_blocks,
         lambda_at=best_known(fit) if valid else None,
         passive=passive_fit(estimate.passive),
+        through=through_numbers(estimate),
+        candidates=candidate_numbers(estimate),
+        window_ms=log.window_ms,
         n_fills=estimate.n_events,
         exposure_s=estimate.exposure_s,
         fill_source=log.fill_source,
@@ -117,7 +122,7 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
         "oos": None
         if test is None
         else OutOfSampleNumbers(predicted=test.predicted, observed=test.observed, z=test.z),
-        "round_trip": round_trip_numbers(found),
+        "replay": replay_numbers(found),
         "lambda_quoted": quoted_intensities(found),
         "predictive": PredictiveNumbers(
             period_s=ahead.period_s, tau=ahead.tau, ci95=_pair(*ahead.interval)
@@ -134,20 +139,34 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
     }
 
 
-def round_trip_numbers(found: Diagnostics, *, by_delta: bool = True) -> RoundTripNumbers:
-    """Predicted and observed fills, in total and, if asked for, by whole-tick distance."""
-    trip = found.trip
-    rows = zip(trip.bucket, trip.predicted, trip.observed, strict=True) if by_delta else ()
-    return RoundTripNumbers(
-        predicted=trip.total_predicted,
-        observed=trip.total_observed,
-        predicted_by_original=_total(found.trip_original),
-        predicted_by_old_params=_total(found.trip_old),
-        by_delta=tuple(
-            TripAt(delta=int(b), predicted=float(p), observed=int(o))
-            for b, p, o in rows
-            if p >= 0.05 or o
-        ),
+def replay_numbers(found: Diagnostics, *, with_rows: bool = True) -> ReplayNumbers:
+    """Given and observed fills, in total and, if asked for, by placement distance and by distance
+    at the fill."""
+    ours = found.replay
+    return ReplayNumbers(
+        given=ours.given,
+        observed=ours.observed,
+        given_by_original=_total(found.replay_original),
+        given_by_old_params=_total(found.replay_old),
+        by_placement=_rows(ours.by_placement.merged()) if with_rows else (),
+        by_fill=_rows(ours.by_fill.merged()) if with_rows else (),
+    )
+
+
+def _rows(rows: ReplayRows) -> tuple[ReplayRow, ...]:
+    low, high = rows.interval
+    return tuple(
+        ReplayRow(
+            from_delta=int(rows.low[i]),
+            to_delta=int(rows.high[i]),
+            orders=int(rows.orders[i]) if rows.by == "placement" else None,
+            rest_s=float(rows.rest_s[i]) if rows.by == "placement" else None,
+            observed=int(rows.observed[i]),
+            given=float(rows.given[i]),
+            ci95=(int(low[i]), int(high[i])),
+            inside=bool(rows.inside[i]),
+        )
+        for i in range(len(rows.low))
     )
 
 
@@ -165,8 +184,8 @@ def quoted_intensities(found: Diagnostics) -> tuple[QuotedIntensity, ...]:
     )
 
 
-def _total(trip: RoundTrip | None) -> float | None:
-    return None if trip is None else finite(trip.total_predicted)
+def _total(replayed: Replay | None) -> float | None:
+    return None if replayed is None else finite(replayed.given)
 
 
 def _pair(low: float, high: float) -> tuple[float, float] | None:
@@ -195,6 +214,30 @@ def passive_fit(fit: Fit | None) -> PassiveFit | None:
         return None
     ci95 = Intervals(A=fit.ci_A, k=fit.ci_k)
     return PassiveFit(A=fit.A, k=fit.k, ci95=ci95, n_fills=fit.n_events)
+
+
+def through_numbers(estimate: Estimate) -> ThroughNumbers | None:
+    """The rate of quotes that mid has run through, None in a log that knows no sides of mid."""
+    through = estimate.through
+    if through is None:
+        return None
+    low, high = through.interval
+    return ThroughNumbers.model_validate(
+        {
+            "lambda": finite(through.rate),
+            "ci95": (low, high) if math.isfinite(high) else None,
+            "n_fills": through.n_events,
+            "exposure_s": through.exposure_s,
+        }
+    )
+
+
+def candidate_numbers(estimate: Estimate) -> dict[str, Candidate]:
+    """Every fit that could be emitted, by name."""
+    return {
+        name: Candidate(A=fit.A, k=fit.k, cov_logA_k=fit.cov)
+        for name, fit in estimate.candidates.items()
+    }
 
 
 def intervals(fit: Fit) -> Intervals | None:

@@ -23,7 +23,7 @@ from mm.core.fill_source import FillSource
 if TYPE_CHECKING:
     from mm.fitting.fill_model import PoissonFillModel
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PACKAGES = (
     *("numpy", "pandas", "scipy", "pyarrow", "pydantic"),
     *("papermill", "nbformat", "nbconvert", "matplotlib", "pillow", "latex2mathml"),
@@ -103,22 +103,47 @@ class OutOfSampleNumbers(_Model):
     z: Finite
 
 
-class TripAt(_Model):
-    """First fills in one whole-tick bucket of |delta|."""
+class ReplayRow(_Model):
+    """First fills between two distances, ``from_delta`` included: by placement with the orders that
+    were placed there and how long they rested together. ``inside``: whether the observed number
+    lies in the interval that the given one has."""
 
-    delta: int
-    predicted: Finite
+    from_delta: int
+    to_delta: int
+    orders: int | None
+    rest_s: Finite | None
     observed: int
+    given: Finite
+    ci95: tuple[int, int]
+    inside: bool
 
 
-class RoundTripNumbers(_Model):
+class ReplayNumbers(_Model):
     """First fills by the consumer's rule on the log's own quotes, against those observed."""
 
-    predicted: Finite
+    given: Finite
     observed: int
-    predicted_by_original: Finite | None
-    predicted_by_old_params: Finite | None
-    by_delta: tuple[TripAt, ...]
+    given_by_original: Finite | None
+    given_by_old_params: Finite | None
+    by_placement: tuple[ReplayRow, ...]
+    by_fill: tuple[ReplayRow, ...]
+
+
+class ThroughNumbers(_Model):
+    """Quotes that mid has run through: events over exposure, 1/s."""
+
+    rate: Finite | None = Field(alias="lambda")
+    ci95: Pair | None
+    n_fills: int
+    exposure_s: Finite
+
+
+class Candidate(_Model):
+    """A and k that could be emitted, with their covariance."""
+
+    A: Positive
+    k: Finite
+    cov_logA_k: tuple[Pair, Pair]
 
 
 class QuotedIntensity(_Model):
@@ -163,13 +188,16 @@ class Params(_Model):
     distance_unit: Literal["ticks"] = "ticks"
     intensity_unit: Literal["1/s"] = "1/s"
     delta_convention: Literal["absolute", "signed"]
-    fit_method: Literal["poisson_mle", "trial_mle", "log_linear"]
+    fit_method: Literal["blend", "placement", "poisson_mle", "trial_mle", "log_linear"]
     ci95: Intervals | None = Field(description="null for log_linear, which has no valid one")
     cov_logA_k: tuple[Pair, Pair] | None
     se_type: Literal["block", "wald", "none"]
     n_blocks: int
     lambda_at: IntensityAt | None
     passive: PassiveFit | None
+    through: ThroughNumbers | None = Field(description="of quotes that mid has run through")
+    candidates: dict[str, Candidate] = Field(description="every A and k that could be emitted")
+    window_ms: tuple[int, int] = Field(description="first and last time of the log, ms")
     sides: SideNumbers | None
     n_fills: int = Field(description="first fills used, sum N")
     exposure_s: Positive
@@ -180,7 +208,7 @@ class Params(_Model):
     gof: GoodnessOfFit | None
     aic: Finite | None
     oos: OutOfSampleNumbers | None
-    round_trip: RoundTripNumbers | None
+    replay: ReplayNumbers | None
     lambda_quoted: tuple[QuotedIntensity, ...]
     predictive: PredictiveNumbers | None
     block_effects: BlockEffectNumbers | None

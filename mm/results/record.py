@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from mm.core.errors import OutputError
 from mm.results.params import (
+    Candidate,
     IntensityAt,
     Intervals,
     Pair,
@@ -18,7 +19,8 @@ from mm.results.params import (
     PassiveFit,
     PlainNumbers,
     QuotedIntensity,
-    RoundTripNumbers,
+    ReplayNumbers,
+    ThroughNumbers,
 )
 
 if TYPE_CHECKING:
@@ -49,8 +51,10 @@ class Record(BaseModel):
     cov_logA_k: tuple[Pair, Pair] | None = None
     lambda_at: IntensityAt | None = None
     lambda_quoted: tuple[QuotedIntensity, ...] = ()
-    round_trip: RoundTripNumbers | None = None
+    replay: ReplayNumbers | None = None
     passive: PassiveFit | None = None
+    through: ThroughNumbers | None = None
+    candidates: dict[str, Candidate] = {}
     original: PlainNumbers | None = None
     original_error: str | None = None
     n_fills: int | None = None
@@ -126,15 +130,17 @@ def _record(result: Calibration) -> Record:
     # Only here: who reads records, as the driver does, needs none of the statistics.
     from mm.results.outcome import (
         best_known,
+        candidate_numbers,
         finite,
         intervals,
         original_numbers,
         passive_fit,
         quoted_intensities,
-        round_trip_numbers,
+        replay_numbers,
+        through_numbers,
     )
 
-    estimate, fit, found = result.estimate, result.estimate.fit, result.diagnostics
+    estimate, fit, found = result.estimate, result.estimate.emitted, result.diagnostics
     valid = fit is not None and fit.se_type != "none"
     return Record(
         status=result.verdict.status,
@@ -146,8 +152,10 @@ def _record(result: Calibration) -> Record:
         cov_logA_k=fit.cov if fit is not None and valid else None,
         lambda_at=best_known(fit) if fit is not None and valid else None,
         lambda_quoted=() if found is None else quoted_intensities(found),
-        round_trip=None if found is None else round_trip_numbers(found, by_delta=False),
+        replay=None if found is None else replay_numbers(found, with_rows=False),
         passive=passive_fit(estimate.passive),
+        through=through_numbers(estimate),
+        candidates=candidate_numbers(estimate),
         original=original_numbers(estimate),
         original_error=estimate.original_error,
         n_fills=estimate.n_events,

@@ -10,17 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mm.core.formatting import p_value
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.replay import ReplayRows
 from mm.diagnostics.verdict import Finding
 from mm.fitting.estimate import Estimate
-
-#: The power law must be this much likelier (AIC) before it counts against the exponential:
-#: chance alone gives it in about 1 of 300 logs.
-_AIC_LIMIT = 6.0
-_LOOK = "Look at the empirical intensity and the passive fit; quote over a wider range"
-_NARROW = "Narrow MIN_DELTA_TICKS..MAX_DELTA_TICKS to the distances you will quote"
 
 
 def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
@@ -28,13 +22,16 @@ def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
     if estimate.fit is None:
         yield _no_estimate(estimate)
         return
-    if estimate.fit.k <= 0:
+    k = (estimate.emitted or estimate.fit).k
+    if k <= 0:
         yield Finding(
             "refused",
             "k_not_positive",
-            f"k = {estimate.fit.k:.4g} /tick: fills do not get rarer with distance",
-            "Quotes were run through by mid, or the distances quoted are too near each other",
-            _LOOK,
+            f"k = {k:.4g} /tick: fills do not get rarer with distance",
+            "The distances quoted are too near each other, or mid ran through most quotes",
+            "Quote over a wider range",
+            k,
+            "above 0",
         )
     if estimate.n_events < settings.MIN_FILLS:
         yield Finding(
@@ -43,6 +40,8 @@ def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
             f"{estimate.n_events} fills, fewer than MIN_FILLS = {settings.MIN_FILLS}",
             "The log is short or quotes were far from mid",
             "Pool more runs, or quote nearer",
+            float(estimate.n_events),
+            f"at least {settings.MIN_FILLS}",
         )
 
 
@@ -89,79 +88,45 @@ def _where_quoted(estimate: Estimate) -> str:
 
 def of_level(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
     """Do the parameters, in the consumer's rule, give back as many fills as there were?"""
-    trip = found.trip
-    if not trip.total_observed:
+    ours = found.replay
+    if not ours.observed or not ours.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P):
         return
-    ratio = trip.total_predicted / trip.total_observed
-    if abs(ratio - 1.0) <= settings.WARN_RATIO:
-        return
-    what = (
-        f"Round trip: {trip.total_predicted:,.0f} fills predicted, {trip.total_observed:,} observed"
-    )
-    outside = trip.total_observed - estimate.n_events
-    if outside > settings.WARN_FILL_SHARE * trip.total_observed:
-        yield Finding(
-            "warn",
-            "level",
-            what,
+    what = f"Replay: the parameters give {ours.given:,.0f} fills, {ours.observed:,} were observed"
+    outside = ours.observed - estimate.n_events
+    if outside > settings.WARN_FILL_SHARE * ours.observed:
+        cause = (
             f"{outside:,} of the fills came outside MIN_DELTA_TICKS..MAX_DELTA_TICKS, where the "
-            "parameters are extrapolated",
-            "Widen the range, or quote inside it only",
+            "parameters are extrapolated"
         )
-        return
-    if estimate.fit is not None and estimate.fit.method == "log_linear":
+        todo = "Widen the range, or quote inside it only"
+    elif estimate.emitted is not None and estimate.emitted.method == "log_linear":
         cause = "FIT_METHOD=log_linear is the old notebook's fit, whose level does not hold"
-        todo = "Leave FIT_METHOD at poisson_mle"
+        todo = "Leave FIT_METHOD at blend"
     elif estimate.dt_given:
         cause = "dt_ms is not the time between state rows, or λ·dt is large"
-        todo = "Leave POISSON_DT_MS unset; look at the round trip by distance"
+        todo = "Leave POISSON_DT_MS unset; look at the replay by distance"
     else:
         cause = (
             "λ times the distance of state rows is large: quotes fill before a next row comes, and "
             "one draw a row can't follow"
         )
-        todo = "Log state rows more often; look at the round trip by distance"
-    yield Finding("warn", "level", what, cause, todo)
+        todo = "Log state rows more often; look at the replay by distance"
+    threshold = f"off by more than {settings.WARN_RATIO:.0%}"
+    yield Finding("warn", "level", what, cause, todo, ours.ratio, threshold)
 
 
 def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
-    """Does λ fall exponentially, and is k known at all?"""
-    fit = estimate.fit
+    """Do the parameters give back the fills at each distance, and is k known at all?"""
+    fit = estimate.emitted
     assert fit is not None
-    pearson = found.pearson
-    share = pearson.observed / max(int(pearson.observed.sum()), 1)
-    expected_share = pearson.expected / max(float(pearson.expected.sum()), 1e-12)
-    misfits = [
-        (abs(pearson.pulls[i]), i)
-        for i in range(len(share))
-        if abs(pearson.ratio[i] - 1.0) > settings.WARN_RATIO
-        and max(share[i], expected_share[i]) >= settings.WARN_FILL_SHARE
-    ]
-    wrong = bool(misfits) and pearson.p < settings.WARN_P
-    if wrong:
-        _, i = max(misfits)
-        chance = p_value(pearson.p, "= ")
-        yield Finding(
-            "warn",
-            "shape",
-            f"At δ {pearson.low[i]:g} to {pearson.high[i]:g} ticks there were "
-            f"{pearson.observed[i]:,} fills where the fit expects {pearson.expected[i]:,.0f} "
-            f"(Pearson X² = {pearson.x2:.1f} on {pearson.dof}, p {chance})",
-            "λ does not fall exponentially over the distances quoted",
-            _LOOK if fit.k <= 0 else _narrower(found, float(pearson.low[i])),
-        )
-    power = found.power
-    if power is not None and power.delta_aic > _AIC_LIMIT and not wrong:
-        ratio, delta = _power_against_fit(found, estimate)
-        if off(ratio, settings):
-            yield Finding(
-                "warn",
-                "power_law",
-                f"At {delta:g} ticks a power law, which fits better (AIC by "
-                f"{power.delta_aic:.1f}), expects {ratio:.2f} times the fills of this fit",
-                "λ falls fast near mid and slowly far from it",
-                _NARROW,
-            )
+    limits = (settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P)
+    tables = [rows.merged() for rows in (found.replay.by_placement, found.replay.by_fill)]
+    wrong = [(rows, rows.off(*limits)) for rows in tables]
+    told = next(((rows, at[0]) for rows, at in wrong if at), None)
+    if told is not None:
+        yield _misfit(*told, sum(len(at) for _, at in wrong), settings)
+    else:
+        yield from _of_exponential(found, settings)
     low, _ = fit.ci_k
     if fit.k > 0 and low <= 0:
         yield Finding(
@@ -170,49 +135,59 @@ def of_shape(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iter
             f"k = {fit.k:.3g} /tick can't be told from 0 (95 % interval from {low:.3g})",
             "Too few fills, too narrow a range of distances, or fills that know no distance",
             "Pool more runs, or quote over a wider range",
+            low,
+            "interval of k above 0",
         )
 
 
-def _narrower(found: Diagnostics, wrong_at: float) -> str:
-    """What to do about a wrong shape, with the distances over which it is right."""
-    if found.usable is None or found.usable[0] <= wrong_at < found.usable[1]:
-        return _NARROW
-    return f"{_NARROW}; this fit holds from {found.usable[0]:g} to {found.usable[1]:g} ticks"
+def _misfit(rows: ReplayRows, i: int, n: int, settings: Settings) -> Finding:
+    low, high = (int(end[i]) for end in rows.interval)
+    where = f"{rows.low[i]:g} to {rows.high[i]:g} ticks"
+    of = "orders placed at" if rows.by == "placement" else "fills at δ of"
+    more = f"; {n - 1} more rows are off" if n > 1 else ""
+    return Finding(
+        "warn",
+        "shape",
+        f"Replay, {of} {where}: {rows.observed[i]:,} fills observed, the parameters give "
+        f"{rows.given[i]:,.0f} ({low} to {high} would be chance){more}",
+        "One A and k of |δ| can't follow how fills fall with distance on this log",
+        "Read the table by placement distance: expect at each distance what it says was given",
+        float(rows.ratio[i]),
+        f"given over observed off by more than {settings.WARN_RATIO:.0%}",
+    )
 
 
-def _power_against_fit(found: Diagnostics, estimate: Estimate) -> tuple[float, float]:
-    """The power law over the fit where they differ most among quoted distances, and where."""
-    assert estimate.fit is not None
-    assert found.power is not None
-    quoted = np.array([row.delta for row in found.rates.rows if row.quoted])
-    if not quoted.size:
-        return 1.0, 0.0
-    ratios = found.power.rates(quoted) / estimate.fit.rates(quoted)
-    worst = int(np.argmax(np.abs(np.log(ratios))))
-    return float(ratios[worst]), float(quoted[worst])
+def _of_exponential(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
+    """The intensity that is shown, where the parameters hold all the same."""
+    pearson = found.pearson
+    if pearson.p >= settings.WARN_P or not len(pearson.residuals):
+        return
+    i = int(np.argmax(np.abs(pearson.residuals)))
+    yield Finding(
+        "note",
+        "exponential",
+        f"At δ {pearson.low[i]:g} to {pearson.high[i]:g} ticks there were {pearson.observed[i]:,} "
+        f"fills where A·e^(−kδ) expects {pearson.expected[i]:,.0f} (Pearson X² = "
+        f"{pearson.x2:.1f} on {pearson.dof}); the parameters hold in the replay",
+        number=pearson.p,
+        threshold=f"p below {settings.WARN_P:g}",
+    )
 
 
 def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
     """Where the consumer's rule itself will not do what the log did."""
     fraction = found.fill_fraction
-    if fraction.first < settings.WARN_FILL_FRACTION:
+    if fraction.eventual < settings.WARN_FILL_FRACTION or fraction.first < fraction.eventual - 0.1:
         yield Finding(
-            "warn",
+            "note",
             "fill_fraction",
-            f"Filled orders got {fraction.first:.0%} of their quantity at the first fill "
-            f"({fraction.eventual:.0%} in the end); the consumer fills all of it at once: its "
-            f"inventory moves {1.0 / fraction.first:.2g} times as far",
+            f"Filled orders got {fraction.first:.0%} of their quantity at the first fill, "
+            f"{fraction.eventual:.0%} in the end; the consumer fills all of it at once, so that "
+            f"its filled quantity is {1.0 / fraction.eventual - 1.0:.0%} too high",
             "Orders are large against the trades that fill them",
-            f"Scale the consumer's order size by {fraction.first:.2g}, or expect inventory to move "
-            "too fast",
-        )
-    if found.passive_share < settings.WARN_PASSIVE_SHARE:
-        yield Finding(
-            "warn",
-            "passive_share",
-            f"{1 - found.passive_share:.0%} of the fills came after mid had run through the quote",
-            "At |δ| such quotes look like passive ones, but they fill at once",
-            "Compare the passive fit; DISTANCE=signed makes it the headline",
+            f"Scale the consumer's order size by {fraction.eventual:.2f}",
+            fraction.eventual,
+            f"below {settings.WARN_FILL_FRACTION:.0%}",
         )
     sides = found.sides
     if off(sides.ratio, settings) and abs(sides.z) > 3.5:
@@ -223,6 +198,8 @@ def of_use(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterat
             f"{sides.delta:.1f} ticks",
             "The market trended, or one side was quoted differently",
             "Pool logs over both directions; A and k are an average of the sides",
+            sides.ratio,
+            f"off by more than {settings.WARN_RATIO:.0%} and 3.5 standard errors",
         )
     if found.firth is not None:
         A, k = found.firth

@@ -1,0 +1,302 @@
+"""The proof: do parameters give back the fills, at the distances at which a desk places orders?
+
+The consumer's rule draws once a state row for each resting order, with
+p = 1 - exp(-A e^(-k |delta|) dt). Each order is at risk in its own state rows up to its observed
+first fill, so the number given is the plain sum of p: stopping at a first simulated success would
+count an order's risk twice. Tables are by placement distance, which is what is set, and by the
+distance at the fill, which is what the model speaks of.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from mm.core.arrays import Floats, Ints, Mask, sums_by
+from mm.exposure.accounting import Exposure
+from mm.exposure.cells import Sums
+from mm.exposure.distance import PARTS_PER_TICK, buckets
+from mm.fitting.covariance import LEVEL
+from mm.fitting.fill_model import PoissonFillModel
+
+By = Literal["placement", "fill"]
+#: Neighbouring rows are merged until so many fills are given: counts below tell too little.
+MIN_GIVEN = 5.0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What any parameters are judged on: where they would have drawn, and what was filled.
+
+    Of each (period, level, distance), shape (n,): ``period``, ``level`` (whole ticks at placement),
+    ``delta`` (|ticks|), ``through``: whether mid had run through, ``rows``: state rows of resting
+    orders. In a log that was drawn by |distance| nothing counts as run through. Of each first fill
+    at a known mid, shape (m,): ``event_*``. Of each level, shape (l,): ``levels``, ``orders`` that
+    rested, ``rest_s`` of them together. ``tick_size``: unit of all these distances.
+    """
+
+    period: Ints
+    level: Ints
+    delta: Floats
+    through: Mask
+    rows: Ints
+    event_period: Ints
+    event_level: Ints
+    event_delta: Floats
+    event_through: Mask
+    levels: Ints
+    orders: Ints
+    rest_s: Floats
+    tick_size: float
+
+    @classmethod
+    def of_log(cls, exposure: Exposure, trials: Sums, drawn: bool = False) -> Draws:
+        """From the accounting and its sums of state rows at risk, ``mm.exposure.trials``."""
+        number, events = exposure.periods.number, exposure.events
+        known = ~np.isnan(events.delta)
+        known_levels = (exposure.sums.level, trials.level, events.level[known])
+        levels = np.unique(np.concatenate(known_levels))
+        of = np.searchsorted(levels, exposure.sums.level)
+        placed = [
+            on_path.level[orders.end_ms > orders.start_ms]
+            for on_path, orders in zip(exposure.on_path, exposure.intervals, strict=True)
+        ]
+        at = np.concatenate(placed)
+        return cls(
+            period=number[trials.block],
+            level=trials.level,
+            delta=np.abs(trials.parts) / PARTS_PER_TICK,
+            through=(trials.parts < 0) & (not drawn),
+            rows=trials.values[:, 0],
+            event_period=number[events.block[known]],
+            event_level=events.level[known],
+            event_delta=np.abs(events.delta[known]),
+            event_through=(events.delta[known] < 0) & (not drawn),
+            levels=levels,
+            orders=np.array([np.count_nonzero(at == level) for level in levels], dtype=np.int64),
+            rest_s=sums_by(of, exposure.sums.values[:, 0] / 1000.0, len(levels)),
+            tick_size=exposure.tick_size,
+        )
+
+    def probability(self, model: PoissonFillModel) -> Floats:
+        """Probability of a fill in one draw of each; the model's tick size may differ."""
+        return model.probability(self.delta * (self.tick_size / model.tick_size))
+
+
+@dataclass(frozen=True)
+class ReplayRows:
+    """Fills by whole ticks, nearest first. Arrays of shape (r,).
+
+    ``low`` <= distance < ``high``, ticks. ``orders``, ``rest_s``: that were placed there, and how
+    long they rested; zero by distance at the fill. ``observed``, ``given``: first fills in the log,
+    and by the parameters in the consumer's rule. ``dispersion``: how many times a count's variance
+    fills vary from period to period, at least 1.
+    """
+
+    by: By
+    low: Ints
+    high: Ints
+    orders: Ints
+    rest_s: Floats
+    observed: Ints
+    given: Floats
+    dispersion: float
+
+    @property
+    def interval(self) -> tuple[Ints, Ints]:
+        """95 % interval of what the log should have if the parameters were right: quantiles of a
+        negative binomial of mean ``given`` and variance ``dispersion`` times it."""
+        tail = (1.0 - LEVEL) / 2.0
+        return self._quantile(tail), self._quantile(1.0 - tail)
+
+    @property
+    def inside(self) -> Mask:
+        """Whether what was observed lies in the interval."""
+        low, high = self.interval
+        return np.asarray((self.observed >= low) & (self.observed <= high))
+
+    @property
+    def ratio(self) -> Floats:
+        """Given over observed; infinite where nothing was."""
+        seen = self.observed.astype(np.float64)
+        out: Floats = np.full(len(seen), np.inf)
+        np.divide(self.given, seen, out=out, where=seen > 0)
+        return out
+
+    def _below(self, n: Ints) -> Floats:
+        """Chance of at most n fills, n >= 0."""
+        mean = np.maximum(self.given, 1e-9)
+        if self.dispersion < 1.0 + 1e-6:
+            return np.asarray(special.pdtr(n, mean), dtype=np.float64)
+        size = mean / (self.dispersion - 1.0)
+        return np.asarray(special.betainc(size, n + 1.0, 1.0 / self.dispersion), dtype=np.float64)
+
+    def _quantile(self, p: float) -> Ints:
+        low = np.full(len(self.given), -1, dtype=np.int64)
+        high = np.ceil(10.0 + self.given + 20.0 * np.sqrt(self.dispersion * (self.given + 1.0)))
+        high = high.astype(np.int64)
+        while (high - low > 1).any():  # the chance is below p at ``low`` and not at ``high``
+            middle = np.maximum((low + high) // 2, 0)
+            enough = self._below(middle) >= p
+            high = np.where(enough, middle, high)
+            low = np.where(enough, low, np.maximum(middle, low))
+        return high
+
+    def off(self, ratio: float, share: float, p: float) -> list[int]:
+        """Rows in which the parameters are off, the most surprising first: by more than ``ratio``
+        of what was observed, where at least ``share`` of the fills are or should be, and by more
+        than chance gives once in 1/p such tables (Bonferroni)."""
+        seen, total = self.observed, max(int(self.observed.sum()), 1)
+        shares = np.maximum(seen / total, self.given / max(float(self.given.sum()), 1e-12))
+        looked_at = shares >= share
+        below = self._below(seen)
+        above = 1.0 - np.where(seen > 0, self._below(np.maximum(seen - 1, 0)), 0.0)
+        chance = 2.0 * np.minimum(below, above) * max(int(looked_at.sum()), 1)
+        wrong = looked_at & (np.abs(self.given - seen) > ratio * seen) & (chance < p)
+        order = np.argsort(chance, kind="stable")
+        return [int(i) for i in order if wrong[i]]
+
+    def given_between(self, rows: ReplayRows) -> Floats:
+        """What is given here between the ends of each of other rows, shape (r,)."""
+        before = np.append(0.0, np.cumsum(self.given))
+        return (
+            before[np.searchsorted(self.low, rows.high)]
+            - before[np.searchsorted(self.low, rows.low)]
+        )
+
+    def merged(self) -> ReplayRows:
+        """Neighbours put together until MIN_GIVEN are given in each; a rest joins the last."""
+        group, number, total = np.zeros(len(self.given), dtype=np.int64), 0, 0.0
+        for i, value in enumerate(self.given):
+            group[i] = number
+            total += value
+            if total >= MIN_GIVEN:
+                number, total = number + 1, 0.0
+        if 0.0 < total < MIN_GIVEN and number > 0:
+            group[group == number] = number - 1
+        n = int(group.max(initial=-1)) + 1
+        first = np.searchsorted(group, np.arange(n))
+        last = np.searchsorted(group, np.arange(n), side="right") - 1
+
+        def summed(values: Ints | Floats) -> Floats:
+            return sums_by(group, values, n)
+
+        return ReplayRows(
+            by=self.by,
+            low=self.low[first],
+            high=self.high[last],
+            orders=summed(self.orders).astype(np.int64),
+            rest_s=summed(self.rest_s),
+            observed=summed(self.observed).astype(np.int64),
+            given=summed(self.given),
+            dispersion=self.dispersion,
+        )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """First fills that parameters give on the log's own quotes and mid path, and those observed.
+
+    ``by_placement``: rows of whole ticks. ``by_fill``: the same of quotes on their own side of mid;
+    ``through``: of those that mid had run through, which |delta| takes for passive ones. ``total``:
+    all of them as one row. ``variance``: of the number given, sum p (1 - p) rows.
+    """
+
+    model: PoissonFillModel
+    by_placement: ReplayRows
+    by_fill: ReplayRows
+    through: ReplayRows
+    total: ReplayRows
+    variance: float
+
+    def by(self, by: By) -> ReplayRows:
+        """The rows of one of the two distances."""
+        return self.by_placement if by == "placement" else self.by_fill
+
+    @property
+    def given(self) -> float:
+        """First fills that the parameters give, all distances."""
+        return float(self.total.given[0])
+
+    @property
+    def observed(self) -> int:
+        """First fills in the log, all distances."""
+        return int(self.total.observed[0])
+
+    @property
+    def ratio(self) -> float:
+        """Given over observed; infinite where nothing was."""
+        return float(self.total.ratio[0])
+
+
+def replay(draws: Draws, model: PoissonFillModel) -> Replay:
+    """What the parameters give, row by row, against what was observed."""
+    p = draws.probability(model)
+    given = draws.rows * p
+    periods = 1 + max(int(draws.period.max(initial=0)), int(draws.event_period.max(initial=0)))
+
+    def rows(
+        by: By, at: Ints, event_at: Ints, some: Mask | None = None, events: Mask | None = None
+    ) -> ReplayRows:
+        own = slice(None) if some is None else some
+        own_events = slice(None) if events is None else events
+        at, event_at = at[own], event_at[own_events]
+        labels = np.unique(np.concatenate([at, event_at]))
+        cell = np.searchsorted(labels, at) * periods + draws.period[own]
+        event_cell = np.searchsorted(labels, event_at) * periods + draws.event_period[own_events]
+        shape = (len(labels), periods)
+        expected = sums_by(cell, given[own], len(labels) * periods).reshape(shape)
+        seen = np.bincount(event_cell, minlength=len(labels) * periods).reshape(shape)
+        none = np.zeros(len(labels), dtype=np.int64)
+        there = np.searchsorted(draws.levels, labels) if by == "placement" else none
+        placed = by == "placement"
+        return ReplayRows(
+            by=by,
+            low=labels,
+            high=labels + 1,
+            orders=draws.orders[there] if placed else none,
+            rest_s=draws.rest_s[there] if placed else none.astype(np.float64),
+            observed=seen.sum(axis=1).astype(np.int64),
+            given=expected.sum(axis=1),
+            dispersion=_dispersion(seen, expected),
+        )
+
+    bucket, event_bucket = buckets(draws.delta), buckets(draws.event_delta)
+    here, events_here = np.zeros_like(bucket), np.zeros_like(event_bucket)
+    return Replay(
+        model=model,
+        by_placement=rows("placement", draws.level, draws.event_level),
+        by_fill=rows("fill", bucket, event_bucket, ~draws.through, ~draws.event_through),
+        through=rows("fill", here, events_here, draws.through, draws.event_through),
+        total=rows("fill", here, events_here),
+        variance=float((draws.rows * (p * (1.0 - p))).sum()),
+    )
+
+
+def _dispersion(seen: Ints, expected: Floats) -> float:
+    """Pearson's statistic over its degrees of freedom, of cells (row, period), shape (r, b), that
+    expect one fill at least; each row's expectation scaled to its total first, so that what the
+    parameters get wrong about distance is not taken for variation in time."""
+    total = expected.sum(axis=1, keepdims=True)
+    there = np.where(total > 0, total, 1.0)
+    mu = expected * (seen.sum(axis=1, keepdims=True) / there)
+    used = mu >= 1.0
+    dof = int(used.sum()) - int(used.any(axis=1).sum())
+    if dof < 1:
+        return 1.0
+    return max(1.0, float(((seen - mu)[used] ** 2 / mu[used]).sum()) / dof)
+
+
+def seeded_draws(draws: Draws, model: PoissonFillModel, seeds: int = 20) -> Floats:
+    """Totals of simulated fills, one a seed: every row drawn once with the emitted dt_ms.
+
+    Orders stay at risk up to their observed fill, as in :func:`replay`, so that the mean of the
+    totals is what it gives. Rows at one distance have one p: their fills are drawn together, as a
+    binomial number. Shape (seeds,).
+    """
+    p = draws.probability(model)
+    totals = [int(np.random.default_rng(s).binomial(draws.rows, p).sum()) for s in range(seeds)]
+    return np.array(totals, dtype=np.float64)
