@@ -161,11 +161,9 @@ class ReplayRows:
 
     def given_between(self, rows: ReplayRows) -> Floats:
         """What is given here between the ends of each of other rows, shape (r,)."""
-        before = np.append(0.0, np.cumsum(self.given))
-        return (
-            before[np.searchsorted(self.low, rows.high)]
-            - before[np.searchsorted(self.low, rows.low)]
-        )
+        before: Floats = np.append(0.0, np.cumsum(self.given))
+        begin, end = np.searchsorted(self.low, rows.low), np.searchsorted(self.low, rows.high)
+        return np.asarray(before[end] - before[begin], dtype=np.float64)
 
     def merged(self) -> ReplayRows:
         """Neighbours put together until MIN_GIVEN are given in each; a rest joins the last."""
