@@ -12,6 +12,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from mm.core.arrays import Floats
+from mm.diagnostics.replay import Draws, replay, seeded_draws
 from mm.diagnostics.schedule import make_schedule, over_time
 from mm.diagnostics.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.diagnostics.stability import (
@@ -26,7 +27,7 @@ from mm.diagnostics.time_at_risk import Risk
 from mm.exposure.accounting import Cells, Exposure, measure_exposure
 from mm.exposure.distance import Selection
 from mm.exposure.trials import trial_sums
-from mm.fitting.fill_model import Draws, PoissonFillModel, round_trip, seeded_draws
+from mm.fitting.fill_model import PoissonFillModel
 from mm.fitting.fit import fit_poisson
 from mm.fitting.uncertainty import (
     between_periods,
@@ -248,18 +249,19 @@ def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: E
     assert ahead.observed < 0.75 * ahead.predicted
 
 
-def test_round_trip_balances_and_draws_agree_with_it(clean: Exposure) -> None:
+def test_the_replay_balances_and_draws_agree_with_it(clean: Exposure) -> None:
     fit = fit_poisson(clean.cells(Selection()))
     draws = Draws.of_log(clean, trial_sums(clean, to_fill_row=False))
     model = PoissonFillModel(fit.A, fit.k, 100, clean.tick_size)
-    trip = round_trip(draws, model)
-    assert trip.total_predicted == pytest.approx(trip.total_observed, rel=0.05)
-    busy = trip.observed >= 100
-    assert busy.sum() >= 3
-    assert trip.predicted[busy] == pytest.approx(trip.observed[busy], rel=0.25)
+    replayed = replay(draws, model)
+    assert replayed.given == pytest.approx(replayed.observed, rel=0.05)
+    for rows in (replayed.by_placement, replayed.by_fill):
+        busy = rows.observed >= 100
+        assert busy.sum() >= 3
+        assert rows.given[busy] == pytest.approx(rows.observed[busy], rel=0.25)
     totals = seeded_draws(draws, model, seeds=30)
-    error = math.sqrt(trip.variance / 30)
-    assert abs(totals.mean() - trip.total_predicted) < 4 * error
+    error = math.sqrt(replayed.variance / 30)
+    assert abs(totals.mean() - replayed.given) < 4 * error
     assert (totals == seeded_draws(draws, model, seeds=30)).all()
 
 

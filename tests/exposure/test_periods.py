@@ -22,7 +22,7 @@ def pooled(*logs: SimulatedLog) -> Calibration:
 
 def covariance(result: Calibration, block: np.ndarray) -> np.ndarray:
     """The sandwich over other blocks, from the fit's own cells."""
-    fit, accounts = result.estimate.fit, result.accounts
+    fit, accounts = result.estimate.candidates["absolute_mle"], result.accounts
     assert fit is not None
     cells = accounts.exposure.cells(accounts.selection)
     mu = cells.exposure_s * fit.rates(cells.delta)
@@ -34,8 +34,7 @@ def covariance(result: Calibration, block: np.ndarray) -> np.ndarray:
 def test_runs_of_the_same_minutes_are_as_many_blocks_as_one() -> None:
     near, far = replace(LOG, deltas_ticks=(1.0, 2.0, 3.0)), replace(LOG, deltas_ticks=(5.0, 8.0))
     result = pooled(simulate(near, 1), simulate(far, 2))
-    fit, accounts = result.estimate.fit, result.accounts
-    assert fit is not None
+    fit, accounts = result.estimate.candidates["absolute_mle"], result.accounts
     n = accounts.exposure.paths[0].n_blocks
     assert fit.n_blocks == n == 8
     block = accounts.exposure.cells(accounts.selection).block % n

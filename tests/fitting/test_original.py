@@ -81,9 +81,9 @@ def assert_same_as_notebook(folder: Path, paths: list[Path], **settings: float) 
         assert exact.original is not None, exact.original_error
         assert exact.original_error is None
         assert (exact.original.A, exact.original.k) == pytest.approx(expected, rel=EXACT)
-        assert headline.fit is not None
-        assert headline.fit.method == "log_linear"
-        assert (headline.fit.A, headline.fit.k) == pytest.approx(expected, rel=EXACT)
+        assert headline.emitted is not None
+        assert headline.emitted.method == "log_linear"
+        assert (headline.emitted.A, headline.emitted.k) == pytest.approx(expected, rel=EXACT)
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))

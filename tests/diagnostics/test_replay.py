@@ -1,4 +1,4 @@
-"""The consumer's rule and the round trip through it, against plain loops."""
+"""The consumer's rule and the replay by it, against plain loops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 import mm
+from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay, seeded_draws
 from mm.explain import main as explain
 from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
 from mm.exposure.segments import joined
 from mm.exposure.trials import RowsAtRisk, rows_at_risk, trial_sums
-from mm.fitting.fill_model import Draws, PoissonFillModel, RoundTrip, round_trip, seeded_draws
+from mm.fitting.fill_model import PoissonFillModel
 from mm.logs.load import log_from_frames
 from mm.simulate import Scenario, SimulatedLog, simulate
 from mm.simulate.demo import SCENARIOS
@@ -56,7 +58,7 @@ def rows_of(exposure: Exposure, *, to_fill_row: bool) -> RowsAtRisk:
 
 
 def draws_of(exposure: Exposure, *, to_fill_row: bool) -> Draws:
-    return Draws.of_log(exposure, trial_sums(exposure, to_fill_row=to_fill_row))
+    return Draws.of_log(exposure, trial_sums(exposure, to_fill_row=to_fill_row), drawn=True)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,8 @@ def draws(exposure: Exposure) -> Draws:
 
 
 @pytest.fixture(scope="module")
-def trip(draws: Draws) -> RoundTrip:
-    return round_trip(draws, MODEL)
+def replayed(draws: Draws) -> Replay:
+    return replay(draws, MODEL)
 
 
 def chance(model: PoissonFillModel, delta: float) -> float:
@@ -99,41 +101,107 @@ def test_tiny_probabilities_keep_their_digits() -> None:
     assert p == pytest.approx([0.15 * math.exp(-40.0)], rel=1e-12)
 
 
-def test_the_prediction_is_the_sum_of_p_over_the_rows_at_risk(
-    trip: RoundTrip, sums: slow.Sums
+def test_what_is_given_is_the_sum_of_p_over_the_rows_at_risk(
+    replayed: Replay, sums: slow.Sums
 ) -> None:
-    by_bucket: Counter[int] = Counter()
+    by_fill: Counter[int] = Counter()
+    by_level: Counter[int] = Counter()
     variance = 0.0
-    for (_, _, _, micro, _), n in sums.at_risk.items():
+    for (_, _, _, micro, level), n in sums.at_risk.items():
         p = chance(MODEL, micro / 1e6)
-        by_bucket[micro // 1_000_000] += n * p  # type: ignore[assignment]
+        by_fill[micro // 1_000_000] += n * p  # type: ignore[assignment]
+        by_level[level] += n * p  # type: ignore[assignment]
         variance += n * p * (1.0 - p)
-    predicted = dict(zip(trip.bucket.tolist(), trip.predicted.tolist(), strict=True))
-    assert {b: p for b, p in predicted.items() if p} == pytest.approx(dict(by_bucket), rel=1e-10)
-    assert trip.total_predicted == pytest.approx(sum(by_bucket.values()), rel=1e-10)
-    assert trip.variance == pytest.approx(variance, rel=1e-10)
+    for rows, expected in ((replayed.by_fill, by_fill), (replayed.by_placement, by_level)):
+        given = dict(zip(rows.low.tolist(), rows.given.tolist(), strict=True))
+        assert {b: p for b, p in given.items() if p} == pytest.approx(dict(expected), rel=1e-10)
+    assert replayed.given == pytest.approx(sum(by_fill.values()), rel=1e-10)
+    assert replayed.variance == pytest.approx(variance, rel=1e-10)
 
 
 def test_the_observed_fills_are_all_first_fills_that_are_events(
-    trip: RoundTrip, sums: slow.Sums
+    replayed: Replay, sums: slow.Sums
 ) -> None:
-    by_bucket: Counter[int] = Counter()
-    for (_, _, _, micro, _), n in sums.events.items():
-        by_bucket[micro // 1_000_000] += n
-    observed = dict(zip(trip.bucket.tolist(), trip.observed.tolist(), strict=True))
-    assert {b: n for b, n in observed.items() if n} == dict(by_bucket)
-    assert trip.total_observed == sums.fill_rows["event"] > 100
+    for rows, at in ((replayed.by_fill, 3), (replayed.by_placement, 4)):
+        expected: Counter[int] = Counter()
+        for key, n in sums.events.items():
+            expected[key[at] // 1_000_000 if at == 3 else key[at]] += n
+        observed = dict(zip(rows.low.tolist(), rows.observed.tolist(), strict=True))
+        assert {b: n for b, n in observed.items() if n} == dict(expected)
+    assert replayed.observed == sums.fill_rows["event"] > 100
+
+
+def test_orders_and_their_time_stand_at_the_distance_of_placement(
+    draws: Draws, sums: slow.Sums
+) -> None:
+    rested: Counter[int] = Counter()
+    for key, ms in sums.exposure_ms.items():
+        rested[key[4]] += ms
+    found = dict(zip(draws.levels.tolist(), (draws.rest_s * 1000).round().tolist(), strict=True))
+    assert {level: ms for level, ms in found.items() if ms} == dict(rested)
+    empty = sums.orders["of these with an empty interval"]
+    assert draws.orders.sum() == sums.orders["accepted"] - empty
+
+
+def test_quotes_that_mid_has_run_through_are_told_apart(
+    log: SimulatedLog, exposure: Exposure
+) -> None:
+    signed = slow.account(
+        [(log.orders, log.fills, log.state)], replace(EVERYWHERE, min_ticks=-1e6, signed=True)
+    )
+    sides = Draws.of_log(exposure, trial_sums(exposure, to_fill_row=False))
+    told = replay(sides, MODEL)
+    through = sum(n for key, n in signed.events.items() if key[3] < 0)
+    assert told.through.observed.sum() == through > 0
+    assert told.by_fill.observed.sum() == told.observed - through
+    assert told.through.given.sum() + told.by_fill.given.sum() == pytest.approx(told.given)
+
+
+def rows(observed: list[int], given: list[float], dispersion: float = 1.0) -> ReplayRows:
+    n = len(observed)
+    low = np.arange(n)
+    none = np.zeros(n, dtype=np.int64)
+    return ReplayRows(
+        "placement", low, low + 1, none, none * 1.0, np.array(observed), np.array(given), dispersion
+    )
+
+
+@pytest.mark.parametrize("dispersion", [1.0, 1.5, 4.0])
+@pytest.mark.parametrize("mean", [0.5, 5.0, 40.0, 3000.0])
+def test_intervals_are_quantiles_of_scipy_s_distributions(mean: float, dispersion: float) -> None:
+    low, high = rows([0], [mean], dispersion).interval
+    if dispersion == 1.0:
+        known = scipy.stats.poisson(mean)
+    else:
+        known = scipy.stats.nbinom(mean / (dispersion - 1.0), 1.0 / dispersion)
+    assert (low[0], high[0]) == (known.ppf(0.025), known.ppf(0.975))
+
+
+def test_rows_with_few_fills_are_merged_and_none_is_lost() -> None:
+    table = rows([40, 3, 1, 0, 2], [30.0, 2.0, 4.0, 1.0, 2.0]).merged()
+    assert table.low.tolist() == [0, 1]
+    assert table.high.tolist() == [1, 5]
+    assert table.observed.tolist() == [40, 6]
+    assert table.given.tolist() == [30.0, 9.0]
+
+
+def test_a_row_is_off_by_size_and_by_more_than_chance() -> None:
+    assert rows([100, 100], [60.0, 140.0]).off(0.25, 0.1, 0.01) == [0, 1]
+    assert rows([100, 100], [90.0, 110.0]).off(0.25, 0.1, 0.01) == []  # the size does not matter
+    assert rows([8, 8], [5.0, 11.0]).off(0.25, 0.1, 0.01) == []  # chance gives it
+    assert rows([100, 100], [60.0, 140.0], 9.0).off(0.25, 0.1, 0.01) == []  # bursts give it
+    assert rows([1000, 20], [1000.0, 60.0]).off(0.25, 0.1, 0.01) == []  # few fills are there
 
 
 def test_another_tick_size_gives_the_same_answer_if_k_is_rescaled(
-    draws: Draws, trip: RoundTrip
+    draws: Draws, replayed: Replay
 ) -> None:
     other = replace(MODEL, k=MODEL.k * 0.25, tick_size=0.25)  # 0.3 per 1.0 = 0.075 per 0.25
-    again = round_trip(draws, other)
-    np.testing.assert_allclose(again.predicted, trip.predicted, rtol=1e-12)
-    assert again.observed.tolist() == trip.observed.tolist()
-    not_rescaled = round_trip(draws, replace(MODEL, tick_size=0.25))
-    assert not_rescaled.total_predicted < 0.6 * trip.total_predicted
+    again = replay(draws, other)
+    np.testing.assert_allclose(again.by_fill.given, replayed.by_fill.given, rtol=1e-12)
+    assert again.by_fill.observed.tolist() == replayed.by_fill.observed.tolist()
+    not_rescaled = replay(draws, replace(MODEL, tick_size=0.25))
+    assert not_rescaled.given < 0.6 * replayed.given
 
 
 def test_draws_without_fills_and_fills_without_draws_both_show() -> None:
@@ -151,23 +219,23 @@ def test_draws_without_fills_and_fills_without_draws_both_show() -> None:
     fills = pd.DataFrame({"recv_ms": [2500], "order_id": ["b"]})
     runs = log_from_frames([(orders, fills, state)]).runs
     exposure = measure_exposure(runs, tick_size=1.0, max_state_gap_ms=5000, block_s=60.0)
-    trip = round_trip(draws_of(exposure, to_fill_row=False), MODEL)
+    table = replay(draws_of(exposure, to_fill_row=False), MODEL).by_fill
     # the run ends at 5000: "a" is at risk in the rows of 2000, 3000 and 4000
-    assert trip.bucket.tolist() == [1, 2]
-    assert trip.predicted == pytest.approx([0.0, 3 * chance(MODEL, 2.0)])
-    assert trip.observed.tolist() == [1, 0]
+    assert table.low.tolist() == [1, 2]
+    assert table.given == pytest.approx([0.0, 3 * chance(MODEL, 2.0)])
+    assert table.observed.tolist() == [1, 0]
 
 
 def test_drawing_every_row_gives_back_the_prediction(
-    exposure: Exposure, draws: Draws, trip: RoundTrip
+    exposure: Exposure, draws: Draws, replayed: Replay
 ) -> None:
     p = MODEL.probability(rows_of(exposure, to_fill_row=False).delta)
     rng = np.random.default_rng(1)
     row_by_row = np.array([(rng.random(len(p)) < p).sum() for _ in range(200)])
     for totals in (row_by_row, seeded_draws(draws, MODEL, seeds=200)):
         error = np.std(totals) / math.sqrt(len(totals))
-        assert abs(np.mean(totals) - trip.total_predicted) < 4.0 * error
-        assert np.var(totals) == pytest.approx(trip.variance, rel=0.35)
+        assert abs(np.mean(totals) - replayed.given) < 4.0 * error
+        assert np.var(totals) == pytest.approx(replayed.variance, rel=0.35)
 
 
 def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
@@ -177,15 +245,15 @@ def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
     exposure = exposure_of(log)
     truth = PoissonFillModel(scenario.A, scenario.k, scenario.dt_ms, 1.0)
     full = rows_of(exposure, to_fill_row=True)
-    trip = round_trip(draws_of(exposure, to_fill_row=True), truth)
+    replayed = replay(draws_of(exposure, to_fill_row=True), truth)
     n = int(full.event.sum())
     assert n == log.fills["order_id"].nunique()
-    assert abs(trip.total_predicted - n) < 4.0 * math.sqrt(trip.variance)
+    assert abs(replayed.given - n) < 4.0 * math.sqrt(replayed.variance)
     short = rows_of(exposure, to_fill_row=False)
     assert len(full.delta) - len(short.delta) == n
     lost = truth.probability(full.delta[full.event]).sum()
-    without = round_trip(draws_of(exposure, to_fill_row=False), truth).total_predicted
-    assert trip.total_predicted - without == pytest.approx(float(lost), rel=1e-9)
+    without = replay(draws_of(exposure, to_fill_row=False), truth).given
+    assert replayed.given - without == pytest.approx(float(lost), rel=1e-9)
 
 
 def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: SimulatedLog) -> None:
@@ -235,15 +303,15 @@ def test_parameters_are_judged_in_total_and_by_distance(
     assert "These parameters do NOT give back this log's fills." in told
 
     # half the k, and the A that gives back the total all the same
-    draws = Draws.of_log(result.accounts.exposure, result.estimate.trials)
+    draws = Draws.of_log(result.accounts.exposure, result.estimate.trials, result.estimate.drawn)
     level = fit.A
     for _ in range(20):
-        trip = round_trip(draws, PoissonFillModel(level, fit.k / 2, dt_ms, 1.0))
-        level *= trip.total_observed / trip.total_predicted
+        replayed = replay(draws, PoissonFillModel(level, fit.k / 2, dt_ms, 1.0))
+        level *= replayed.observed / replayed.given
     code, told = page_of(tmp_path, own | {"A": level, "k": fit.k / 2}, capsys)
     assert code == 1
     assert "(ratio 1.00)" in told
-    assert re.search(r"at δ \d+ to \d+ ticks they give [\d,]+ where the log has", told)
+    assert re.search(r"\d+ to \d+ ticks: they give [\d,]+ where the log has", told)
     assert "in total, but NOT at the distances" in told
 
 
@@ -254,11 +322,11 @@ def test_the_unit_and_the_time_step_are_those_of_the_parameters(
     write_run(tmp_path, {"orders": log.orders, "fills": log.fills, "state": log.state})
     model = {"A": 1.0, "k": 0.5, "dt_ms": 100, "tick_size": 2.0}
     _, told = page_of(tmp_path, model, capsys)
-    assert "by distance, in ticks of 2:" in told
+    assert "were placed, in ticks of 2:" in told
     assert "/tick of 2   dt_ms = 100\nstate rows" in told, "the log's own fit has them too"
     (tmp_path / "other.yaml").write_text("defaults: {TICK_SIZE: 4}\n")
     _, told = page_of(tmp_path, model, capsys, "--config", str(tmp_path / "other.yaml"))
-    assert "by distance, in ticks of 4:" in told
+    assert "were placed, in ticks of 4:" in told
     _, told = page_of(tmp_path, model, capsys, "-p", "TICK_SIZE", "1", "-p", "POISSON_DT_MS", "50")
     assert "/tick of 1   dt_ms = 50\nstate rows" in told
     code, told = page_of(tmp_path, model, capsys, "-p", "TICKS", "1")
