@@ -55,7 +55,7 @@ def page(
     replayed = replay(Draws.of_log(exposure, result.estimate.trials, result.estimate.drawn), model)
 
     start, end = log.window_ms
-    in_total = not replayed.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P)
+    in_total = not replayed.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P, 0)
     own = result.diagnostics.replay if result.diagnostics else None
     tables = [rows.merged() for rows in (replayed.by_placement, replayed.by_fill)]
     off = [line for rows in tables for line in _off(rows, settings)]
@@ -118,7 +118,7 @@ def _load(
 
 def _off(rows: ReplayRows, settings: Settings) -> list[str]:
     """A line where the parameters are off by distance, judged as in a calibration's verdict."""
-    wrong = rows.off(settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P)
+    wrong = rows.off(settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P, 0)
     if not wrong:
         return []
     i = wrong[0]

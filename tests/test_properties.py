@@ -211,7 +211,7 @@ def test_buyers_and_sellers_are_mirror_images(frames: slow.Frames) -> None:
     rules = slow.Rules(block_ms=5_000, min_ticks=-20.0, max_ticks=20.0, signed=True)
     found = cells(mirrored, rules)
     found["side"] = -found["side"]
-    keys = ["block", "side", "delta"]
+    keys = ["block", "side", "level", "delta"]
     same(found.sort_values(keys, ignore_index=True), cells(frames, rules))
 
 

@@ -145,18 +145,28 @@ class ReplayRows:
             low = np.where(enough, low, np.maximum(middle, low))
         return high
 
-    def off(self, ratio: float, share: float, p: float) -> list[int]:
-        """Rows in which the parameters are off, the most surprising first: by more than ``ratio``
-        of what was observed, where at least ``share`` of the fills are or should be, and by more
-        than chance gives once in 1/p such tables (Bonferroni)."""
-        seen, total = self.observed, max(int(self.observed.sum()), 1)
-        shares = np.maximum(seen / total, self.given / max(float(self.given.sum()), 1e-12))
-        looked_at = shares >= share
-        below = self._below(seen)
-        above = 1.0 - np.where(seen > 0, self._below(np.maximum(seen - 1, 0)), 0.0)
-        chance = 2.0 * np.minimum(below, above) * max(int(looked_at.sum()), 1)
-        wrong = looked_at & (np.abs(self.given - seen) > ratio * seen) & (chance < p)
-        order = np.argsort(chance, kind="stable")
+    def chi2_p(self, fitted: int) -> float:
+        """p of sum (N - given)^2 / (dispersion given) over rows, ``fitted`` degrees of freedom less
+        than rows, at least one: whether the rows together are more than chance."""
+        given = np.maximum(self.given, 1e-9)
+        x2 = float(((self.observed - given) ** 2 / (self.dispersion * given)).sum())
+        return float(special.chdtrc(max(len(given) - fitted, 1), x2))
+
+    def off(self, ratio: float, share: float, p: float, fitted: int = 2) -> list[int]:
+        """Rows in which the parameters are off, the worst first.
+
+        Only where all rows together are off by more than chance gives once in 1/p tables; then
+        those outside their interval, by more than ``ratio`` of what was observed, in which at least
+        ``share`` of the fills or of the orders are.
+        """
+        if not len(self.given) or self.chi2_p(fitted) >= p:
+            return []
+        seen = self.observed
+        shares = np.stack([n / max(float(n.sum()), 1e-12) for n in (seen, self.given, self.orders)])
+        large = np.abs(self.given - seen) > ratio * seen
+        wrong = large & ~self.inside & (shares.max(axis=0) >= share)
+        residual = np.abs(seen - self.given) / np.sqrt(np.maximum(self.given, 1e-9))
+        order = np.argsort(-residual, kind="stable")
         return [int(i) for i in order if wrong[i]]
 
     def given_between(self, rows: ReplayRows) -> Floats:

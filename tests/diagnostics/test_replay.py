@@ -186,11 +186,21 @@ def test_rows_with_few_fills_are_merged_and_none_is_lost() -> None:
 
 
 def test_a_row_is_off_by_size_and_by_more_than_chance() -> None:
-    assert rows([100, 100], [60.0, 140.0]).off(0.25, 0.1, 0.01) == [0, 1]
-    assert rows([100, 100], [90.0, 110.0]).off(0.25, 0.1, 0.01) == []  # the size does not matter
-    assert rows([8, 8], [5.0, 11.0]).off(0.25, 0.1, 0.01) == []  # chance gives it
-    assert rows([100, 100], [60.0, 140.0], 9.0).off(0.25, 0.1, 0.01) == []  # bursts give it
-    assert rows([1000, 20], [1000.0, 60.0]).off(0.25, 0.1, 0.01) == []  # few fills are there
+    limits = (0.25, 0.1, 0.01, 0)
+    assert rows([100, 100], [60.0, 140.0]).off(*limits) == [0, 1]
+    assert rows([100, 100], [90.0, 110.0]).off(*limits) == []  # the size does not matter
+    assert rows([8, 8], [5.0, 11.0]).off(*limits) == []  # chance gives it
+    assert rows([100, 100], [60.0, 140.0], 9.0).off(*limits) == []  # bursts give it
+    assert rows([1000, 20], [1000.0, 60.0]).off(*limits) == []  # few fills are there
+    many = replace(rows([1000, 20], [1000.0, 60.0]), orders=np.array([500, 500]))
+    assert many.off(*limits) == [1]  # but many orders
+
+
+def test_rows_are_held_to_chance_together() -> None:
+    table = rows([110, 90, 30, 12], [100.0, 100.0, 25.0, 10.0])
+    x2 = 1.0 + 1.0 + 1.0 + 0.4
+    assert table.chi2_p(2) == pytest.approx(scipy.stats.chi2(2).sf(x2))
+    assert replace(table, dispersion=2.0).chi2_p(0) == pytest.approx(scipy.stats.chi2(4).sf(x2 / 2))
 
 
 def test_another_tick_size_gives_the_same_answer_if_k_is_rescaled(

@@ -89,7 +89,7 @@ def _where_quoted(estimate: Estimate) -> str:
 def of_level(found: Diagnostics, estimate: Estimate, settings: Settings) -> Iterator[Finding]:
     """Do the parameters, in the consumer's rule, give back as many fills as there were?"""
     ours = found.replay
-    if not ours.observed or not ours.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P):
+    if not ours.observed or not ours.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P, 0):
         return
     what = f"Replay: the parameters give {ours.given:,.0f} fills, {ours.observed:,} were observed"
     outside = ours.observed - estimate.n_events
