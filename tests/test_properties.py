@@ -115,10 +115,10 @@ def test_fast_and_slow_agree_exactly(frames: slow.Frames, signed: bool) -> None:
     exposure, selection = measured(frames, rules), chosen(rules)
     found = exposure.cells(selection)
     for values, expected in ((found.exposure_ms, sums.exposure_ms), (found.events, sums.events)):
-        keys = zip(found.block, found.side, found.delta, values, strict=True)
+        keys = zip(found.block, found.side, found.delta, found.level, values, strict=True)
         got = {
-            (0, int(b), "BUY" if s > 0 else "SELL", round(d * 1e6)): int(v)
-            for b, s, d, v in keys
+            (0, int(b), "BUY" if s > 0 else "SELL", round(d * 1e6), int(at)): int(v)
+            for b, s, d, at, v in keys
             if v
         }
         assert got == {key: n for key, n in expected.items() if n}

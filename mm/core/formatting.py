@@ -104,3 +104,8 @@ def _at(value: float, digits: int) -> str:
 def p_value(p: float, equals: str = "") -> str:
     """A p-value as people read it; ``equals`` stands before one that is not below the least."""
     return "–" if math.isnan(p) else "< 0.003" if p < 0.003 else f"{equals}{p:.2g}"
+
+
+def ticks_between(low: int, high: int) -> str:
+    """Whole ticks low <= x < high as people say them: 3, or 3–5."""
+    return f"{low}" if high == low + 1 else f"{low}–{high - 1}"

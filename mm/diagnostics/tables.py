@@ -7,8 +7,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mm.core.formatting import duration, figures, p_value, percent, pm, ranged, utc
+from mm.core.formatting import duration, figures, p_value, percent, pm, ranged, ticks_between, utc
 from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.replay import ReplayRows
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
@@ -69,6 +70,10 @@ def summary(
     if fit is not None:
         facts.append(("A", f"{ranged(fit.A, *fit.ci_A)} /s at mid (95 %)"))
         facts.append(("k", f"{pm(fit.k, *fit.ci_k)} /tick of {accounts.tick.value:g}"))
+        through = estimate.through
+        if through is not None and through.n_events:
+            rate = ranged(through.rate, *through.interval)
+            facts.append(("λ through", f"{rate} /s once mid has run through the quote"))
     elif estimate.n_events == 0 and estimate.exposure_s > 0:
         facts.append(("λ", f"≤ {estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
     if found is not None:
@@ -129,6 +134,44 @@ def checks(found: Diagnostics | None) -> Shown:
     return Shown(table(("check", "what", "result"), rows), "level, shape, time")
 
 
+def replay(found: Diagnostics | None) -> Shown:
+    """What the parameters give by placement distance and by distance at the fill."""
+    if found is None:
+        return Shown("<p>There are no parameters to replay.</p>", "no parameters")
+    ours = found.replay
+    placed = table(
+        ("placed at (ticks)", "orders", "rested", "fills observed", "given", "95 % by chance", ""),
+        _replay_rows(ours.by_placement.merged()),
+    )
+    filled = table(
+        ("filled at δ (ticks)", "fills observed", "given", "95 % by chance", ""),
+        _replay_rows(ours.by_fill.merged()),
+    )
+    through, given = int(ours.through.observed.sum()), float(ours.through.given.sum())
+    note = ""
+    if through:
+        note = (
+            f"<p>Besides, {through:,} fills came after mid had run through the quote, where |δ| "
+            f"gives {given:,.0f}: a backtester that knows no sides of mid fills them elsewhere.</p>"
+        )
+    return Shown(placed + filled + note, "replay by distance")
+
+
+def _replay_rows(rows: ReplayRows) -> Iterable[Sequence[str]]:
+    low, high = rows.interval
+    for i, inside in enumerate(rows.inside):
+        name = "unknown" if rows.low[i] < 0 else ticks_between(int(rows.low[i]), int(rows.high[i]))
+        placed = (f"{rows.orders[i]:,}", duration(float(rows.rest_s[i])))
+        yield (
+            name,
+            *(placed if rows.by == "placement" else ()),
+            f"{rows.observed[i]:,}",
+            f"{rows.given[i]:,.1f}",
+            f"{low[i]:,} to {high[i]:,}",
+            "✓" if inside else "✗ outside",
+        )
+
+
 def _between(usable: tuple[float, float] | None) -> str:
     return "none" if usable is None else f"{usable[0]:g} to {usable[1]:g} ticks"
 
@@ -141,7 +184,11 @@ def appendix(
     if found is None:
         return Shown(f"<p>There is no estimate.</p>{units}", "no estimate")
     fit, sides, ahead, effects = found.fit, found.sides, found.predictive, found.effects
-    rows = [("reported", ranged(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
+    rows = [("shown", ranged(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
+    rows += [
+        (f"candidate {name}", ranged(other.A, *other.ci_A), pm(other.k, *other.ci_k))
+        for name, other in estimate.candidates.items()
+    ]
     rows += [(name, ranged(fit.A, *a), pm(fit.k, *k)) for name, (a, k) in found.intervals.items()]
     if effects is not None:
         rows.append(

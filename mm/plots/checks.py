@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from mm.core.formatting import figures, p_value
+from mm.core.formatting import figures, p_value, ticks_between
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.replay import By
 from mm.fitting.fit import Fit
@@ -49,7 +49,7 @@ def _replayed(found: Diagnostics, by: By, along: str) -> Picture:
     rows = ours.by(by).merged()
     at = np.arange(len(rows.low))
     low, high = rows.interval
-    names = [_ticks(a, b) for a, b in zip(rows.low, rows.high, strict=True)]
+    names = [ticks_between(int(a), int(b)) for a, b in zip(rows.low, rows.high, strict=True)]
     crowded = len(names) > 9
     figure, axes = panel(330 if crowded else 320, bottom_px=70 if crowded else BOTTOM_PX)
     with style():
@@ -88,13 +88,6 @@ def _replayed(found: Diagnostics, by: By, along: str) -> Picture:
     return finish(figure, alt)
 
 
-def _ticks(low: int, high: int) -> str:
-    """Whole ticks [low, high) as people say them: 3, or 3–5."""
-    if low < 0:
-        return "unknown"
-    return f"{low}" if high == low + 1 else f"{low}–{high - 1}"
-
-
 def residuals(found: Diagnostics | None) -> Picture:
     """(Observed - expected)/sqrt(expected) by distance: where the exponential does not hold."""
     if found is None:
@@ -112,9 +105,9 @@ def residuals(found: Diagnostics | None) -> Picture:
         axes.axhline(0, color=INK, linewidth=0.8)
         limit = max(3.0, 1.15 * float(np.abs(pearson.residuals).max(initial=0.0)))
         axes.set_ylim(-limit, limit)
-        axes.set_title("Standardised residuals: (observed − expected) / √expected")
+        axes.set_title("Standardised residuals by distance")
         axes.set_xlabel("distance from mid δ (ticks)")
-        axes.set_ylabel("residual (σ)")
+        axes.set_ylabel("(observed − expected) / √expected")
     alt = (
         f"Standardised residuals by distance in {len(pearson.residuals)} buckets, "
         f"{int(far.sum())} of them beyond two "

@@ -12,13 +12,14 @@ from mm.core.arrays import Floats, Mask
 from mm.core.formatting import figures
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit
-from mm.fitting.intensity import EmpiricalIntensity
+from mm.fitting.intensity import THROUGH, EmpiricalIntensity
 from mm.plots.panels import bars, panel, two_panels
 from mm.plots.picture import (
     BLUE,
     GREY,
     INK,
     ORANGE,
+    RED,
     SKY,
     Picture,
     finish,
@@ -31,6 +32,8 @@ _FAINT_SHARE = 0.001
 _LEGEND = ("observed", "no", "fit", "fit,", "original")
 #: Room for the numbers of a log scale, CSS pixels.
 _LEFT_PX = 94
+#: Where quotes that mid has run through stand on the axis of distances, ticks.
+_THROUGH_AT = -1.0
 #: Places at which the fit's band is worked out.
 _ALONG = 40
 #: Where a title stands above a legend of one line, in heights of the axes.
@@ -61,7 +64,7 @@ def intensity(empirical: EmpiricalIntensity) -> Picture:
 def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
     """The fit with its 95 % band through the observed intensities, exposure beneath."""
     figure, top, beneath = two_panels(460, 3.0, left_px=_LEFT_PX, top_px=84)
-    fitted, old = estimate.fit, estimate.original
+    fitted, old, through = estimate.fit, estimate.original, estimate.through
     with style():
         shown = _points(top, empirical)
         reach = float(empirical.delta[shown].max(initial=1.0))
@@ -79,7 +82,7 @@ def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
         lines = 2 if len(top.get_legend_handles_labels()[0]) > 2 else 1
         top.set_title(title, y=1.01 + 0.09 * lines)
         bars(beneath, empirical.bucket + 0.075, 0.85, empirical.exposure_s, SKY)
-        beneath.set_xlim(-0.3, reach + 1.0)
+        beneath.set_xlim(-0.3 if through is None else 1.8 * _THROUGH_AT, reach + 1.0)
         beneath.set_ylabel("exposure (s)")
         beneath.set_xlabel("distance from mid δ (ticks)")
     return finish(figure, _fit_alt(estimate, empirical, shown))
@@ -91,6 +94,22 @@ def _points(axes: Axes, empirical: EmpiricalIntensity) -> Mask:
     shown &= empirical.exposure_s > 0
     low, high = empirical.interval
     rate = empirical.rate
+    through = shown & (empirical.bucket == THROUGH)
+    if through.any() and empirical.events[through][0]:
+        seen = rate[through]
+        axes.errorbar(
+            [_THROUGH_AT],
+            seen,
+            yerr=[seen - low[through], high[through] - seen],
+            fmt="D",
+            color=RED,
+            ecolor=RED,
+            elinewidth=1.2,
+            capsize=2.5,
+        )
+        at = (_THROUGH_AT, float(high[through][0]))
+        axes.annotate("mid ran through", at, (-6, 4), textcoords="offset points", color=RED)
+    shown = shown & (empirical.bucket != THROUGH)
     hit, none = shown & (empirical.events > 0), shown & (empirical.events == 0)
     if hit.any():
         axes.errorbar(
