@@ -121,10 +121,7 @@ def judge(
     settings: Settings,
 ) -> Verdict:
     """Whether the numbers may be used, with every reason and note."""
-    lost = accounts.reconciliation
-    return Verdict.of(
-        findings(log, accounts.tick, accounts.clocks, lost, result, diagnostics, settings)
-    )
+    return Verdict.of(findings(log, accounts, result, diagnostics, settings))
 
 
 def conclude(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,25 @@ class Accounts:
     tick: TickSize
     reconciliation: Reconciliation
     clocks: ClockCheck
+
+    @property
+    def fills_in_range(self) -> float:
+        """Share of the first fills at a known mid whose distance is used; NaN without any."""
+        delta = self.exposure.events.delta
+        delta = delta[~np.isnan(delta)]
+        return float(self.selection.contains(delta).mean()) if len(delta) else math.nan
+
+    @property
+    def ladder_spacing(self) -> float:
+        """The largest 1, 2 or 5 times a power of ten, quote currency, that no more than a tenth of
+        the orders were placed nearer to mid than; NaN where nobody knows."""
+        level = np.concatenate([on_path.level for on_path in self.exposure.on_path])
+        placed = level[level > 0]
+        if not len(placed):
+            return math.nan
+        nearest = float(np.quantile(placed, 0.1)) * self.tick.value
+        power = 10.0 ** math.floor(math.log10(nearest))
+        return max(step * power for step in (1.0, 2.0, 5.0) if step * power <= nearest * 1.000001)
 
     def records(self) -> pd.DataFrame:
         """One row an accepted order, see ``Exposure.records``."""

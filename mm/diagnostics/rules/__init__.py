@@ -11,24 +11,22 @@ from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.rules import files, inputs, model, time
 from mm.diagnostics.verdict import Finding
-from mm.exposure.reconcile import Reconciliation
+from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
-from mm.logs.clock_check import ClockCheck
 from mm.logs.load import BacktestLog
-from mm.logs.tick import TickSize
 
 
 def findings(
     log: BacktestLog,
-    tick: TickSize,
-    clocks: ClockCheck,
-    reconciliation: Reconciliation,
+    accounts: Accounts,
     estimate: Estimate,
     found: Diagnostics | None,
     settings: Settings,
 ) -> Iterator[Finding]:
     """Every finding on one symbol; of one level, in the order of their weight."""
-    yield from files.of_clocks(log, clocks)
+    tick, reconciliation = accounts.tick, accounts.reconciliation
+    yield from files.of_clocks(log, accounts.clocks)
+    yield from inputs.of_tick_unknown(accounts, settings)
     yield from files.of_mids(log, tick)
     yield from files.of_rows(log, settings)
     yield from inputs.of_outages(reconciliation, settings)

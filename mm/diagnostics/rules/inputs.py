@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from mm.core.formatting import duration
 from mm.core.settings import Settings
 from mm.diagnostics.verdict import Finding
+from mm.exposure.accounts import Accounts
 from mm.exposure.reconcile import Reconciliation
 from mm.fitting.estimate import Estimate
 from mm.logs.load import BacktestLog
@@ -16,6 +18,8 @@ from mm.logs.tick import TickSize
 
 #: A given dt_ms off by more than this is warned of: the fill rate is then off by about as much.
 DT_TOLERANCE = 0.10
+#: Under an inferred tick a calibration of fewer of the fills than this is one of another log.
+MOST_IN_RANGE = 0.5
 
 
 def of_time_step(log: BacktestLog, estimate: Estimate) -> Iterator[Finding]:
@@ -103,6 +107,28 @@ def of_runs(log: BacktestLog) -> Iterator[Finding]:
             f"{duration(covered / 1000.0)} of the market: what several of them replay counts as "
             "one period in the interval",
         )
+
+
+def of_tick_unknown(accounts: Accounts, settings: Settings) -> Iterator[Finding]:
+    """A unit that nobody gave and that leaves most fills out of range is none."""
+    share, spacing = accounts.fills_in_range, accounts.ladder_spacing
+    if settings.TICK_SIZE is not None or not share < MOST_IN_RANGE:
+        return
+    tick = accounts.tick.value
+    todo = "Set TICK_SIZE to the unit in which the consumer measures distance"
+    if math.isfinite(spacing) and spacing > tick:
+        todo = f"{todo}; by the spacing of the quotes: TICK_SIZE: {spacing:g}"
+    yield Finding(
+        "refused",
+        "tick_unknown",
+        f"TICK_SIZE was not given, and under {tick:g}, the grid of the quoted prices, only "
+        f"{share:.0%} of the fills lie in MIN_DELTA_TICKS..MAX_DELTA_TICKS = "
+        f"{settings.MIN_DELTA_TICKS:g}..{settings.MAX_DELTA_TICKS:g}",
+        "The prices' grid is not the unit in which quotes are placed",
+        todo,
+        share,
+        f"at least {MOST_IN_RANGE:.0%} in range",
+    )
 
 
 def of_tick(tick: TickSize) -> Iterator[Finding]:
