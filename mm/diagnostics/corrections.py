@@ -20,7 +20,7 @@ from mm.fitting.by_bucket import BucketSums
 from mm.fitting.fill_model import Draws, PoissonFillModel, round_trip
 from mm.fitting.fit import fit_poisson
 from mm.logs.intervals import EVENT, EXPIRED, RestingIntervals, resting_intervals
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 #: The original notebook's default time step, ms.
 ORIGINAL_DT_MS = 100

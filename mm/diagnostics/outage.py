@@ -12,7 +12,7 @@ from mm.exposure.cells import Cells, CellSums, make_cells, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import OUTAGE, MidPath
 from mm.exposure.segments import segments_of
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 
 def cells_through_outages(run: Run, exposure: Exposure, selection: Selection) -> Cells:

@@ -23,8 +23,8 @@ from mm.exposure.periods import Periods
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.exposure.segments import Places, Segments, joined, segments_of
 from mm.logs.intervals import END_NAMES, FATES, RestingIntervals, resting_intervals
+from mm.logs.log import Run
 from mm.logs.order_ids import OrderNames
-from mm.logs.run import Run
 
 __all__ = ["Cells", "Events", "Exposure", "Segments", "lay_out", "measure_exposure"]
 
@@ -175,7 +175,7 @@ def measure_exposure(
 
     Parameters
     ----------
-    runs : one or more runs with typed tables (see ``mm.logs.run.Run``).
+    runs : one or more runs with typed tables (see ``mm.logs.log.Run``).
     tick_size : unit of the distance, quote currency.
     max_state_gap_ms : a mid older than this is unknown.
     block_s : length of a time block, seconds.

@@ -10,8 +10,8 @@ import pandas as pd
 
 from mm.core.arrays import Floats, Ints, repeats, slices
 from mm.fitting.by_bucket import BucketSums
+from mm.logs.log import Run
 from mm.logs.order_ids import earliest, is_accepted, is_one_of
-from mm.logs.run import Run
 
 
 def points_of(

@@ -14,9 +14,9 @@ from mm.core.concurrency import side_by_side
 from mm.core.errors import InputError
 from mm.logs import bookkeeping, consistency
 from mm.logs.as_in_file import as_written
+from mm.logs.bookkeeping import Ledger
 from mm.logs.files import KINDS, Kind
 from mm.logs.intervals import resting_intervals
-from mm.logs.ledger import Ledger
 from mm.logs.log import RunLog, SetAside
 from mm.logs.order_ids import is_accepted, is_one_of, order_codes, share_ids
 from mm.logs.rows import Checked, RawTable, check_table

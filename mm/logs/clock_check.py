@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Floats, Ints, never_falls
+from mm.logs.bookkeeping import Ledger
 from mm.logs.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
-from mm.logs.ledger import Ledger
+from mm.logs.log import Run
 from mm.logs.order_ids import Codes, accepted_rows, first_of_each, is_one_of, latest, place_of
-from mm.logs.run import Run
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def resting_intervals(
 
     Parameters
     ----------
-    orders, fills : tables as in ``mm.logs.run.Run``.
+    orders, fills : tables as in ``mm.logs.log.Run``.
     end_of_run_ms : time of the run's last row in any file.
     codes : the numbers of the orders in both tables, where they are known already.
     expire : whether an expiry ends an order.

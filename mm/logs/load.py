@@ -13,9 +13,9 @@ from os import PathLike
 
 import pandas as pd
 
+from mm.core.concurrency import give_back
 from mm.core.errors import InputError
-from mm.core.fill_source import FillSource
-from mm.core.memory import give_back
+from mm.core.settings import FillSource
 from mm.core.storage import Place
 from mm.logs.assemble import assembled, run_log
 from mm.logs.columnar.reader import read_fast, told

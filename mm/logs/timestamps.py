@@ -9,10 +9,10 @@ import pandas as pd
 
 from mm.core.arrays import Ints, Mask, distinct, never_falls, steps_over
 from mm.core.errors import InputError
+from mm.logs.bookkeeping import Ledger
 from mm.logs.clock_check import appended_pieces
 from mm.logs.files import KINDS, Kind
 from mm.logs.intervals import resting_intervals
-from mm.logs.ledger import Ledger
 from mm.logs.order_ids import accepted_rows, earliest, is_one_of, latest, order_codes
 from mm.logs.rows import Checked
 from mm.logs.rows.rules import CLOCK_TOLERANCE_MS

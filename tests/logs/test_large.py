@@ -18,11 +18,11 @@ from mm.calibration import Calibration, run_steps
 from mm.core.concurrency import ahead, side_by_side
 from mm.core.errors import InputError
 from mm.core.settings import Settings
+from mm.logs.bookkeeping import NAMES, Changes
 from mm.logs.columnar.ids import FileIds, numbered
 from mm.logs.columnar.packed import Repeating
 from mm.logs.columnar.reader import read_fast
 from mm.logs.columnar.stream import Odd
-from mm.logs.ledger import NAMES, Changes
 from mm.logs.load import BacktestLog, load_log
 from mm.simulate.write import csv_bytes
 from tests.support import damage

@@ -12,8 +12,8 @@ import pyarrow.types as kinds
 
 from mm.core.arrays import Floats, Ints, slices
 from mm.logs import bookkeeping
+from mm.logs.bookkeeping import NAMES
 from mm.logs.columnar.stream import Odd
-from mm.logs.ledger import NAMES
 from mm.logs.order_ids import is_one_of
 from mm.logs.rows.columns import TEXT, TIMES
 from mm.logs.rows.rules import (

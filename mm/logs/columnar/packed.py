@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from mm.core.arrays import Floats
+from mm.logs.bookkeeping import Changes, changed
 from mm.logs.columnar.stream import Odd
-from mm.logs.ledger import Changes, changed
 
 #: A column of words that holds more different ones than this holds no words.
 _MOST_WORDS = 100
@@ -78,7 +78,7 @@ class Words:
 
 
 class Repeating:
-    """A column of which only the rows that change it are kept, see ``mm.logs.ledger``."""
+    """A column of which only the rows that change it are kept, see ``mm.logs.bookkeeping``."""
 
     def __init__(self, rows: int) -> None:
         self._rows, self._values = Numbers(np.int32, rows), Numbers(np.float64, rows)

@@ -21,12 +21,12 @@ import pandas as pd
 from mm.core.arrays import Ints
 from mm.core.concurrency import ahead
 from mm.core.errors import InputError
+from mm.logs.bookkeeping import NAMES, Ledger
 from mm.logs.columnar.ids import FileIds, numbered
 from mm.logs.columnar.oddities import check_numbers, check_rows, check_value, numbers
 from mm.logs.columnar.packed import Numbers, Repeating, Words
 from mm.logs.columnar.stream import Odd, Stream
 from mm.logs.files import KINDS, Kind
-from mm.logs.ledger import NAMES, Ledger
 from mm.logs.order_ids import OrderNames
 from mm.logs.rows.columns import TEXT
 from mm.logs.rows.reader import Checked

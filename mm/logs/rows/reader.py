@@ -10,7 +10,7 @@ import pandas as pd
 
 from mm.core.arrays import Floats, Ints
 from mm.core.errors import InputError
-from mm.logs.ledger import Ledger
+from mm.logs.bookkeeping import Ledger
 from mm.logs.rows.columns import EVIDENCE, TEXT, TIMES, RawTable, check_header, wanted
 from mm.logs.rows.rules import (
     ACTIONS,
