@@ -176,16 +176,3 @@ def _up_to(time_ms: Ints, events_ms: Ints) -> Ints:
     count: Ints = np.bincount(at, minlength=len(time_ms))
     count[0] = first
     return count
-
-
-def appended_pieces(time_ms: Ints) -> int:
-    """Number of runs written one behind the other: stretches in time order between jumps back.
-
-    Rows that were shuffled, or a few that are late, are one run: only long stretches count.
-    """
-    if never_falls(time_ms):
-        return 1
-    back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
-    lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
-    long = lengths >= max(10, 0.05 * len(time_ms))
-    return int(long.sum()) if long.sum() >= 2 and lengths[~long].sum() < 0.05 * len(time_ms) else 1

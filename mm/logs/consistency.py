@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Ints, Mask, Sides
+from mm.logs.columns import ACTIONS, TEXT
 from mm.logs.intervals import OPEN, RestingIntervals
 from mm.logs.order_ids import (
     Codes,
@@ -22,8 +23,7 @@ from mm.logs.order_ids import (
     order_codes,
     place_of,
 )
-from mm.logs.rows.columns import TEXT
-from mm.logs.rows.rules import ACTIONS, CLOCK_TOLERANCE_MS
+from mm.logs.rules import CLOCK_TOLERANCE_MS
 
 Contradiction = tuple[Literal["orders", "fills"], Mask, str]
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from mm.core.arrays import Floats, Ints, Mask
 from mm.logs import order_ids
+from mm.logs.columns import ACTIONS
 from mm.logs.order_ids import Codes, is_accepted, is_one_of, order_codes
 
 #: What ended an order; OPEN: the run ended first.
@@ -209,8 +210,7 @@ def _fill_rows(
 
 
 def _ignored(orders: pd.DataFrame) -> dict[str, int]:
-    used = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
-    others = ~is_one_of(orders["action"], *used)
+    others = ~is_one_of(orders["action"], *ACTIONS)
     if not others.any():
         return {}
     counts = orders.loc[others, "action"].astype("str").value_counts()

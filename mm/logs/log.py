@@ -13,6 +13,7 @@ import pandas as pd
 from mm.core.arrays import Ints
 from mm.core.settings import FillSource
 from mm.logs.bookkeeping import Ledger
+from mm.logs.columns import SetAside
 from mm.logs.files import KINDS, Kind
 from mm.logs.order_ids import Codes, OrderNames, order_codes
 
@@ -51,21 +52,6 @@ class Run:
     def codes(self) -> tuple[Codes, Codes, int]:
         """Number of each row's order in orders and fills, and one more than the largest."""
         return order_codes(self.orders, self.fills)
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """Rows that break the contract and were left out, by file and cause."""
-
-    file: str
-    rows: int
-    of: int
-    what: str
-    first_row: int
-
-    def __str__(self) -> str:
-        more = f" and {self.rows - 1} more" if self.rows > 1 else ""
-        return f"{self.file}, row {self.first_row}{more}: {self.what}; left out"
 
 
 @dataclass(frozen=True)

@@ -153,3 +153,10 @@ def is_one_of(column: pd.Series, *words: str) -> Mask:
     if len(words) == 1:
         return (column == words[0]).to_numpy(dtype=np.bool_, copy=True)
     return column.isin(words).to_numpy(dtype=np.bool_, copy=True)
+
+
+def words_of(column: pd.Series) -> list[str]:
+    """The different words of a column of text, in order of appearance."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return [str(word) for word in column.cat.categories]
+    return [str(word) for word in column.unique()]

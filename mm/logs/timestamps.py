@@ -10,12 +10,11 @@ import pandas as pd
 from mm.core.arrays import Ints, Mask, distinct, never_falls, steps_over
 from mm.core.errors import InputError
 from mm.logs.bookkeeping import Ledger
-from mm.logs.clock_check import appended_pieces
+from mm.logs.columns import Checked
 from mm.logs.files import KINDS, Kind
 from mm.logs.intervals import resting_intervals
 from mm.logs.order_ids import accepted_rows, earliest, is_one_of, latest, order_codes
-from mm.logs.rows import Checked
-from mm.logs.rows.rules import CLOCK_TOLERANCE_MS
+from mm.logs.rules import CLOCK_TOLERANCE_MS
 
 #: Files of one run overlap, or nearly so; clocks that are off by more than this are no matter of
 #: a constant.
@@ -135,12 +134,24 @@ def _share(time: Ints, rows: Ints) -> float:
 def appended(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> tuple[str, ...]:
     """Files that hold several runs, one behind the other."""
     pieces = {
-        kind: appended_pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64))
-        for kind in KINDS
+        kind: _pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64)) for kind in KINDS
     }
     return tuple(
         f"{labels[kind]}: time starts again {n - 1} times" for kind, n in pieces.items() if n > 1
     )
+
+
+def _pieces(time_ms: Ints) -> int:
+    """Number of runs written one behind the other: stretches in time order between jumps back.
+
+    Rows that were shuffled, or a few that are late, are one run: only long stretches count.
+    """
+    if never_falls(time_ms):
+        return 1
+    back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
+    lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
+    long = lengths >= max(10, 0.05 * len(time_ms))
+    return int(long.sum()) if long.sum() >= 2 and lengths[~long].sum() < 0.05 * len(time_ms) else 1
 
 
 def in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from mm.core.arrays import Ints
 from mm.core.errors import InputError
-from mm.logs.rows.columns import EVIDENCE, TEXT, RawTable, check_header, wanted
+from mm.logs.columns import EVIDENCE, TEXT, RawTable, check_header, wanted
 
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _COMMA = 10, 44
