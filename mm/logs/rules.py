@@ -90,7 +90,7 @@ def _in_parts(values: npt.NDArray[Any]) -> Mask:
 def _far_from_others(rows: Rows) -> Mask:
     time = rows["recv_ms"]
     if not len(time) or not float(np.fmax.reduce(time)) - float(np.fmin.reduce(time)) > FAR_MS:
-        return rows.bad & False
+        return np.zeros(len(time), dtype=np.bool_)
     good = time[~rows.bad]
     return np.asarray(np.abs(time - np.median(good)) > FAR_MS if len(good) else rows.bad)
 
@@ -203,7 +203,7 @@ def first_broken(table: pd.DataFrame, kind: str) -> Rule | None:
     """A rule that any row breaks, None where all are kept; in bounded memory."""
     rules = [rule for of_name in NUMBERS.values() for rule in of_name]
     rules = [rule for rule in (*rules, *OF_TIMES, *OF_KIND[kind]) if rule.column in table]
-    for some in slices(len(table), 4):
+    for some in slices(len(table)):
         rows = Rows(table.iloc[some])
         for rule in rules:
             if not rule.of_all and rule.broken(rows).any():
