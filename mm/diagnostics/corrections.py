@@ -160,7 +160,7 @@ def _frozen(
         row = np.searchsorted(path.row_ms, start, side="right") - 1
         known = row >= 0
         delta = np.abs(orders.price[some] - path.row_mid[row])[known] / tick
-        rested_ms, event = orders.end_ms[some] - start, orders.fate[some] == EVENT
+        rested_ms, event = orders.end_ms[some] - start, orders.fill_status[some] == EVENT
         sums.add(np.floor(delta).astype(np.int64), (rested_ms[known], event[known]))
     return _weighted_line(sums, selection, min_exposure_s)
 

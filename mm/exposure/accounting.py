@@ -22,7 +22,7 @@ from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, m
 from mm.exposure.periods import Periods
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.exposure.segments import Places, Segments, joined, segments_of
-from mm.logs.intervals import END_NAMES, FATES, RestingIntervals, resting_intervals
+from mm.logs.intervals import END_NAMES, FILL_STATUSES, RestingIntervals, resting_intervals
 from mm.logs.log import Run
 from mm.logs.order_ids import OrderNames
 
@@ -134,7 +134,7 @@ class Exposure:
                         "delta_ticks": signed_ticks(order.side, order.price, mid, self.tick_size),
                         "exposure_s": (order.end_ms - order.start_ms) / 1000.0,
                         "ended_by": np.array(END_NAMES)[order.ended_by],
-                        "first_fill": np.array([*FATES, "none"])[order.fate],
+                        "first_fill": np.array([*FILL_STATUSES, "none"])[order.fill_status],
                     }
                 )
             )

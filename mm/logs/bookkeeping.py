@@ -149,7 +149,7 @@ def value_error(
     rounding = _ROUNDING * (mid + np.abs(held) + 2.0)
     rounding += 8.0 * np.spacing(np.maximum(np.abs(value), np.abs(cash)))
     off = value - cash - held * mid
-    # Where next to nothing is held, no mid can be told.
+    # Where next to nothing is held, no mid can be inferred.
     tells = np.isfinite(off) & (np.abs(held) * mid * 1e-3 > rounding)
     return tells, off, rounding
 

@@ -88,8 +88,8 @@ def fill_shift_ms(orders: pd.DataFrame, fills: pd.DataFrame) -> float:
     certain: more than the tolerance in the middle, or the same to the ms for nearly all."""
     codes, fill_codes, n = order_codes(orders, fills)
     rows = is_one_of(orders["action"], "FILL")
-    told = earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n)
-    late = earliest(fill_codes, fills["recv_ms"].to_numpy(), n) - told
+    in_orders = earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n)
+    late = earliest(fill_codes, fills["recv_ms"].to_numpy(), n) - in_orders
     late = late[~np.isnan(late)]
     if len(late) < 3:
         return 0.0

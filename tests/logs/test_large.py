@@ -138,9 +138,8 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
     with monkeypatch.context() as small:
         small.setattr("mm.logs.columnar.stream.CHUNK_BYTES", 5_000)
         small.setattr("mm.logs.columnar.stream.CHUNK_ROWS", 100)
-        for module in ("logs.columnar.ids", "logs.order_ids", "logs.consistency"):
-            small.setattr(f"mm.{module}._SLICE", 300)
-        for module in ("core.arrays", "logs.clock_check", "exposure.midpath"):
+        small.setattr("mm.logs.columnar.ids._SLICE", 300)
+        for module in ("core.arrays", "exposure.midpath"):
             small.setattr(f"mm.{module}._SLICE", 7)
         small.setattr("mm.core.concurrency.LONG", 0)
         fast = load_log(folder, "AAA")
@@ -166,7 +165,7 @@ def test_items_made_ahead_come_in_order_and_so_does_what_goes_wrong() -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1 << 40])
-def test_of_two_calls_the_first_failure_is_told(rows: int) -> None:
+def test_of_two_calls_the_first_failure_is_raised(rows: int) -> None:
     def fails(name: str) -> int:
         raise NeedsRowReader(name)
 

@@ -2,7 +2,7 @@
 
 A batch comes with the list of its different ids. Of each the bytes are kept, and a 64-bit mix of
 them; once both files are read the mixes are sorted, and those that are equal are compared byte by
-byte. So ids are told apart as surely as by comparing text, at the cost of sorting whole numbers.
+byte. So ids are distinguished as surely as by comparing text, at the cost of sorting whole numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SLICE = 1 << 15
 _WORD, _LONGEST = 8, (1 << 31) - 1
 #: What is read of a word of which only so many bytes are the id's.
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], dtype=np.uint64)
-#: Odd, and of no pattern: 2**64 over the golden ratio.
+#: An odd number without a pattern: 2**64 over the golden ratio.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 

@@ -201,7 +201,7 @@ def _parsed(chunk: bytes, width: int, places: list[str], types: dict[str, pa.Dat
             null_values=[""],
             strings_can_be_null=False,
         ),
-        # Arrow's own pool keeps what it once had; the C library can be told to give it back.
+        # Arrow's own pool keeps what it once had; the C library gives it back on request.
         memory_pool=pa.system_memory_pool(),
     )
 

@@ -103,8 +103,8 @@ def _without_unreadable(body: bytes, first: int, bad: BadLines) -> bytes:
         return body
     buffer = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(buffer == _NEWLINE)
-    odd = (buffer == 0) | (buffer >= 128)
-    suspects.update(np.unique(np.searchsorted(ends, np.flatnonzero(odd))).tolist())
+    suspect = (buffer == 0) | (buffer >= 128)
+    suspects.update(np.unique(np.searchsorted(ends, np.flatnonzero(suspect))).tolist())
     lines = body.split(b"\n")
     for number in sorted(suspects):
         line = lines[number]
