@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,15 +13,15 @@ from mm.core.concurrency import side_by_side
 from mm.core.errors import InputError
 from mm.logs import bookkeeping
 from mm.logs.bookkeeping import Ledger
-from mm.logs.columns import ACTIONS, TEXT, Checked, SetAside
+from mm.logs.columns import TEXT, Checked, SetAside
 from mm.logs.consistency import Contradiction, contradictions, missing_fills, suspects
 from mm.logs.files import KINDS, Kind
-from mm.logs.intervals import resting_intervals
+from mm.logs.intervals import ignored_actions, resting_intervals
 from mm.logs.log import RunLog
-from mm.logs.order_ids import is_accepted, is_one_of, order_codes, share_ids
+from mm.logs.one_run import check_one_run
+from mm.logs.order_ids import is_one_of, share_ids
 from mm.logs.timestamps import (
     appended,
-    check_overlap,
     in_time_order,
     restarts,
     rounded,
@@ -46,7 +45,7 @@ def assembled(
     not of one symbol or time.
     """
     orders, fills = share_ids(checked["orders"].table, checked["fills"].table)
-    _check_usable(checked, orders, labels)
+    check_one_run(checked, orders, labels)
     second_run = appended(checked, labels)
     state = _state_rows(checked["state"], labels["state"])
     contradicting, off = side_by_side(
@@ -95,22 +94,6 @@ def assembled(
     )
 
 
-def _check_usable(
-    checked: Mapping[Kind, Checked], orders: pd.DataFrame, labels: Mapping[Kind, str]
-) -> None:
-    """Raise InputError where the three files can't be one run."""
-    _check_symbols(checked, labels)
-    if checked["state"].table.empty:
-        raise InputError(
-            _none("state", checked["state"]),
-            where=labels["state"],
-            remedy="the mid path is needed: run the backtest with state logging",
-        )
-    _need_placements(orders, checked["orders"], labels["orders"])
-    _check_placements(orders, checked["orders"].line, labels["orders"])
-    check_overlap(checked, labels)
-
-
 @dataclass(frozen=True)
 class _State:
     """The state rows that can be used, in time order, their books, and what was left out.
@@ -139,8 +122,7 @@ def _state_rows(checked: Checked, label: str) -> _State:
     false, offset = bookkeeping.mids_against_value(table)
     if false.any():
         what = "column mid: not the one by which the row's mtm_value was counted"
-        first = int(checked.line[false].min())
-        set_aside = (SetAside(label, int(false.sum()), checked.of, what, first),)
+        set_aside = (checked.left_out(label, false, what),)
         lost_ms, table = table.loc[false, "recv_ms"], table.loc[~false].reset_index(drop=True)
         if table.empty:
             what = f"no usable state row ({set_aside[0]})"
@@ -166,8 +148,7 @@ def _agreeing(
     for kind, rows, what in contradicting:
         new = rows & ~false[kind]
         if new.any():
-            row = int(checked[kind].line[new].min())
-            set_aside.append(SetAside(labels[kind], int(new.sum()), checked[kind].of, what, row))
+            set_aside.append(checked[kind].left_out(labels[kind], new, what))
             tainted.update(tables[kind].loc[new, "order_id"])
             false[kind] |= new
     if any(rows.any() for rows in false.values()):
@@ -215,63 +196,6 @@ def _disagree(fills: pd.DataFrame, state: _State, labels: Mapping[Kind, str]) ->
     )
 
 
-def _none(kind: str, checked: Checked) -> str:
-    cause = checked.first_cause
-    return f"no usable {kind} row" + (f" ({cause})" if cause else "; header only")
-
-
-def _check_symbols(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> None:
-    """Raise InputError where the files' own symbol columns name different symbols."""
-    first: tuple[str, str] | None = None
-    for kind in KINDS:
-        table = checked[kind].table
-        for symbol in table.get("symbol", pd.Series(dtype="str")).unique():
-            if symbol and first and symbol != first[1]:
-                raise InputError(
-                    f"holds {symbol[:40]}, but {first[0]} holds {first[1][:40]}",
-                    where=labels[kind],
-                    column="symbol",
-                    remedy="take the three files of one symbol",
-                )
-            if symbol:
-                first = first or (labels[kind], str(symbol))
-
-
-def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None:
-    if orders.empty:
-        raise InputError(
-            _none("order", checked),
-            where=label,
-            remedy="nothing was quoted, so there is nothing to calibrate",
-        )
-    if not is_one_of(orders["action"], "PLACE").any():
-        names = ", ".join(str(name)[:20] for name in orders["action"].unique()[:6])
-        cause = checked.first_cause
-        raise InputError(
-            f"no usable PLACE row ({cause})" if cause else f"no PLACE row (actions found: {names})",
-            where=label,
-            column="action",
-            remedy="an order needs the row that placed it",
-        )
-
-
-def _check_placements(orders: pd.DataFrame, line: Ints, label: str) -> None:
-    """Raise InputError for one id that names two orders."""
-    place = is_accepted(orders)
-    if not pd.Series(order_codes(orders, orders)[0][place]).duplicated().any():
-        return
-    distinct = orders.loc[place].drop_duplicates()
-    again = distinct.index[distinct["order_id"].duplicated()]
-    if len(again):
-        name = str(orders.loc[again[0], "order_id"])[:60]
-        raise InputError(
-            f"order {name} is placed twice with different terms",
-            where=label,
-            row=int(line[again[0]]),
-            remedy="an id names one order: was a second run appended to the file?",
-        )
-
-
 def _without(
     orders: pd.DataFrame, tainted: set[str], label: str
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -309,8 +233,6 @@ def _repaired(
 
 
 def _unknown_actions(orders: pd.DataFrame, label: str) -> tuple[str, ...]:
-    names = Counter(orders.loc[~is_one_of(orders["action"], *ACTIONS, "SKIP"), "action"])
-    if not names:
-        return ()
-    some = ", ".join(f"{count} {str(name)[:20]}" for name, count in names.most_common(5))
-    return (f"{label}: rows of unknown actions are ignored ({some})",)
+    counts = [(n, name) for name, n in ignored_actions(orders).items() if name != "SKIP"]
+    some = ", ".join(f"{n} {name[:20]}" for n, name in counts[:5])
+    return (f"{label}: rows of unknown actions are ignored ({some})",) if some else ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Ints
+from mm.core.arrays import Ints, Mask
 from mm.core.errors import InputError
 from mm.logs.bookkeeping import Ledger
 
@@ -105,6 +105,10 @@ class Checked:
     )
     blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     ledger: Ledger | None = None
+
+    def left_out(self, label: str, rows: Mask, what: str) -> SetAside:
+        """Some of the good rows, for a cause that was seen later."""
+        return SetAside(label, int(rows.sum()), self.of, what, int(self.line[rows].min()))
 
     @property
     def first_cause(self) -> str:

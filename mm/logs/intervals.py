@@ -133,7 +133,7 @@ def resting_intervals(
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
         fill_rows=_fill_rows(orders, own_codes, fill_codes, order_index, in_first_ms, fill_status),
-        ignored_actions=_ignored(orders),
+        ignored_actions=ignored_actions(orders),
         warnings=warnings,
     )
 
@@ -211,7 +211,8 @@ def _fill_rows(
     }
 
 
-def _ignored(orders: pd.DataFrame) -> dict[str, int]:
+def ignored_actions(orders: pd.DataFrame) -> dict[str, int]:
+    """Rows of actions that tell of no order, by action, most first."""
     others = ~is_one_of(orders["action"], *ACTIONS)
     if not others.any():
         return {}

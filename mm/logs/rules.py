@@ -112,32 +112,27 @@ def _no_side(rows: Rows) -> Mask:
     return needed & ~rows.say("side", "BUY", "SELL")
 
 
-def _before(name: str, action: str, what: str) -> Rule:
-    """A time before that of its own row, on rows of one action."""
+def _late(name: str, action: str, wrong: Callable[[Floats], Mask], what: str) -> Rule:
+    """A time held against that of its own row, on the rows of one action, or all: ``wrong`` is
+    given by how many ms it is later."""
 
-    def broken(rows: Rows) -> npt.NDArray[Any]:
-        return rows.say("action", action) & (rows[name] < rows["recv_ms"] - CLOCK_TOLERANCE_MS)
-
-    return Rule(name, what, broken)
-
-
-def _after(name: str, action: str, what: str) -> Rule:
-    """A time after that of its own row, on rows of one action."""
-
-    def broken(rows: Rows) -> npt.NDArray[Any]:
-        return rows.say("action", action) & (rows[name] > rows["recv_ms"] + CLOCK_TOLERANCE_MS)
+    def broken(rows: Rows) -> Mask:
+        found = wrong(rows[name] - rows["recv_ms"])
+        return found & rows.say("action", action) if action else found
 
     return Rule(name, what, broken)
 
 
-def _far(name: str, *actions: str) -> Rule:
-    """A time far from that of its own row, on rows of some actions or of all."""
+def _before(late: Floats) -> Mask:
+    return late < -CLOCK_TOLERANCE_MS
 
-    def broken(rows: Rows) -> npt.NDArray[Any]:
-        far: Mask = np.abs(rows[name] - rows["recv_ms"]) > _DAY_MS
-        return far & rows.say("action", *actions) if actions else far
 
-    return Rule(name, "more than a day from its row", broken)
+def _after(late: Floats) -> Mask:
+    return late > CLOCK_TOLERANCE_MS
+
+
+def _far(late: Floats) -> Mask:
+    return np.abs(late) > _DAY_MS
 
 
 def _spikes(rows: Rows) -> Mask:
@@ -177,14 +172,14 @@ OF_KIND = {
         Rule("action", "empty", lambda rows: rows.say("action", ""), quoted=False),
         Rule("price", "no positive price", _no_price),
         Rule("side", "neither BUY nor SELL", _no_side),
-        _before(_ACTIVE, "PLACE", "before the order was placed"),
-        _far(_ACTIVE, "PLACE"),
-        _before(_EXPIRE, "PLACE", "before the order was placed"),
-        _after(_EXPIRE, "EXPIRE", "after the row that says it expired"),
-        _before(_CANCEL, "PLACE", "before it was placed"),
-        _before(_CANCEL, "CANCEL_REQ", "before the cancel was asked for"),
-        _after(_CANCEL, "CANCEL_ACK", "after the row that acknowledges it"),
-        _far(_CANCEL),
+        _late(_ACTIVE, "PLACE", _before, "before the order was placed"),
+        _late(_ACTIVE, "PLACE", _far, "more than a day from its row"),
+        _late(_EXPIRE, "PLACE", _before, "before the order was placed"),
+        _late(_EXPIRE, "EXPIRE", _after, "after the row that says it expired"),
+        _late(_CANCEL, "PLACE", _before, "before it was placed"),
+        _late(_CANCEL, "CANCEL_REQ", _before, "before the cancel was asked for"),
+        _late(_CANCEL, "CANCEL_ACK", _after, "after the row that acknowledges it"),
+        _late(_CANCEL, "", _far, "more than a day from its row"),
     ),
     "fills": (
         Rule("order_id", "empty", _no_id, quoted=False),

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Ints, Mask, distinct, never_falls, steps_over
-from mm.core.errors import InputError
 from mm.logs.bookkeeping import Ledger
 from mm.logs.columns import Checked
 from mm.logs.files import KINDS, Kind
@@ -16,36 +15,10 @@ from mm.logs.intervals import resting_intervals
 from mm.logs.order_ids import accepted_rows, earliest, is_one_of, latest, order_codes
 from mm.logs.rules import CLOCK_TOLERANCE_MS
 
-#: Files of one run overlap, or nearly so; clocks that are off by more than this are no matter of
-#: a constant.
-_APART_MS = 7 * 86_400_000
 #: Times on a grid as wide as this, most of which several state rows share, were rounded.
 _ROUNDED_MS, _SHARED = 100, 0.5
 #: A stretch without state rows that may be the seam of two runs, and the least length of each.
 _SEAM_MS, _RUN_MS = 5_000, 30_000
-
-
-def check_overlap(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> None:
-    """Raise InputError for files more than a week apart."""
-    spans = {
-        kind: (int(table["recv_ms"].min()), int(table["recv_ms"].max()))
-        for kind in KINDS
-        if len(table := checked[kind].table)
-    }
-    begun, ended = spans["state"]
-    for kind, (first, last) in spans.items():
-        if first > ended + _APART_MS or last < begun - _APART_MS:
-            raise InputError(
-                f"from {_utc(first)} to {_utc(last)}, but {labels['state']} is from {_utc(begun)} "
-                f"to {_utc(ended)}",
-                where=labels[kind],
-                column="recv_ms",
-                remedy="write all files with one clock, milliseconds UTC",
-            )
-
-
-def _utc(time_ms: int) -> str:
-    return str(pd.Timestamp(time_ms, unit="ms").strftime("%Y-%m-%d %H:%M:%S"))
 
 
 def rounded(state: pd.DataFrame, label: str) -> tuple[str, ...]:
