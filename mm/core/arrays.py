@@ -13,15 +13,15 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 #: Rows of a long column that are looked at at a time: what that needs beside it stays in the cache.
-_SLICE = 1 << 16
+SLICE = 1 << 16
 #: +1 BUY, -1 SELL.
 Sides = npt.NDArray[np.int8]
 
 
 def slices(n: int, times: int = 1) -> Iterator[slice]:
     """0 ... n, a bounded number at a time; ``times`` as many where little is done with each."""
-    for start in range(0, n, times * _SLICE):
-        yield slice(start, min(start + times * _SLICE, n))
+    for start in range(0, n, times * SLICE):
+        yield slice(start, min(start + times * SLICE, n))
 
 
 def _with_next(values: npt.NDArray[T]) -> Iterator[npt.NDArray[T]]:

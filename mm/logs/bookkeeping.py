@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.core.arrays import Floats, Ints, Mask, distinct_of, repeats, sums_by
+from mm.core.arrays import Floats, Ints, Mask, distinct_of
 from mm.logs.order_ids import is_one_of
 
 #: State columns of which only the rows that change them are kept: however many rows a second a
@@ -118,10 +118,7 @@ def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[in
     # written before their tick's fills.
     fill_ms = fills["recv_ms"].to_numpy(dtype=np.int64)
     before = np.searchsorted(time, fill_ms, side="left")
-    if repeats(time):
-        behind = np.searchsorted(time, fill_ms, side="right")
-    else:
-        behind = before + (time[np.minimum(before, len(time) - 1)] == fill_ms)
+    behind = np.searchsorted(time, fill_ms, side="right")
     for at in (before, behind, before + 1):
         traded = _traded(at, signed, len(time))
         both = len(np.intersect1d(moved, traded, assume_unique=True))
@@ -193,8 +190,8 @@ def prices_against_cash(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> floa
     rows, of = distinct_of(at[inside])
     sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)[inside]
     price, qty = (fills[name].to_numpy(dtype=np.float64)[inside] for name in ("price", "qty"))
-    bought = sums_by(of, sign * qty, len(rows))
-    paid = sums_by(of, sign * qty * price, len(rows))
+    bought = np.bincount(of, weights=sign * qty, minlength=len(rows))
+    paid = np.bincount(of, weights=sign * qty * price, minlength=len(rows))
     with np.errstate(invalid="ignore", divide="ignore"):
         moved = held.at(rows) - held.at(rows - 1)
         missing = (cash.at(rows) - cash.at(rows - 1) + paid) / bought

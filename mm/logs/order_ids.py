@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.core.arrays import Floats, Ints, Mask, never_falls, slices
+from mm.core.arrays import SLICE, Floats, Ints, Mask, never_falls
 
 Codes = npt.NDArray[np.integer]
 
@@ -107,7 +107,7 @@ def index_of(rows: Ints, codes: Codes, n: int) -> Ints:
 def earliest(codes: Codes, time: npt.NDArray[np.generic], n: int) -> Floats:
     """Smallest time of each order, NaN for those without any; NaN times do not count."""
     out = np.full(n, np.nan)
-    parts = list(slices(len(time)))
+    parts = [slice(start, start + SLICE) for start in range(0, len(time), SLICE)]
     # Of several assignments the last one stands: going backwards, that is the first row, which in
     # a log is mostly the earliest. Then only what is earlier still is compared one by one.
     for some in reversed(parts):

@@ -119,9 +119,9 @@ def _pieces(time_ms: Ints) -> int:
 
     Rows that were shuffled, or a few that are late, are one run: only long stretches count.
     """
-    if never_falls(time_ms):
-        return 1
     back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
+    if not len(back):
+        return 1
     lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
     long = lengths >= max(10, 0.05 * len(time_ms))
     return int(long.sum()) if long.sum() >= 2 and lengths[~long].sum() < 0.05 * len(time_ms) else 1

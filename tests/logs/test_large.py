@@ -139,8 +139,9 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
         small.setattr("mm.logs.columnar.stream.CHUNK_BYTES", 5_000)
         small.setattr("mm.logs.columnar.stream.CHUNK_ROWS", 100)
         small.setattr("mm.logs.columnar.ids._SLICE", 300)
-        for module in ("core.arrays", "exposure.midpath"):
-            small.setattr(f"mm.{module}._SLICE", 7)
+        for module in ("core.arrays", "logs.order_ids"):
+            small.setattr(f"mm.{module}.SLICE", 7)
+        small.setattr("mm.exposure.midpath._SLICE", 7)
         small.setattr("mm.core.concurrency.LONG", 0)
         fast = load_log(folder, "AAA")
         one = run_steps(fast, SETTINGS)
