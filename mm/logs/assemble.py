@@ -1,4 +1,4 @@
-"""From three tables to one run: hold them against each other, repair, leave out, and say so."""
+"""Three checked tables to one run: hold them against each other, repair, leave out, and say so."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from mm.logs.timestamps import (
     shifted,
 )
 
-#: Real logs stay below a third of it: fills in the very ms of a state row.
+#: Share of the moves of inventory or fills that the other does not have. Real logs: 0.011 at most,
+#: of fills in the very ms of a state row.
 UNMATCHED = 0.05
 
 

@@ -21,7 +21,8 @@ from mm.logs.order_ids import is_one_of
 NAMES = ("inventory", "cash", "open_orders")
 #: Fewer moves or rows than this say nothing.
 _FEW_MOVES, _FEW_ROWS = 20, 50
-#: A value further than this from cash + inventory × mid is counted by another rule.
+#: A value further than this, of the mid, from cash + inventory × mid is counted by another rule; in
+#: real logs none is off by more than rounding.
 _OTHER_RULE = 0.02
 #: Spread of the implied error, of the error itself, below which all mids or prices are off alike;
 #: fees go with the price, so that prices spread a little more.
@@ -97,9 +98,11 @@ class Ledger:
 
 
 def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[int, int]:
-    """Times between two state rows in which either the fills or the inventory moved, and how
-    many of them only one of both did. (0, 0) without an inventory that moves. ``time``: of the
-    state rows, ms, in order."""
+    """(n, m): n times between two state rows in which Σ ±qty of the fills ≠ 0 or the inventory
+    changed, m of them in which only one of both did; (0, 0) without an inventory that changes.
+
+    ``time``: of the state rows, ms, in order.
+    """
     held = ledger.inventory
     if held is None or not {"side", "qty"} <= set(fills.columns) or fills.empty:
         return 0, 0
@@ -141,8 +144,8 @@ def _traded(at: Ints, signed: Floats, n_rows: int) -> Ints:
 def value_error(
     held: Floats, cash: Floats, value: Floats, mid: Floats
 ) -> tuple[Mask, Floats, Floats]:
-    """By state row: whether its value tells of its mid, by how much it is off, and by how much it
-    may be for rounding."""
+    """off = mtm_value − cash − inventory × mid of each state row, in quote currency, shape (n,):
+    (whether enough is held to tell a wrong mid, off, by how much rounding may make it off)."""
     rounding = _ROUNDING * (mid + np.abs(held) + 2.0)
     rounding += 8.0 * np.spacing(np.maximum(np.abs(value), np.abs(cash)))
     off = value - cash - held * mid
@@ -152,8 +155,8 @@ def value_error(
 
 
 def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
-    """Rows whose mid is not the one by which ``mtm_value`` was counted, where most rows' is; and
-    by how much all mids are off alike, in units of price (0 where they are not)."""
+    """Rows with mtm_value ≠ cash + inventory × mid, mask (n,), where most rows are right; and where
+    most are wrong alike, the median of off / inventory, in quote currency, else 0."""
     none = np.zeros(len(state), dtype=np.bool_)
     if not {"inventory", "cash", "mtm_value"} <= set(state.columns):
         return none, 0.0
@@ -174,12 +177,12 @@ def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
 
 
 def prices_against_cash(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> float:
-    """By how much all fill prices are off alike from those that cash was moved by, in units of
-    price; 0 where they are not, or the books don't tell. ``time``: of the state rows, in order.
+    """(e_buy + e_sell) / 2 with e = median of (Δcash + Σ ±qty × price) / Σ ±qty over the times
+    between two state rows in which the inventory moved by Σ ±qty: by how much all fill prices are
+    off alike, in quote currency. 0 where they are not, or the books don't say.
 
-    Looked at are times between two state rows in which the inventory moved by what was filled.
-    Cash then moved by price × quantity and the fee, which buyers and sellers both pay: half the
-    sum of what is missing for a bought and for a sold unit is the error of the prices.
+    Buyers and sellers both pay the fee: half the sum is without it. ``time``: of the state rows,
+    ms, in order.
     """
     needed = {"recv_ms", "side", "price", "qty"}
     held, cash = ledger.inventory, ledger.cash

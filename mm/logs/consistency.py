@@ -27,13 +27,15 @@ from mm.logs.rules import CLOCK_TOLERANCE_MS
 
 Contradiction = tuple[Literal["orders", "fills"], Mask, str]
 
-#: A fill is at its order's price; this far from it, it is another order's or another symbol's.
+#: A fill is at its order's price (in real logs to the last digit); this far from it, it is another
+#: order's or another symbol's.
 _FILL_PRICE = 0.01
 #: A limit order never fills at a worse price than its own; what rounding may make of that.
 _WORSE = 1e-6
-#: A quote is near the market; at half or double its price it is another symbol's.
+#: A quote is near the market (real logs: within 0.5 %); at half or double its price it is another
+#: symbol's.
 _MARKET = 2.0
-#: A cancel takes effect within this, or its acknowledgement is missing.
+#: A cancel takes effect within this (real logs: 25 ms), or its acknowledgement is missing.
 _CANCEL_MS = 60_000
 _ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
 _FILLS = ("FILL", "CLOSE_FILLED")

@@ -79,7 +79,8 @@ def resting_intervals(
     codes: tuple[Codes, Codes, int] | None = None,
     expire: bool = True,
 ) -> RestingIntervals:
-    """Resting intervals of every accepted order of one run.
+    """[start, end) of every accepted order of one run, ms: start = active_recv_ms, else recv_ms of
+    its PLACE row; end = min(first fill, cancel_effective_ms, expire_recv_ms, end of run).
 
     Parameters
     ----------

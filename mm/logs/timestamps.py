@@ -17,7 +17,8 @@ from mm.logs.rules import CLOCK_TOLERANCE_MS
 
 #: Times on a grid as wide as this, most of which several state rows share, were rounded.
 _ROUNDED_MS, _SHARED = 100, 0.5
-#: A stretch without state rows that may be the seam of two runs, and the least length of each.
+#: A stretch without state rows that may be the seam of two runs (real logs: 0.39 s at most within
+#: one), and the least length of each.
 _SEAM_MS, _RUN_MS = 5_000, 30_000
 
 
