@@ -16,7 +16,7 @@ from mm.exposure.trials import trial_cells, trial_sums
 from mm.fitting.covariance import Uncertainty
 from mm.fitting.fit import Fit, fit_cells, upper_limit
 from mm.fitting.original_notebook import OriginalFit, fit_original
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 
 @dataclass(frozen=True, repr=False)
