@@ -44,7 +44,7 @@ def read_csv(folder: Path) -> str:
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
-    from mm.logs.rows.columns import TEXT, TIMES, wanted
+    from mm.logs.columns import TEXT, TIMES, wanted
 
     rows = 0
     tables = []
@@ -67,7 +67,7 @@ def read_parquet(folder: Path) -> str:
     """The columns that ours uses into Arrow tables."""
     import pyarrow.parquet as pq
 
-    from mm.logs.rows.columns import wanted
+    from mm.logs.columns import wanted
 
     tables = []
     for kind in KINDS:

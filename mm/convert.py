@@ -13,22 +13,13 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pyarrow as pa
 
 from mm.core.config import CONFIG_NAME
 from mm.core.errors import CalibrationError, InputError
-from mm.logs.columnar.oddities import few_digits
-from mm.logs.columnar.stream import Odd, Stream
-from mm.logs.fetch import LocalRun, fetched
+from mm.logs.as_parquet import write_parquet
+from mm.logs.fetch import fetched
 from mm.logs.files import Kind, find_symbols
-from mm.logs.parquet_parts import write_parts
-from mm.logs.rows import check_table, read_table
-from mm.logs.rows.columns import TEXT, TIMES
-
-_PRICES = ("price", "qty", "mid")
 
 
 class UsageError(InputError):
@@ -56,15 +47,13 @@ def convert(
         names = ", ".join(list(found)[:20]) or "none"
         what = f"no files of symbol {missing[0]!r}" if missing else "no logs"
         raise UsageError(f"{what} (symbols there: {names})", where=data_dir, remedy="look there")
-    wanted = [(name, fetched(run)) for name in symbols or found for run in found[name]]
-    targets = {
-        (name, run.folder, kind): out_dir
-        / ("" if run.folder == data_dir else run.folder.name)
-        / f"{kind}_{name}.parquet"
-        for name, run in wanted
-        for kind in run.paths
-    }
-    for target in targets.values():
+    sources: dict[Path, tuple[Path, Kind]] = {}
+    for name in symbols or found:
+        for run in map(fetched, found[name]):
+            folder = out_dir / ("" if run.folder == data_dir else run.folder.name)
+            for kind, path in run.paths.items():
+                sources[folder / f"{kind}_{name}.parquet"] = path, kind
+    for target in sources:
         if target.exists():
             raise UsageError(
                 "is there already", where=target, remedy="take it away, or give another OUT_DIR"
@@ -72,73 +61,18 @@ def convert(
     out_dir.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=".convert-", dir=out_dir))
     try:
-        made = [
-            (
-                _convert(
-                    run, kind, room / str(number) / targets[name, run.folder, kind].name, by_day
-                ),
-                targets[name, run.folder, kind],
-            )
-            for number, (name, run) in enumerate(wanted)
-            for kind in run.paths
-        ]
-        for source, target in made:
+        for target, (path, kind) in sources.items():
+            write_parquet(path, kind, room / target.relative_to(out_dir), by_day)
+        for target in sources:
             target.parent.mkdir(parents=True, exist_ok=True)
-            source.rename(target)
+            (room / target.relative_to(out_dir)).rename(target)
         settings = data_dir / CONFIG_NAME
         if settings.is_file() and not (out_dir / CONFIG_NAME).exists():
             shutil.copyfile(settings, room / CONFIG_NAME)
             (room / CONFIG_NAME).rename(out_dir / CONFIG_NAME)
     finally:
         shutil.rmtree(room, ignore_errors=True)
-    return [target for _, target in made]
-
-
-def _convert(run: LocalRun, kind: Kind, target: Path, by_day: bool) -> Path:
-    """Write one log; whole columns at a time where nothing is odd, else by the careful reader."""
-    path = run.paths[kind]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        write_parts(_streamed(path, kind), target, by_day, path.name)
-    except Odd:
-        if target.is_dir():
-            shutil.rmtree(target)
-        write_parts(_careful(path, kind), target, by_day, path.name)
-    return target
-
-
-def _streamed(path: Path, kind: Kind) -> Iterator[pa.Table]:
-    stream, any_row = Stream(path, kind), False
-    for table in stream.tables():
-        for name in (n for n in _PRICES if stream.is_text and n in stream.names):
-            few_digits(table.column(name).to_numpy())
-        any_row = any_row or len(table) > 0
-        yield _typed(table)
-    if not any_row:
-        raise Odd("no row")
-
-
-def _careful(path: Path, kind: Kind) -> Iterator[pa.Table]:
-    checked = check_table(read_table(path, kind, path.name), kind, path.name)
-    if checked.bad:
-        raise InputError(
-            f"{checked.first_cause}: a malformed row",
-            where=path.name,
-            remedy="mend it, or calibrate the log as it is: only there rows are known by number",
-        )
-    table = checked.table
-    for name in (n for n in TIMES if n in table):
-        table[name] = table[name].astype("Int64")
-    yield _typed(pa.Table.from_pandas(table, preserve_index=False))
-
-
-def _typed(table: pa.Table) -> pa.Table:
-    """Text as text, times as whole ms, the rest as doubles."""
-    kinds = [
-        pa.string() if n in TEXT else pa.int64() if n in TIMES else pa.float64()
-        for n in table.column_names
-    ]
-    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
+    return list(sources)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+T = TypeVar("T", bound=np.generic)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 #: Rows of a long column that are looked at at a time: what that needs beside it stays in the cache.
-_SLICE = 1 << 16
+SLICE = 1 << 16
 #: +1 BUY, -1 SELL.
 Sides = npt.NDArray[np.int8]
 
 
 def slices(n: int, times: int = 1) -> Iterator[slice]:
     """0 ... n, a bounded number at a time; ``times`` as many where little is done with each."""
-    for start in range(0, n, times * _SLICE):
-        yield slice(start, min(start + times * _SLICE, n))
+    for start in range(0, n, times * SLICE):
+        yield slice(start, min(start + times * SLICE, n))
+
+
+def _with_next(values: npt.NDArray[T]) -> Iterator[npt.NDArray[T]]:
+    """The same values, a bounded number at a time and the one behind them."""
+    return (values[some.start : some.stop + 1] for some in slices(len(values)))
 
 
 def distinct(values: Ints) -> Ints:
@@ -46,8 +53,7 @@ def distinct_of(values: Ints) -> tuple[Ints, Ints]:
 
 def never_falls(values: npt.NDArray[np.generic]) -> bool:
     """Whether values are in order, none of them NaN."""
-    for start in range(0, len(values), _SLICE):
-        some = values[start : start + _SLICE + 1]
+    for some in _with_next(values):
         if not (some[1:] >= some[:-1]).all():  # type: ignore[operator]
             return False
     return len(values) != 1 or bool(values[0] == values[0])
@@ -55,15 +61,15 @@ def never_falls(values: npt.NDArray[np.generic]) -> bool:
 
 def repeats(values: Ints) -> bool:
     """Whether two neighbours are equal."""
-    some = (values[start : start + _SLICE + 1] for start in range(0, len(values), _SLICE))
-    return any(bool((part[1:] == part[:-1]).any()) for part in some)
+    return any(bool((some[1:] == some[:-1]).any()) for some in _with_next(values))
 
 
 def steps_over(values: Ints, least: int) -> Ints:
     """Positions whose next value is more than ``least`` above their own."""
     found = [np.zeros(0, dtype=np.int64)]
-    for start in range(0, len(values), _SLICE):
-        found.append(np.flatnonzero(np.diff(values[start : start + _SLICE + 1]) > least) + start)
+    for some in slices(len(values)):
+        step = np.diff(values[some.start : some.stop + 1])
+        found.append(np.flatnonzero(step > least) + some.start)
     return np.concatenate(found)
 
 

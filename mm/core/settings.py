@@ -18,6 +18,8 @@ from mm.core.errors import SettingsError
 
 FitMethod = Literal["blend", "placement", "poisson_mle", "log_linear"]
 Distance = Literal["absolute", "signed"]
+#: What filled the orders of a log: recorded trades (``trade_driven``), or the consumer's own rule.
+FillSource = Literal["trade_driven", "poisson", "mixed", "unknown"]
 
 _RESERVED = frozenset({"run.json", "summary.csv", "index.html", "calibration.eml", "README.md"})
 _SECRET = re.compile(

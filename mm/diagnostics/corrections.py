@@ -22,7 +22,7 @@ from mm.fitting.fill_model import PoissonFillModel
 from mm.fitting.fit import fit_poisson
 from mm.fitting.original_points import BucketSums
 from mm.logs.intervals import EVENT, EXPIRED, RestingIntervals, resting_intervals
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 #: The original notebook's default time step, ms.
 ORIGINAL_DT_MS = 100
@@ -162,7 +162,7 @@ def _frozen(
         row = np.searchsorted(path.row_ms, start, side="right") - 1
         known = row >= 0
         delta = np.abs(orders.price[some] - path.row_mid[row])[known] / tick
-        rested_ms, event = orders.end_ms[some] - start, orders.fate[some] == EVENT
+        rested_ms, event = orders.end_ms[some] - start, orders.fill_status[some] == EVENT
         sums.add(np.floor(delta).astype(np.int64), (rested_ms[known], event[known]))
     return _weighted_line(sums, selection, min_exposure_s)
 

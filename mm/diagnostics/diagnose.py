@@ -45,7 +45,7 @@ from mm.fitting.uncertainty import (
     profile_interval,
     quasi_interval,
 )
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 #: Bootstraps and draws are the same every time.
 SEED = 20_240_809

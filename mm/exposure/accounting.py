@@ -22,9 +22,9 @@ from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, m
 from mm.exposure.periods import Periods
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.exposure.segments import PathRange, Segments, joined, segments_of
-from mm.logs.intervals import END_NAMES, FATES, RestingIntervals, resting_intervals
+from mm.logs.intervals import END_NAMES, FILL_STATUSES, RestingIntervals, resting_intervals
+from mm.logs.log import Run
 from mm.logs.order_ids import OrderNames
-from mm.logs.run import Run
 
 __all__ = ["Cells", "Events", "Exposure", "Segments", "lay_out", "measure_exposure"]
 
@@ -135,7 +135,7 @@ class Exposure:
                         "delta_ticks": signed_ticks(order.side, order.price, mid, self.tick_size),
                         "exposure_s": (order.end_ms - order.start_ms) / 1000.0,
                         "ended_by": np.array(END_NAMES)[order.ended_by],
-                        "first_fill": np.array([*FATES, "none"])[order.fate],
+                        "first_fill": np.array([*FILL_STATUSES, "none"])[order.fill_status],
                     }
                 )
             )
@@ -176,7 +176,7 @@ def measure_exposure(
 
     Parameters
     ----------
-    runs : one or more runs with typed tables (see ``mm.logs.run.Run``).
+    runs : one or more runs with typed tables (see ``mm.logs.log.Run``).
     tick_size : unit of the distance, quote currency.
     max_state_gap_ms : a mid older than this is unknown.
     block_s : length of a time block, seconds.

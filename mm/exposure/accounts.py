@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mm.core.concurrency import LONG, side_by_side
+from mm.core.concurrency import LONG, give_back, side_by_side
 from mm.core.errors import InputError
-from mm.core.memory import give_back
 from mm.core.settings import Settings
 from mm.exposure.accounting import Exposure, lay_out
 from mm.exposure.distance import Selection

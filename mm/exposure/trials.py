@@ -148,7 +148,7 @@ class _RunRows:
         _, stop = self.rows
         row_ms = self.path.row_ms
         at_end = row_ms[np.minimum(stop, len(row_ms) - 1)] == self.orders.end_ms
-        return self.orders.fate == EVENT, at_end
+        return self.orders.fill_status == EVENT, at_end
 
     def at_fill(self) -> RowsAtRisk:
         """The rows of the first fills."""
@@ -170,12 +170,12 @@ class _RunRows:
         if only is not None:
             before, chosen = running(only), np.flatnonzero(only)
             first, behind = before[begin], before[stop]
-        fate = self.orders.fate
+        fill_status = self.orders.fill_status
         for some, n, row in in_chunks(first, behind - first):
             if only is not None:
                 row = chosen[row]
             order = np.repeat(np.arange(some.start, some.start + len(n)), n)
-            event = (row == stop[order] - 1) & (fate[order] == EVENT) & to_fill_row
+            event = (row == stop[order] - 1) & (fill_status[order] == EVENT) & to_fill_row
             yield self._made(order, row, event, at_path_mid)
 
     def _made(self, order: Ints, row: Ints, event: Mask, at_path_mid: bool = False) -> RowsAtRisk:

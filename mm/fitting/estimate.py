@@ -18,7 +18,7 @@ from mm.fitting.covariance import Uncertainty
 from mm.fitting.fit import Fit, fit_cells, upper_limit
 from mm.fitting.original_notebook import OriginalFit, fit_original
 from mm.fitting.through import ThroughRate, fit_both_sides, through_rate
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from mm.core.errors import OriginalError
 from mm.fitting.original_points import points_of
-from mm.logs.run import Run
+from mm.logs.log import Run
 
 _POINT_COLUMNS = (
     "exposure_s",

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from mm.core.arrays import Floats, Ints, repeats, slices, sums_by
+from mm.logs.log import Run
 from mm.logs.order_ids import earliest, is_accepted, is_one_of
-from mm.logs.run import Run
 
 
 class BucketSums:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from mm.logs.files import Kind
-from mm.logs.rows import RawTable
+from mm.logs.columns import RawTable
+from mm.logs.files import KINDS, Kind
+from mm.logs.log import RunLog
 
 #: What the original notebook reads of each file, and the words by which it chooses rows.
 _READ: Mapping[Kind, tuple[str, ...]] = {
@@ -22,16 +23,14 @@ _READ: Mapping[Kind, tuple[str, ...]] = {
 _WORDS = ("order_id", "action", "status")
 
 
-def as_written(
-    raw: Mapping[Kind, RawTable], tables: Mapping[Kind, pd.DataFrame], n_repaired: int
-) -> dict[str, pd.DataFrame]:
+def as_in_file(raw: Mapping[Kind, RawTable], log: RunLog) -> dict[str, pd.DataFrame]:
     """The tables that checking changed, as they stood: the original's numbers are of those. The
-    others need no second copy. ``n_repaired``: orders whose fills were added to the table."""
+    others need no second copy."""
     out: dict[str, pd.DataFrame] = {}
-    for kind, table in tables.items():
+    for kind, table in zip(KINDS, (log.orders, log.fills, log.state), strict=True):
         names = [name for name in _READ[kind] if name in raw[kind].table]
         before = raw[kind].table[names]
-        same = len(before) == len(table) and not (kind == "fills" and n_repaired)
+        same = len(before) == len(table) and not (kind == "fills" and log.n_repaired)
         if same and kind == "state":
             same = bool(before["recv_ms"].is_monotonic_increasing)
         if not (same and all(_same_words(before, table, name) for name in _WORDS)):

@@ -7,16 +7,22 @@ empty, or are kept by another rule, says nothing here; remove the column if it m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from mm.core.arrays import Floats, Ints, Mask, distinct_of, repeats, sums_by
-from mm.logs.ledger import Ledger
+from mm.core.arrays import Floats, Ints, Mask, distinct_of
 from mm.logs.order_ids import is_one_of
 
+#: State columns of which only the rows that change them are kept: however many rows a second a
+#: log holds, these change only with orders and fills.
+NAMES = ("inventory", "cash", "open_orders")
 #: Fewer moves or rows than this say nothing.
 _FEW_MOVES, _FEW_ROWS = 20, 50
-#: A value further than this from cash + inventory × mid is counted by another rule.
+#: A value further than this, of the mid, from cash + inventory × mid is counted by another rule; in
+#: real logs none is off by more than rounding.
 _OTHER_RULE = 0.02
 #: Spread of the implied error, of the error itself, below which all mids or prices are off alike;
 #: fees go with the price, so that prices spread a little more.
@@ -25,10 +31,78 @@ _ALIKE, _PRICES_ALIKE = 0.1, 0.25
 _ROUNDING = 1e-8
 
 
+@dataclass(frozen=True)
+class Changes:
+    """A column of ``n`` cells: ``value[i]`` stands from row ``row[i]`` to the one before the next.
+
+    ``row``: int32 (m,), increasing from 0; ``value``: float64 (m,), NaN for nothing.
+    """
+
+    row: npt.NDArray[np.int32]
+    value: Floats
+    n: int
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.generic]) -> Changes:
+        """Those of a whole column."""
+        column = np.ascontiguousarray(values, dtype=np.float64)
+        row = changed(column, None)
+        return cls(row.astype(np.int32), column[row], len(column))
+
+    def at(self, rows: Ints) -> Floats:
+        """The cells of some rows, in the shape of these."""
+        return self.value[np.searchsorted(self.row, rows, side="right") - 1]
+
+    def cells(self, begin: int, end: int) -> Floats:
+        """The cells of the rows from ``begin`` to before ``end``."""
+        # Of the rows' own type: for another one numpy would copy them all.
+        first = int(np.searchsorted(self.row, np.int32(begin), side="right")) - 1
+        last = int(np.searchsorted(self.row, np.int32(end), side="left"))
+        borders = np.clip(np.append(self.row[first:last], end), begin, end)
+        return np.repeat(self.value[first:last], np.diff(borders))
+
+    def without_nothing(self) -> tuple[Changes, Mask | None]:
+        """The column without its empty cells, and which rows that leaves (None for all)."""
+        there = np.isfinite(self.value)
+        if there.all():
+            return self, None
+        length = np.diff(np.append(self.row, self.n))
+        kept = length[there]
+        row = (np.cumsum(kept) - kept).astype(np.int32)
+        left = Changes(row, self.value[there], int(kept.sum()))
+        return left, np.repeat(there, length)
+
+
+def changed(values: Floats, before: float | None) -> Ints:
+    """Rows that do not hold what the row before them does; ``before``: what stood before the
+    first. Compared bit by bit, so that nothing is as nothing."""
+    bits = values.view(np.int64)
+    new = np.empty(len(bits), dtype=np.bool_)
+    np.not_equal(bits[1:], bits[:-1], out=new[1:])
+    new[:1] = before is None or bits[:1] != np.array([before]).view(np.int64)
+    return np.flatnonzero(new)
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The books of one run's state rows, in time order; None for a column the log has not."""
+
+    inventory: Changes | None = None
+    cash: Changes | None = None
+    open_orders: Changes | None = None
+
+    @classmethod
+    def of(cls, state: pd.DataFrame) -> Ledger:
+        """The books that a table of state rows holds."""
+        return cls(**{n: Changes.of(state[n].to_numpy()) for n in NAMES if n in state})
+
+
 def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[int, int]:
-    """Times between two state rows in which either the fills or the inventory moved, and how
-    many of them only one of both did. (0, 0) without an inventory that moves. ``time``: of the
-    state rows, ms, in order."""
+    """(n, m): n times between two state rows in which Σ ±qty of the fills ≠ 0 or the inventory
+    changed, m of them in which only one of both did; (0, 0) without an inventory that changes.
+
+    ``time``: of the state rows, ms, in order.
+    """
     held = ledger.inventory
     if held is None or not {"side", "qty"} <= set(fills.columns) or fills.empty:
         return 0, 0
@@ -47,10 +121,7 @@ def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[in
     # written before their tick's fills.
     fill_ms = fills["recv_ms"].to_numpy(dtype=np.int64)
     before = np.searchsorted(time, fill_ms, side="left")
-    if repeats(time):
-        behind = np.searchsorted(time, fill_ms, side="right")
-    else:
-        behind = before + (time[np.minimum(before, len(time) - 1)] == fill_ms)
+    behind = np.searchsorted(time, fill_ms, side="right")
     for at in (before, behind, before + 1):
         traded = _traded(at, signed, len(time))
         both = len(np.intersect1d(moved, traded, assume_unique=True))
@@ -73,19 +144,19 @@ def _traded(at: Ints, signed: Floats, n_rows: int) -> Ints:
 def value_error(
     held: Floats, cash: Floats, value: Floats, mid: Floats
 ) -> tuple[Mask, Floats, Floats]:
-    """By state row: whether its value tells of its mid, by how much it is off, and by how much it
-    may be for rounding."""
+    """off = mtm_value − cash − inventory × mid of each state row, in quote currency, shape (n,):
+    (whether enough is held to tell a wrong mid, off, by how much rounding may make it off)."""
     rounding = _ROUNDING * (mid + np.abs(held) + 2.0)
     rounding += 8.0 * np.spacing(np.maximum(np.abs(value), np.abs(cash)))
     off = value - cash - held * mid
-    # Where next to nothing is held, no mid can be told.
+    # Where next to nothing is held, no mid can be inferred.
     tells = np.isfinite(off) & (np.abs(held) * mid * 1e-3 > rounding)
     return tells, off, rounding
 
 
 def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
-    """Rows whose mid is not the one by which ``mtm_value`` was counted, where most rows' is; and
-    by how much all mids are off alike, in units of price (0 where they are not)."""
+    """Rows with mtm_value ≠ cash + inventory × mid, mask (n,), where most rows are right; and where
+    most are wrong alike, the median of off / inventory, in quote currency, else 0."""
     none = np.zeros(len(state), dtype=np.bool_)
     if not {"inventory", "cash", "mtm_value"} <= set(state.columns):
         return none, 0.0
@@ -106,12 +177,12 @@ def mids_against_value(state: pd.DataFrame) -> tuple[Mask, float]:
 
 
 def prices_against_cash(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> float:
-    """By how much all fill prices are off alike from those that cash was moved by, in units of
-    price; 0 where they are not, or the books don't tell. ``time``: of the state rows, in order.
+    """(e_buy + e_sell) / 2 with e = median of (Δcash + Σ ±qty × price) / Σ ±qty over the times
+    between two state rows in which the inventory moved by Σ ±qty: by how much all fill prices are
+    off alike, in quote currency. 0 where they are not, or the books don't say.
 
-    Looked at are times between two state rows in which the inventory moved by what was filled.
-    Cash then moved by price × quantity and the fee, which buyers and sellers both pay: half the
-    sum of what is missing for a bought and for a sold unit is the error of the prices.
+    Buyers and sellers both pay the fee: half the sum is without it. ``time``: of the state rows,
+    ms, in order.
     """
     needed = {"recv_ms", "side", "price", "qty"}
     held, cash = ledger.inventory, ledger.cash
@@ -122,8 +193,8 @@ def prices_against_cash(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> floa
     rows, of = distinct_of(at[inside])
     sign = np.where(is_one_of(fills["side"], "SELL"), -1.0, 1.0)[inside]
     price, qty = (fills[name].to_numpy(dtype=np.float64)[inside] for name in ("price", "qty"))
-    bought = sums_by(of, sign * qty, len(rows))
-    paid = sums_by(of, sign * qty * price, len(rows))
+    bought = np.bincount(of, weights=sign * qty, minlength=len(rows))
+    paid = np.bincount(of, weights=sign * qty * price, minlength=len(rows))
     with np.errstate(invalid="ignore", divide="ignore"):
         moved = held.at(rows) - held.at(rows - 1)
         missing = (cash.at(rows) - cash.at(rows - 1) + paid) / bought

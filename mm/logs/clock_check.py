@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Floats, Ints, never_falls
+from mm.core.arrays import Floats, Ints, never_falls, slices
+from mm.logs.bookkeeping import Ledger
 from mm.logs.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
-from mm.logs.ledger import Ledger
-from mm.logs.order_ids import Codes, accepted_rows, first_of_each, is_one_of, latest, place_of
-from mm.logs.run import Run
+from mm.logs.log import Run
+from mm.logs.order_ids import Codes, accepted_rows, first_of_each, index_of, is_one_of, latest
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,6 @@ class ClockCheck:
     by_chance: float = np.nan
 
 
-#: State rows that are looked at at a time.
-_SLICE = 1 << 16
 #: A count of open orders that agrees with ours in fewer rows than this, or is below that of the
 #: orders which later rows tell of in more than a few, counts something else.
 _AGREES, _BELOW = 0.2, 0.05
@@ -63,8 +61,7 @@ def check_clocks(
         mids = run.state["mid"].to_numpy(dtype=np.float64)
         placed += len(time)
         chance += len(time) * len(state_ms) / max(int(state_ms[-1] - state_ms[0]), 1)
-        for start in range(0, len(time), _SLICE):
-            some = slice(start, start + _SLICE)
+        for some in slices(len(time)):
             last = np.searchsorted(state_ms, time[some], side="right") - 1
             row = np.maximum(last, 0)
             on_rows += float(np.count_nonzero(state_ms[row] == time[some]))
@@ -72,8 +69,8 @@ def check_clocks(
             through = orders.side[some] * (mids[row] - orders.price[some]) < 0
             known += int(np.count_nonzero(there))
             wrong += int(np.count_nonzero(there & through))
-        first_fills += int(np.count_nonzero(orders.fate != NO_FILL))
-        misplaced += int(np.isin(orders.fate, (BEFORE_ACTIVE, AFTER_END)).sum())
+        first_fills += int(np.count_nonzero(orders.fill_status != NO_FILL))
+        misplaced += int(np.isin(orders.fill_status, (BEFORE_ACTIVE, AFTER_END)).sum())
         balance += _open_orders(run, time, latest(codes, recv, n)[own], orders, max_state_gap_ms)
         stranger = np.zeros(n, dtype=np.bool_)
         stranger[fill_codes] = True
@@ -99,7 +96,7 @@ def _first_placed(orders: pd.DataFrame, rows: Ints, codes: Codes, n: int) -> Int
     first = first_of_each(np.flatnonzero(is_one_of(orders["action"], "PLACE")), codes, n)
     if np.array_equal(first, rows):
         return rows
-    return first[place_of(first, codes, n)[codes[rows]]]
+    return first[index_of(first, codes, n)[codes[rows]]]
 
 
 def _in_order(times: Ints) -> Ints:
@@ -133,9 +130,8 @@ def _open_orders(
     n = equal = below = surely_any = 0
     lowest, highest = np.inf, -np.inf
     out = np.zeros(4)
-    for begin in range(0, len(time), _SLICE):
-        some = slice(begin, begin + _SLICE)
-        theirs = their_count.cells(begin, min(begin + _SLICE, len(time)))
+    for some in slices(len(time)):
+        theirs = their_count.cells(some.start, some.stop)
         known = np.isfinite(theirs)
         if not known.any():
             continue
@@ -145,8 +141,8 @@ def _open_orders(
             np.cumsum(one - other)
             for one, other in ((begun, gone), (begun, surely_gone), (activated, ended))
         )
-        weight = np.diff(time[begin : begin + _SLICE + 1])
-        weight = np.minimum(weight if begin + _SLICE < len(time) else np.append(weight, 0), max_gap)
+        weight = np.diff(time[some.start : some.stop + 1])
+        weight = np.minimum(weight if some.stop < len(time) else np.append(weight, 0), max_gap)
         if not known.all():
             theirs, weight = theirs[known], weight[known]
             ours, surely, active = ours[known], surely[known], active[known]
@@ -176,16 +172,3 @@ def _up_to(time_ms: Ints, events_ms: Ints) -> Ints:
     count: Ints = np.bincount(at, minlength=len(time_ms))
     count[0] = first
     return count
-
-
-def appended_pieces(time_ms: Ints) -> int:
-    """Number of runs written one behind the other: stretches in time order between jumps back.
-
-    Rows that were shuffled, or a few that are late, are one run: only long stretches count.
-    """
-    if never_falls(time_ms):
-        return 1
-    back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
-    lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
-    long = lengths >= max(10, 0.05 * len(time_ms))
-    return int(long.sum()) if long.sum() >= 2 and lengths[~long].sum() < 0.05 * len(time_ms) else 1

@@ -1,4 +1,4 @@
-"""What the rows of a run say of each other: contradictions, lost rows, fills told twice.
+"""What the rows of a run say of each other: contradictions, lost rows, fills missing in one file.
 
 A row can be well formed and still not be true. Each check names rows that contradict another
 row of the same order, or the market; the order is then left out whole.
@@ -12,32 +12,32 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Ints, Mask, Sides
+from mm.core.arrays import Ints, Mask, Sides, slices
+from mm.logs.columns import ACTIONS, TEXT
 from mm.logs.intervals import OPEN, RestingIntervals
 from mm.logs.order_ids import (
     Codes,
     accepted_rows,
     earliest,
+    index_of,
     is_one_of,
     order_codes,
-    place_of,
 )
-from mm.logs.rows.columns import TEXT
-from mm.logs.rows.rules import ACTIONS, CLOCK_TOLERANCE_MS
+from mm.logs.rules import CLOCK_TOLERANCE_MS
 
 Contradiction = tuple[Literal["orders", "fills"], Mask, str]
 
-#: A fill is at its order's price; this far from it, it is another order's or another symbol's.
+#: A fill is at its order's price (in real logs to the last digit); this far from it, it is another
+#: order's or another symbol's.
 _FILL_PRICE = 0.01
 #: A limit order never fills at a worse price than its own; what rounding may make of that.
 _WORSE = 1e-6
-#: A quote is near the market; at half or double its price it is another symbol's.
+#: A quote is near the market (real logs: within 0.5 %); at half or double its price it is another
+#: symbol's.
 _MARKET = 2.0
-#: A cancel takes effect within this, or its acknowledgement is missing.
+#: A cancel takes effect within this (real logs: 25 ms), or its acknowledgement is missing.
 _CANCEL_MS = 60_000
 _ENDED = ("FILLED", "CANCELLED", "CANCELED", "EXPIRED")
-#: Order rows that are held against their placement at a time.
-_SLICE = 1 << 16
 _FILLS = ("FILL", "CLOSE_FILLED")
 #: Columns of a placement that later rows are held against.
 _OF_PLACED = ("recv_ms", "side", "price", "qty")
@@ -53,11 +53,11 @@ def contradictions(
     if not len(rows):
         return
     of_placed = [name for name in _OF_PLACED if name in orders]
-    placed, place = orders[of_placed].iloc[rows], place_of(rows, codes, n)
+    placed, index = orders[of_placed].iloc[rows], index_of(rows, codes, n)
     yield "orders", *_far_from_market(orders, state)
-    yield from _order_rows(orders, placed, place, codes)
+    yield from _order_rows(orders, placed, index, codes)
     yield "orders", *_without_end(orders, state, codes, fill_codes, n)
-    yield from _fill_rows(fills, placed, place[fill_codes])
+    yield from _fill_rows(fills, placed, index[fill_codes])
 
 
 def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, str]:
@@ -84,9 +84,9 @@ _OF_ORDER_ROWS = (
 
 
 def _order_rows(
-    orders: pd.DataFrame, placed: pd.DataFrame, place: Ints, codes: Codes
+    orders: pd.DataFrame, placed: pd.DataFrame, index: Ints, codes: Codes
 ) -> Iterator[Contradiction]:
-    """Later rows of an order against its PLACE row; ``place``: by order, among the placements."""
+    """Later rows of an order against its PLACE row; ``index``: by order, in the placements."""
     wrong = {what: np.zeros(len(orders), dtype=np.bool_) for what in _OF_ORDER_ROWS}
     before, cancelled, expired, other_side, price_moved = wrong.values()
     placing, used, filling = (
@@ -95,10 +95,10 @@ def _order_rows(
     time, price, side = orders["recv_ms"].to_numpy(), orders["price"].to_numpy(), _sides(orders)
     own_time, limit = placed["recv_ms"].to_numpy(), placed["price"].to_numpy()
     own_side = _sides(placed)
-    for start in range(0, len(orders), _SLICE):
-        at = place[codes[start : start + _SLICE]]
-        later = np.flatnonzero((at >= 0) & ~placing[start : start + _SLICE])
-        rows, at = start + later, at[later]
+    for some in slices(len(orders)):
+        at = index[codes[some]]
+        later = np.flatnonzero((at >= 0) & ~placing[some])
+        rows, at = some.start + later, at[later]
         begun = own_time[at] - CLOCK_TOLERANCE_MS
         before[rows] = used[rows] & (time[rows] < begun)
         for name, found in (("cancel_effective_ms", cancelled), ("expire_recv_ms", expired)):
@@ -200,7 +200,7 @@ def missing_fills(orders: pd.DataFrame, fills: pd.DataFrame) -> pd.DataFrame:
     in the fills file, by more than the clocks' tolerance. Quantities come from remaining_qty.
     """
     codes, fill_codes, n = order_codes(orders, fills)
-    placed = place_of(accepted_rows(orders, codes, n), codes, n)
+    placed = index_of(accepted_rows(orders, codes, n), codes, n)
     at = np.flatnonzero(is_one_of(orders["action"], *_FILLS))
     at = at[placed[codes[at]] >= 0]
     known = earliest(fill_codes, fills["recv_ms"].to_numpy(), n)[codes[at]]

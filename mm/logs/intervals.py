@@ -16,14 +16,15 @@ import pandas as pd
 
 from mm.core.arrays import Floats, Ints, Mask
 from mm.logs import order_ids
+from mm.logs.columns import ACTIONS
 from mm.logs.order_ids import Codes, is_accepted, is_one_of, order_codes
 
 #: What ended an order; OPEN: the run ended first.
 FILLED, CANCELLED, EXPIRED, OPEN = 0, 1, 2, 3
 END_NAMES = ("first fill", "cancel", "expiry", "end of run")
 
-#: What became of an order's first fill; index by ``fate``.
-FATES = (
+#: First-fill status of an order; index by ``fill_status``.
+FILL_STATUSES = (
     "event",
     "before the order was active",
     "after the order's end",
@@ -39,7 +40,8 @@ class RestingIntervals:
     ``placed_ms``: of the PLACE row.
     ``start_ms``, ``end_ms``: int64, end >= start (an interval that would end before it starts
     is empty and counted in ``n_reversed``). ``ended_by``: index into END_NAMES.
-    ``side``: +1 BUY, -1 SELL. ``fate``: of the first fill, index into FATES, NO_FILL without one.
+    ``side``: +1 BUY, -1 SELL. ``fill_status``: of the first fill, index into FILL_STATUSES,
+    NO_FILL without one.
 
     Of the orders with a fill only, in their order, shape (m,): ``first_fill_ms``; quantities in
     base currency, NaN where the log has none: ``qty`` of the order, ``fill_qty`` of all rows in
@@ -53,7 +55,7 @@ class RestingIntervals:
     start_ms: Ints
     end_ms: Ints
     ended_by: npt.NDArray[np.int8]
-    fate: npt.NDArray[np.int8]
+    fill_status: npt.NDArray[np.int8]
     first_fill_ms: Ints
     qty: Floats
     fill_qty: Floats
@@ -67,7 +69,8 @@ class RestingIntervals:
     @property
     def events(self) -> tuple[Ints, Mask]:
         """Which orders' first fills are events, and which of the first fills that are."""
-        return np.flatnonzero(self.fate == EVENT), self.fate[self.fate != NO_FILL] == EVENT
+        status = self.fill_status
+        return np.flatnonzero(status == EVENT), status[status != NO_FILL] == EVENT
 
 
 def resting_intervals(
@@ -78,11 +81,12 @@ def resting_intervals(
     codes: tuple[Codes, Codes, int] | None = None,
     expire: bool = True,
 ) -> RestingIntervals:
-    """Resting intervals of every accepted order of one run.
+    """[start, end) of every accepted order of one run, ms: start = active_recv_ms, else recv_ms of
+    its PLACE row; end = min(first fill, cancel_effective_ms, expire_recv_ms, end of run).
 
     Parameters
     ----------
-    orders, fills : tables as in ``mm.logs.run.Run``.
+    orders, fills : tables as in ``mm.logs.log.Run``.
     end_of_run_ms : time of the run's last row in any file.
     codes : the numbers of the orders in both tables, where they are known already.
     expire : whether an expiry ends an order.
@@ -98,25 +102,25 @@ def resting_intervals(
     start = placed_ms.astype(np.float64)
     if "active_recv_ms" in orders:
         start = _filled(placed("active_recv_ms"), start)
-    end, ended_by = _told_ends(orders, rows, end_of_run_ms, own_codes, n_ids, expire)
+    end, ended_by = _recorded_ends(orders, rows, end_of_run_ms, own_codes, n_ids, expire)
 
-    place_of = order_ids.place_of(rows, own_codes, n_ids)[fill_codes]
-    known = place_of >= 0
+    order_index = order_ids.index_of(rows, own_codes, n_ids)[fill_codes]
+    known = order_index >= 0
     fill_ms = fills["recv_ms"].to_numpy()
-    first = order_ids.earliest(place_of[known], fill_ms[known], n)
+    first = order_ids.earliest(order_index[known], fill_ms[known], n)
 
     filled = ~np.isnan(first)
-    fate = np.full(n, NO_FILL, dtype=np.int8)
-    fate[filled] = EVENT
-    fate[filled & (first > end)] = AFTER_END
-    fate[filled & (first < start)] = BEFORE_ACTIVE
+    fill_status = np.full(n, NO_FILL, dtype=np.int8)
+    fill_status[filled] = EVENT
+    fill_status[filled & (first > end)] = AFTER_END
+    fill_status[filled & (first < start)] = BEFORE_ACTIVE
     # A fill before the order was active leaves neither exposure nor event.
     ended_by[filled & (first <= end)] = FILLED
     np.fmin(first, end, out=end)
     reversed_ = end < start
     np.maximum(end, start, out=end)
 
-    in_first_ms = known & (fill_ms == np.append(first, np.nan)[place_of])
+    in_first_ms = known & (fill_ms == np.append(first, np.nan)[order_index])
     qty = _column(fills, "qty")
     return RestingIntervals(
         order_id=orders["order_id"].array[rows],
@@ -126,20 +130,20 @@ def resting_intervals(
         start_ms=start.astype(np.int64),
         end_ms=end.astype(np.int64),
         ended_by=ended_by,
-        fate=fate,
+        fill_status=fill_status,
         first_fill_ms=first[filled].astype(np.int64),
         qty=_column(orders, "qty", rows[filled]),
-        fill_qty=_total(qty, place_of, in_first_ms, n)[filled],
-        filled_qty=_total(qty, place_of, known, n)[filled],
+        fill_qty=_total(qty, order_index, in_first_ms, n)[filled],
+        filled_qty=_total(qty, order_index, known, n)[filled],
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
-        fill_rows=_fill_rows(orders, own_codes, fill_codes, place_of, in_first_ms, fate),
-        ignored_actions=_ignored(orders),
+        fill_rows=_fill_rows(orders, own_codes, fill_codes, order_index, in_first_ms, fill_status),
+        ignored_actions=ignored_actions(orders),
         warnings=warnings,
     )
 
 
-def _told_ends(
+def _recorded_ends(
     orders: pd.DataFrame, rows: Ints, end_ms: int, codes: Codes, n_ids: int, expire: bool
 ) -> tuple[Floats, npt.NDArray[np.int8]]:
     """When each order of these rows ends by what the orders file says, ms, and by what: the
@@ -153,13 +157,13 @@ def _told_ends(
     ):
         if end_name == EXPIRED and not expire:
             continue
-        told = _row_time(orders, action, codes, n_ids)
+        recorded = _row_time(orders, action, codes, n_ids)
         if column in orders:
             values = orders[column].to_numpy(dtype=np.float64)
-            told = _filled(order_ids.earliest(codes, values, n_ids), told)
-        told = told[own]
-        sooner = told <= end
-        np.copyto(end, told, where=sooner)
+            recorded = _filled(order_ids.earliest(codes, values, n_ids), recorded)
+        recorded = recorded[own]
+        sooner = recorded <= end
+        np.copyto(end, recorded, where=sooner)
         ended_by[sooner] = end_name
     return end, ended_by
 
@@ -184,37 +188,37 @@ def _fill_rows(
     orders: pd.DataFrame,
     codes: Codes,
     fill_codes: Codes,
-    place_of: Ints,
+    order_index: Ints,
     in_first_ms: npt.NDArray[np.bool_],
-    fate: npt.NDArray[np.int8],
+    fill_status: npt.NDArray[np.int8],
 ) -> dict[str, int]:
     """Every fill row under one name; the values add up to the rows of the fills file.
 
     Rows of orders whose first fill is an event are split by the caller's selection.
     """
-    known = place_of >= 0
+    known = order_index >= 0
     of_rejected = ~known
     if of_rejected.any():
         rejected = is_one_of(orders["action"], "PLACE") & ~is_accepted(orders)
         of_rejected &= np.isin(fill_codes, codes[rejected])
-    fate_of_row = np.append(fate, NO_FILL)[place_of]
-    _, seen_first = np.unique(place_of[in_first_ms], return_index=True)
-    n_first = np.count_nonzero(fate_of_row[in_first_ms][seen_first] == EVENT)
-    in_event_order = fate_of_row == EVENT
+    status_of_row = np.append(fill_status, NO_FILL)[order_index]
+    _, seen_first = np.unique(order_index[in_first_ms], return_index=True)
+    n_first = np.count_nonzero(status_of_row[in_first_ms][seen_first] == EVENT)
+    in_event_order = status_of_row == EVENT
     return {
         "first fill": int(n_first),
         "same ms as the first fill": int(np.count_nonzero(in_event_order & in_first_ms) - n_first),
         "later partial fill": int(np.count_nonzero(in_event_order & ~in_first_ms)),
-        FATES[BEFORE_ACTIVE]: int(np.count_nonzero(fate_of_row == BEFORE_ACTIVE)),
-        FATES[AFTER_END]: int(np.count_nonzero(fate_of_row == AFTER_END)),
+        FILL_STATUSES[BEFORE_ACTIVE]: int(np.count_nonzero(status_of_row == BEFORE_ACTIVE)),
+        FILL_STATUSES[AFTER_END]: int(np.count_nonzero(status_of_row == AFTER_END)),
         "of a rejected order": int(np.count_nonzero(of_rejected)),
         "of an unknown order": int(np.count_nonzero(~known & ~of_rejected)),
     }
 
 
-def _ignored(orders: pd.DataFrame) -> dict[str, int]:
-    used = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
-    others = ~is_one_of(orders["action"], *used)
+def ignored_actions(orders: pd.DataFrame) -> dict[str, int]:
+    """Rows of actions that tell of no order, by action, most first."""
+    others = ~is_one_of(orders["action"], *ACTIONS)
     if not others.any():
         return {}
     counts = orders.loc[others, "action"].astype("str").value_counts()
@@ -239,6 +243,6 @@ def _row_time(orders: pd.DataFrame, action: str, codes: Codes, n_ids: int) -> Fl
     return order_ids.earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n_ids)
 
 
-def _total(qty: Floats, place_of: Ints, rows: npt.NDArray[np.bool_], n: int) -> Floats:
+def _total(qty: Floats, order_index: Ints, rows: npt.NDArray[np.bool_], n: int) -> Floats:
     """Sum of qty by order over the chosen fill rows."""
-    return np.bincount(place_of[rows], weights=qty[rows], minlength=n).astype(np.float64)
+    return np.bincount(order_index[rows], weights=qty[rows], minlength=n).astype(np.float64)

@@ -14,10 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mm.core.arrays import Floats, Ints, Mask, never_falls
-
-#: Rows that are looked at at a time: their arrays stay in the cache.
-_SLICE = 1 << 16
+from mm.core.arrays import SLICE, Floats, Ints, Mask, never_falls
 
 Codes = npt.NDArray[np.integer]
 
@@ -99,24 +96,24 @@ def first_of_each(rows: Ints, codes: Codes, n: int) -> Ints:
     return kept
 
 
-def place_of(rows: Ints, codes: Codes, n: int) -> Ints:
-    """By order: its place among the given rows, one an order; -1 for the others. Shape (n + 1,),
+def index_of(rows: Ints, codes: Codes, n: int) -> Ints:
+    """By order: its index in the given rows, one an order; -1 for the others. Shape (n + 1,),
     so that -1, no order, stays -1."""
-    place = np.full(n + 1, -1, dtype=np.int64)
-    place[codes[rows]] = np.arange(len(rows))
-    return place
+    index = np.full(n + 1, -1, dtype=np.int64)
+    index[codes[rows]] = np.arange(len(rows))
+    return index
 
 
 def earliest(codes: Codes, time: npt.NDArray[np.generic], n: int) -> Floats:
     """Smallest time of each order, NaN for those without any; NaN times do not count."""
     out = np.full(n, np.nan)
-    slices = [slice(start, start + _SLICE) for start in range(0, len(time), _SLICE)]
+    parts = [slice(start, start + SLICE) for start in range(0, len(time), SLICE)]
     # Of several assignments the last one stands: going backwards, that is the first row, which in
     # a log is mostly the earliest. Then only what is earlier still is compared one by one.
-    for some in reversed(slices):
+    for some in reversed(parts):
         of, at = _there(codes[some], time[some])
         out[of[::-1]] = at[::-1]
-    for some in slices:
+    for some in parts:
         of, at = _there(codes[some], time[some])
         sooner = np.flatnonzero(at < out[of])
         if len(sooner):
@@ -153,3 +150,10 @@ def is_one_of(column: pd.Series, *words: str) -> Mask:
     if len(words) == 1:
         return (column == words[0]).to_numpy(dtype=np.bool_, copy=True)
     return column.isin(words).to_numpy(dtype=np.bool_, copy=True)
+
+
+def words_of(column: pd.Series) -> list[str]:
+    """The different words of a column of text, in order of appearance."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return [str(word) for word in column.cat.categories]
+    return [str(word) for word in column.unique()]

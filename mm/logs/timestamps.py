@@ -8,45 +8,18 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Ints, Mask, distinct, never_falls, steps_over
-from mm.core.errors import InputError
-from mm.logs.clock_check import appended_pieces
+from mm.logs.bookkeeping import Ledger
+from mm.logs.columns import Checked
 from mm.logs.files import KINDS, Kind
 from mm.logs.intervals import resting_intervals
-from mm.logs.ledger import Ledger
 from mm.logs.order_ids import accepted_rows, earliest, is_one_of, latest, order_codes
-from mm.logs.rows import Checked
-from mm.logs.rows.rules import CLOCK_TOLERANCE_MS
+from mm.logs.rules import CLOCK_TOLERANCE_MS
 
-#: Files of one run overlap, or nearly so; clocks that are off by more than this are no matter of
-#: a constant.
-_APART_MS = 7 * 86_400_000
 #: Times on a grid as wide as this, most of which several state rows share, were rounded.
 _ROUNDED_MS, _SHARED = 100, 0.5
-#: A stretch without state rows that may be the seam of two runs, and the least length of each.
+#: A stretch without state rows that may be the seam of two runs (real logs: 0.39 s at most within
+#: one), and the least length of each.
 _SEAM_MS, _RUN_MS = 5_000, 30_000
-
-
-def check_overlap(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> None:
-    """Raise InputError for files more than a week apart."""
-    spans = {
-        kind: (int(table["recv_ms"].min()), int(table["recv_ms"].max()))
-        for kind in KINDS
-        if len(table := checked[kind].table)
-    }
-    begun, ended = spans["state"]
-    for kind, (first, last) in spans.items():
-        if first > ended + _APART_MS or last < begun - _APART_MS:
-            raise InputError(
-                f"from {_utc(first)} to {_utc(last)}, but {labels['state']} is from {_utc(begun)} "
-                f"to {_utc(ended)}",
-                where=labels[kind],
-                column="recv_ms",
-                remedy="write all files with one clock, milliseconds UTC",
-            )
-
-
-def _utc(time_ms: int) -> str:
-    return str(pd.Timestamp(time_ms, unit="ms").strftime("%Y-%m-%d %H:%M:%S"))
 
 
 def rounded(state: pd.DataFrame, label: str) -> tuple[str, ...]:
@@ -89,8 +62,8 @@ def fill_shift_ms(orders: pd.DataFrame, fills: pd.DataFrame) -> float:
     certain: more than the tolerance in the middle, or the same to the ms for nearly all."""
     codes, fill_codes, n = order_codes(orders, fills)
     rows = is_one_of(orders["action"], "FILL")
-    told = earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n)
-    late = earliest(fill_codes, fills["recv_ms"].to_numpy(), n) - told
+    in_orders = earliest(codes[rows], orders["recv_ms"].to_numpy()[rows], n)
+    late = earliest(fill_codes, fills["recv_ms"].to_numpy(), n) - in_orders
     late = late[~np.isnan(late)]
     if len(late) < 3:
         return 0.0
@@ -135,12 +108,24 @@ def _share(time: Ints, rows: Ints) -> float:
 def appended(checked: Mapping[Kind, Checked], labels: Mapping[Kind, str]) -> tuple[str, ...]:
     """Files that hold several runs, one behind the other."""
     pieces = {
-        kind: appended_pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64))
-        for kind in KINDS
+        kind: _pieces(checked[kind].table["recv_ms"].to_numpy(dtype=np.int64)) for kind in KINDS
     }
     return tuple(
         f"{labels[kind]}: time starts again {n - 1} times" for kind, n in pieces.items() if n > 1
     )
+
+
+def _pieces(time_ms: Ints) -> int:
+    """Number of runs written one behind the other: stretches in time order between jumps back.
+
+    Rows that were shuffled, or a few that are late, are one run: only long stretches count.
+    """
+    back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
+    if not len(back):
+        return 1
+    lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))
+    long = lengths >= max(10, 0.05 * len(time_ms))
+    return int(long.sum()) if long.sum() >= 2 and lengths[~long].sum() < 0.05 * len(time_ms) else 1
 
 
 def in_time_order(state: pd.DataFrame, label: str) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mm.core.errors import InputError
-from mm.core.fill_source import FillSource
+from mm.core.settings import FillSource
 
 if TYPE_CHECKING:
     from mm.fitting.fill_model import PoissonFillModel

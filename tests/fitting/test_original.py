@@ -18,7 +18,7 @@ from mm.fitting.estimate import Estimate
 from mm.fitting.original_notebook import _points
 from mm.fitting.original_points import points_of
 from mm.logs.load import load_log
-from mm.logs.run import Run
+from mm.logs.log import Run
 from mm.simulate import SimulatedLog, simulate
 from mm.simulate.demo import SCENARIOS
 from tests.support.original_notebook import run_notebook

@@ -69,7 +69,7 @@ def test_days_are_hive_partitions_with_the_rows_in_their_order(
 
 
 def test_quotes_and_windows_line_ends_convert_too(source: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(source, tmp_path / "odd")
+    folder = shutil.copytree(source, tmp_path / "quoted")
     path = folder / "orders_AAA.csv"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n").replace(b"PLACE", b'"PLACE"'))
     convert(folder, tmp_path / "out")
@@ -127,7 +127,7 @@ def test_a_part_that_changed_makes_a_symbol_run_again(source: Path, tmp_path: Pa
     assert fingerprint(job, "code") != before
 
 
-def test_a_folder_without_parts_is_told(source: Path, tmp_path: Path) -> None:
+def test_a_folder_without_parts_is_named(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path, by_day=True)
     shutil.rmtree(tmp_path / "state_AAA.parquet" / "date=2025-01-01")
     shutil.rmtree(tmp_path / "state_AAA.parquet" / "date=2025-01-02")

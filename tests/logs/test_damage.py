@@ -44,12 +44,12 @@ def numbers(result: Calibration) -> object:
 
 
 def said(result: Calibration) -> list[str]:
-    """All that a reader is told, the lines of the accounting included."""
+    """All that a reader sees, the lines of the accounting included."""
     rows = result.accounts.reconciliation.rows()
     return [str(f) for f in result.verdict.findings] + [name for _, name, n in rows if n]
 
 
-def test_names_are_told_apart() -> None:
+def test_names_differ() -> None:
     assert len({d.name for d in DAMAGES}) == len(DAMAGES)
 
 
@@ -68,14 +68,14 @@ def test_damaged_input(case: Damage, good: Tables, healthy: Calibration, tmp_pat
         assert error.value.remedy
         return
     result = calibrated(folder)
-    told = said(result)
-    assert any(case.says in line for line in told), told
-    assert all("\n" not in line for line in told)
+    seen = said(result)
+    assert any(case.says in line for line in seen), seen
+    assert all("\n" not in line for line in seen)
     if case.outcome == "refused":
         assert result.verdict.status == "refused"
         assert result.params is None
         return
-    assert result.verdict.status != "refused", told
+    assert result.verdict.status != "refused", seen
     assert (case.outcome == "set aside") == bool(result.log.set_aside)
     fit, truth = result.estimate.fit, healthy.estimate.fit
     assert fit is not None
@@ -89,7 +89,7 @@ def test_damaged_input(case: Damage, good: Tables, healthy: Calibration, tmp_pat
 
 def test_the_page_holds_the_table_of_today() -> None:
     text = damage.PAGE.read_text(encoding="utf-8")
-    assert text == damage.page_with(text), "run python -m tests.damage"
+    assert text == damage.page_with(text), "run python -m tests.support.damage"
 
 
 # --- rules behind the table --------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_a_second_run_of_orders_that_nothing_ends(tmp_path: Path) -> None:
     assert "no row tells of the orders that rested before" in result.verdict.reasons[0].what
 
 
-def test_one_bad_row_among_a_million_is_told_with_its_number(good: Tables, tmp_path: Path) -> None:
+def test_one_bad_row_among_a_million_is_named_by_its_number(good: Tables, tmp_path: Path) -> None:
     folder = damage.write_good(tmp_path, good)
     n, begin = 1_000_000, int(good["state"]["recv_ms"].iloc[0])
     mids = good["state"]["mid"].to_numpy()

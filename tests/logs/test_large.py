@@ -1,4 +1,4 @@
-"""Large logs are read in whole columns: what that accepts, the careful reader reads alike."""
+"""Large logs are read in whole columns: what that accepts, the row reader reads alike."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mm.calibration import Calibration, run_steps
 from mm.core.concurrency import ahead, side_by_side
 from mm.core.errors import InputError
 from mm.core.settings import Settings
+from mm.logs.bookkeeping import NAMES, Changes
 from mm.logs.columnar.ids import FileIds, numbered
 from mm.logs.columnar.packed import Repeating
-from mm.logs.columnar.reader import read_fast
-from mm.logs.columnar.stream import Odd
-from mm.logs.ledger import NAMES, Changes
+from mm.logs.columnar.reader import read_columns
+from mm.logs.columnar.stream import NeedsRowReader
 from mm.logs.load import BacktestLog, load_log
 from mm.simulate.write import csv_bytes
 from tests.support import damage
@@ -48,7 +48,7 @@ def is_fast(log: BacktestLog) -> bool:
 
 
 def found(folder: Path) -> object:
-    """What a user sees of a log: its tables as the careful reader has them, or the error."""
+    """What a user sees of a log: its tables as the row reader has them, or the error."""
     try:
         log = load_log(folder, "AAA")
     except InputError as error:
@@ -82,9 +82,9 @@ def test_either_way_says_the_same(
 ) -> None:
     folder = damage.write_good(tmp_path / "run", good)
     case.apply(folder)
-    careful = found(folder)
+    by_row = found(folder)
     monkeypatch.setattr("mm.logs.load.LARGE_BYTES", 0)
-    assert repr(found(folder)) == repr(careful)
+    assert repr(found(folder)) == repr(by_row)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_either_way_says_the_same(
     ],
     ids=lambda case: str(case),
 )
-def test_what_sends_a_run_to_the_careful_reader_is_told(
+def test_what_sends_a_run_to_the_row_reader_is_logged(
     damaged: tuple[str, str],
     where: str,
     why: str,
@@ -138,42 +138,42 @@ def test_a_clean_log_is_read_in_whole_columns_and_gives_the_same_numbers(
     with monkeypatch.context() as small:
         small.setattr("mm.logs.columnar.stream.CHUNK_BYTES", 5_000)
         small.setattr("mm.logs.columnar.stream.CHUNK_ROWS", 100)
-        for module in ("logs.columnar.ids", "logs.order_ids", "logs.consistency"):
-            small.setattr(f"mm.{module}._SLICE", 300)
-        for module in ("core.arrays", "logs.clock_check", "exposure.midpath"):
-            small.setattr(f"mm.{module}._SLICE", 7)
+        small.setattr("mm.logs.columnar.ids._SLICE", 300)
+        for module in ("core.arrays", "logs.order_ids"):
+            small.setattr(f"mm.{module}.SLICE", 7)
+        small.setattr("mm.exposure.midpath._SLICE", 7)
         small.setattr("mm.core.concurrency.LONG", 0)
         fast = load_log(folder, "AAA")
         one = run_steps(fast, SETTINGS)
     assert is_fast(fast)
     monkeypatch.setattr("mm.logs.load.LARGE_BYTES", 1 << 40)
-    careful = load_log(folder, "AAA")
-    assert not is_fast(careful)
-    other = run_steps(careful, SETTINGS)
+    by_row = load_log(folder, "AAA")
+    assert not is_fast(by_row)
+    other = run_steps(by_row, SETTINGS)
     assert shown(one) == shown(other)
-    assert fast.inputs_sha256 == careful.inputs_sha256
+    assert fast.inputs_sha256 == by_row.inputs_sha256
 
 
 def test_items_made_ahead_come_in_order_and_so_does_what_goes_wrong() -> None:
     def items() -> Iterator[int]:
         yield from range(3)
-        raise Odd("the fourth")
+        raise NeedsRowReader("the fourth")
 
     seen: list[int] = []
-    with pytest.raises(Odd, match="the fourth"):
+    with pytest.raises(NeedsRowReader, match="the fourth"):
         seen.extend(ahead(items()))
     assert seen == [0, 1, 2]
 
 
 @pytest.mark.parametrize("rows", [0, 1 << 40])
-def test_of_two_calls_the_first_failure_is_told(rows: int) -> None:
+def test_of_two_calls_the_first_failure_is_raised(rows: int) -> None:
     def fails(name: str) -> int:
-        raise Odd(name)
+        raise NeedsRowReader(name)
 
     assert side_by_side(rows, lambda: 1, lambda: "b") == (1, "b")
-    with pytest.raises(Odd, match="one"):
+    with pytest.raises(NeedsRowReader, match="one"):
         side_by_side(rows, lambda: fails("one"), lambda: fails("two"))
-    with pytest.raises(Odd, match="two"):
+    with pytest.raises(NeedsRowReader, match="two"):
         side_by_side(rows, lambda: 1, lambda: fails("two"))
 
 
@@ -194,12 +194,11 @@ def shown(result: Calibration) -> object:
         "x",
     ],
 )
-def test_numbers_in_doubt_are_for_the_careful_reader(
-    text: str, good: Tables, tmp_path: Path
-) -> None:
+def test_numbers_in_doubt_are_for_the_row_reader(text: str, good: Tables, tmp_path: Path) -> None:
     folder = damage.write_good(tmp_path, good)
     damage.cell("orders", "price", text, 3)(folder)
-    assert read_fast({kind: folder / f"{kind}_AAA.csv" for kind in KINDS}) is None
+    with pytest.raises(NeedsRowReader):
+        read_columns({kind: folder / f"{kind}_AAA.csv" for kind in KINDS})
 
 
 def batches(ids: list[str], sizes: list[int]) -> pa.ChunkedArray:
@@ -239,7 +238,7 @@ def test_ids_with_one_mix_are_not_taken_for_one(monkeypatch: pytest.MonkeyPatch)
     )
     ids = FileIds(2)
     ids.add(batches(["order-1", "order-1", "order-2"], []))
-    with pytest.raises(Odd, match="one mix"):
+    with pytest.raises(NeedsRowReader, match="one mix"):
         numbered([ids])
 
 

@@ -191,7 +191,7 @@ def with_a_skip(tables: Tables) -> Tables:
     ],
     ids=["copied", "packed", "parquet", "a SKIP row more", "its first half"],
 )
-def test_one_run_that_stands_twice_is_told(
+def test_one_run_that_stands_twice_is_refused(
     tmp_path: Path,
     tables: Tables,
     write_run: WriteRun,
@@ -204,18 +204,18 @@ def test_one_run_that_stands_twice_is_told(
     monkeypatch.setattr("mm.logs.load.LARGE_BYTES", large_bytes)
     write_run(tmp_path / "day 1", tables)
     write_run(tmp_path / "day 1 again", change(tables), suffix=suffix)
-    told = error_of(tmp_path)
-    assert "'day 1 again': is the same run as 'day 1'" in told
-    assert "take one away" in told
+    text = error_of(tmp_path)
+    assert "'day 1 again': is the same run as 'day 1'" in text
+    assert "take one away" in text
 
 
-def test_one_run_given_twice_is_told(tables: Tables) -> None:
+def test_one_run_given_twice_is_refused(tables: Tables) -> None:
     with pytest.raises(InputError, match="'run 2': is the same run as 'run 1'"):
         mm.calibrate(*([tables[kind]] * 2 for kind in KINDS), tick_size=1.0)
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "said"),
     [
         (None, "fills of run 1: found None, expected a pandas DataFrame"),
         ("data/fills_AAA.csv", "fills of run 1: found a str ('data/fills_AAA.csv')"),
@@ -224,13 +224,13 @@ def test_one_run_given_twice_is_told(tables: Tables) -> None:
         ([], "found tables of 1 orders, 0 fills, 1 state; give one of each for every run"),
     ],
 )
-def test_what_is_no_table_is_told_by_name(tables: Tables, given: Any, told: str) -> None:
-    with pytest.raises(CalibrationError, match=re.escape(told)) as error:
+def test_what_is_no_table_is_named(tables: Tables, given: Any, said: str) -> None:
+    with pytest.raises(CalibrationError, match=re.escape(said)) as error:
         mm.calibrate(tables["orders"], given, tables["state"])
     assert "\n" not in str(error.value)
 
 
-def test_two_runs_that_share_a_part_are_told(tables: Tables) -> None:
+def test_two_runs_that_share_a_part_are_refused(tables: Tables) -> None:
     first, last = tables["state"]["recv_ms"].quantile([0.6, 0.4])
     parts = [
         tuple(tables[kind][tables[kind]["recv_ms"] <= first] for kind in KINDS),

@@ -1,7 +1,7 @@
 """Every way we know of that a log can be wrong, with what must happen then.
 
 The list is the truth of three things: the tests run each entry, `docs/input.md` shows it as a
-table (`python -m tests.damage` writes it there), and the messages in it are what users read.
+table (`python -m tests.support.damage` writes it there), and its messages are what users read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
 
 KINDS = ("orders", "fills", "state")
-#: ``same``: the same numbers. ``told``: numbers from what is there, and a note or a line of the
+#: ``same``: the same numbers. ``noted``: numbers from what is there, and a note or a line of the
 #: accounting that says what is not.
-#: ``set aside``: rows are left out, told with their number. ``refused``: a verdict without
+#: ``set aside``: rows are left out, named by number. ``refused``: a verdict without
 #: parameters. ``failed``: an error, one line.
-Outcome = Literal["same", "told", "set aside", "refused", "failed"]
+Outcome = Literal["same", "noted", "set aside", "refused", "failed"]
 Apply = Callable[[Path], None]
 
 SCENARIO = Scenario(
@@ -328,7 +328,7 @@ def files() -> list[Damage]:
     head = [(k, rows(k, lambda lines: [])) for k in KINDS]
     out += [
         D("orders", "header only", head[0][1], "failed", "orders_AAA.csv: no usable order row"),
-        D("fills", "header only", head[1][1], "told", "the fills of"),
+        D("fills", "header only", head[1][1], "noted", "the fills of"),
         D("state", "header only", head[2][1], "failed", "state_AAA.csv: no usable state row"),
         D("fills", "a folder of that name", a_folder, "failed", "fills_AAA.csv: is a folder"),
         D("state", "a symlink to itself", a_loop, "failed", "state_AAA.csv: can't be read"),
@@ -399,7 +399,7 @@ def files() -> list[Damage]:
             mid=t["mid"].where(t.index != 40))), "set aside",
           "state_AAA.parquet, row 42: column mid: no positive price"),
         D("all", "a .csv.gz beside the .csv", lambda f: (f / "fills_AAA.csv.gz").write_bytes(
-            gzip.compress(b"x")), "told", "fills_AAA.csv is read; fills_AAA.csv.gz beside it is"),
+            gzip.compress(b"x")), "noted", "fills_AAA.csv is read; fills_AAA.csv.gz beside it is"),
     ]  # fmt: skip
     return out
 
@@ -566,7 +566,7 @@ def clocks() -> list[Damage]:
         D("all", "all clocks a day late", times(KINDS, lambda t: t + DAY), "same"),
         D("orders", "rows shuffled", shuffled("orders"), "same"),
         D("fills", "rows shuffled", shuffled("fills"), "same"),
-        D("state", "rows shuffled", shuffled("state"), "told", "time goes backwards at"),
+        D("state", "rows shuffled", shuffled("state"), "noted", "time goes backwards at"),
         D("all", "second run appended, later", appended(KINDS, 300_000), "refused",
           "inventory and cash start again without a fill"),
         D("all", "second run appended, later, the same ids", appended(KINDS, 300_000,
@@ -603,7 +603,7 @@ def clocks() -> list[Damage]:
         D("state", "the second half missing", rows("state", lambda r: r[: len(r) // 2]), "refused",
           "of the orders were placed when no mid is known"),
         D("state", "a gap of 20 s", rows("state", lambda r: [x for i, x in enumerate(r)
-          if not 900 < i < 1100]), "told",
+          if not 900 < i < 1100]), "noted",
           "outage (mid older than MAX_STATE_GAP_MS)"),
     ]  # fmt: skip
     return out
@@ -612,7 +612,7 @@ def clocks() -> list[Damage]:
 def orders() -> list[Damage]:
     """What orders and fills say of each other."""
     return [
-        D("orders", "a PLACE row twice", cells("orders", lambda t: [*t[:2], t[1], *t[2:]]), "told",
+        D("orders", "a PLACE row twice", cells("orders", lambda t: [*t[:2], t[1], *t[2:]]), "noted",
           "PLACE rows stand twice"),
         D("orders", "a PLACE row twice, another price", cells("orders", lambda t: [*t[:2],
           [*t[1][:5], "59000.0", *t[1][6:]], *t[2:]]), "failed",
@@ -630,7 +630,7 @@ def orders() -> list[Damage]:
         D("orders", "SKIP rows without id", cells("orders", lambda t: [*t, *([r[0], "", "SKIP",
           *[""] * 11] for r in t[1:20])]), "same"),
         D("orders", "rows of an unknown action", cells("orders", lambda t: [*t, *([*r[:2], "AMEND",
-          *r[3:]] for r in t[-20:])]), "told", "rows of unknown actions are ignored (20 AMEND)"),
+          *r[3:]] for r in t[-20:])]), "noted", "rows of unknown actions are ignored (20 AMEND)"),
         D("orders", "an amended price", cells("orders", lambda t: [*t, *([*r[:2], "AMEND",
           *r[3:5], "59990.5", *r[6:]] for r in t[-5:])]), "set aside",
           "column price: not the one the order was placed with"),
@@ -670,18 +670,20 @@ def orders() -> list[Damage]:
         D("fills", "three orphans", cells("fills", lambda t: [*t, *([r[0], f"ghost{i}", *r[2:]]
           for i, r in enumerate(t[-3:]))]), "same"),
         D("fills", "one row missing", rows("fills", lambda r: r[:40] + r[41:]), "same"),
-        D("fills", "all rows of one order missing", lambda f: _without_order(f), "told",
+        D("fills", "all rows of one order missing", lambda f: _without_order(f), "noted",
           "fills_AAA.csv: the fills of 1 orders are missing; taken from their FILL"),
         D("all", "the fills of every tenth order missing in both files", _tenth_lost, "refused",
           "says that something was traded, the other does not"),
-        D("fills", "FILL rows only in orders, for every order", rows("fills", lambda r: []), "told",
+        D("fills", "FILL rows only in orders, for every order", rows("fills", lambda r: []),
+          "noted",
           "All fills come from the orders file"),
-        D("fills", "one fill a minute late", _late_fill, "told",
+        D("fills", "one fill a minute late", _late_fill, "noted",
           "fills_AAA.csv: the fills of 1 orders"),
         D("fills", "fills after the end of the state rows", cells("fills", lambda t: [*t, *([str(
             int(t[-1][0]) + 60_000 + i), *r[1:]] for i, r in enumerate(t[-3:]))]), "set aside",
           "column qty: more than its order's"),
-        D("orders", "the first rows before the state rows", rows("state", lambda r: r[50:]), "told",
+        D("orders", "the first rows before the state rows", rows("state", lambda r: r[50:]),
+          "noted",
           "before the first state row"),
     ]  # fmt: skip
 
@@ -720,7 +722,7 @@ def all_damages() -> list[Damage]:
 # --- the page ----------------------------------------------------------------------------------
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "input.md"
-BEGIN, END = "<!-- table: python -m tests.damage -->", "<!-- end of table -->"
+BEGIN, END = "<!-- table: python -m tests.support.damage -->", "<!-- end of table -->"
 
 
 def table() -> str:

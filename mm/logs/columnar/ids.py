@@ -2,7 +2,7 @@
 
 A batch comes with the list of its different ids. Of each the bytes are kept, and a 64-bit mix of
 them; once both files are read the mixes are sorted, and those that are equal are compared byte by
-byte. So ids are told apart as surely as by comparing text, at the cost of sorting whole numbers.
+byte. So ids are distinguished as surely as by comparing text, at the cost of sorting whole numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mm.core.arrays import Ints, Mask
 from mm.logs.columnar.packed import Numbers
-from mm.logs.columnar.stream import Odd
+from mm.logs.columnar.stream import NeedsRowReader
 from mm.logs.order_ids import OrderNames
 
 _Words = npt.NDArray[np.uint64]
@@ -25,7 +25,7 @@ _SLICE = 1 << 15
 _WORD, _LONGEST = 8, (1 << 31) - 1
 #: What is read of a word of which only so many bytes are the id's.
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(_WORD + 1)], dtype=np.uint64)
-#: Odd, and of no pattern: 2**64 over the golden ratio.
+#: An odd number without a pattern: 2**64 over the golden ratio.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
@@ -47,7 +47,7 @@ class FileIds:
     def add(self, column: pa.ChunkedArray) -> Mask | None:
         """The next cells. Returns which of them hold no id, None for none of them.
 
-        Raises Odd for a null, and for ids with blanks around them.
+        Raises NeedsRowReader for a null, and for ids with blanks around them.
         """
         empty = [self._add(chunk) for chunk in column.chunks]
         if all(one is None for one in empty):
@@ -60,7 +60,7 @@ class FileIds:
 
     def _add(self, chunk: pa.DictionaryArray) -> Mask | None:
         if chunk.null_count:
-            raise Odd("a row without an id")
+            raise NeedsRowReader("a row without an id")
         names, cells = chunk.dictionary, chunk.indices.to_numpy()
         if self._held is None or not names.equals(self._held):
             self._first = self.length.size
@@ -85,7 +85,7 @@ class FileIds:
             any_empty = any_empty or not there.all()
             borders = text[np.concatenate([start[there], (start + length - 1)[there]])]
             if ((borders <= 32) | (borders >= 127)).any():
-                raise Odd("ids with blanks around them")
+                raise NeedsRowReader("ids with blanks around them")
             self.text.add(text)
             self.length.add(length)
             self.mixed.add(_mixed(np.append(text, np.zeros(_WORD, np.uint8)), start, length))
@@ -126,7 +126,7 @@ def numbered(files: Sequence[FileIds]) -> tuple[list[npt.NDArray[np.int32]], Ord
     """The cells of each file over one list of names, in which each id stands once; the names, in
     order of appearance. The files' own lists are taken.
 
-    Raises Odd in the case, never seen, that two ids have one mix.
+    Raises NeedsRowReader in the case, never seen, that two ids have one mix.
     """
     length = np.concatenate([one.length.finish() for one in files])
     text = _all_text(files)
@@ -178,7 +178,7 @@ def _check_same(
         words = (_word(text, start[at], length[at], nth) for at in (one, other))
         same &= np.equal(*words)
     if not same.all():
-        raise Odd("two ids with one mix")
+        raise NeedsRowReader("two ids with one mix")
 
 
 def _texts(text: npt.NDArray[np.uint8], length: Ints) -> pa.Array:

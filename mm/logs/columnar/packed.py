@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from mm.core.arrays import Floats
-from mm.logs.columnar.stream import Odd
-from mm.logs.ledger import Changes, changed
+from mm.logs.bookkeeping import Changes, changed
+from mm.logs.columnar.stream import NeedsRowReader
 
 #: A column of words that holds more different ones than this holds no words.
 _MOST_WORDS = 100
@@ -58,11 +58,11 @@ class Words:
         self._codes, self._words = Numbers(np.int8, rows), dict[str, int]()
 
     def add(self, column: pa.ChunkedArray) -> None:
-        """The next cells; nothing is the empty word. Raises Odd for too many words."""
+        """The next cells; nothing is the empty word. Raises NeedsRowReader for too many words."""
         for chunk in column.chunks:
             words = [word or "" for word in chunk.dictionary.to_pylist()]
             if len(words) > _MOST_WORDS or len(self._words) > _MOST_WORDS:
-                raise Odd("too many different words")
+                raise NeedsRowReader("too many different words")
             number = [self._words.setdefault(word, len(self._words)) for word in words]
             indices = chunk.indices
             if indices.null_count:
@@ -78,7 +78,7 @@ class Words:
 
 
 class Repeating:
-    """A column of which only the rows that change it are kept, see ``mm.logs.ledger``."""
+    """A column of which only the rows that change it are kept, see ``mm.logs.bookkeeping``."""
 
     def __init__(self, rows: int) -> None:
         self._rows, self._values = Numbers(np.int32, rows), Numbers(np.float64, rows)

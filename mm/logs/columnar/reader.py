@@ -1,15 +1,12 @@
-"""The three files of a run in whole columns: for logs without anything odd, which most are.
+"""The three files of a run in whole columns: for long logs that break no rule, as most do.
 
-The rules are those of the careful reader: any doubt (a cell that does not parse, a row that
-breaks a rule, a word in small letters) gives None and a line of the log (INFO), and the careful
-reader, which knows row numbers, reads the files again. What both accept they read alike, to the
-last bit.
+What it accepts is what the row reader would make of it, to the last bit. Any doubt (a cell that
+does not parse, a row that breaks a rule, a word in small letters) raises NeedsRowReader: the row
+reader, which knows row numbers, then reads the files again.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,28 +14,34 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.types as kinds
 
-from mm.core.arrays import Ints
+from mm.core.arrays import Floats, Ints, never_falls
 from mm.core.concurrency import ahead
-from mm.core.errors import InputError
+from mm.core.errors import InputError, one_line
+from mm.logs import bookkeeping
+from mm.logs.bookkeeping import NAMES, Ledger
 from mm.logs.columnar.ids import FileIds, numbered
-from mm.logs.columnar.oddities import check_numbers, check_rows, check_value, numbers
 from mm.logs.columnar.packed import Numbers, Repeating, Words
-from mm.logs.columnar.stream import Odd, Stream
+from mm.logs.columnar.stream import NeedsRowReader, Stream
+from mm.logs.columns import CAPITALS, EVIDENCE, LARGEST, TEXT, Checked
 from mm.logs.files import KINDS, Kind
-from mm.logs.ledger import NAMES, Ledger
-from mm.logs.order_ids import OrderNames
-from mm.logs.rows.columns import TEXT
-from mm.logs.rows.reader import Checked
+from mm.logs.order_ids import OrderNames, words_of
+from mm.logs.rules import check_file, first_broken, rejected_by_reason
 
-_LOG = logging.getLogger(__name__)
-#: Only a repair of missing fills needs it, and that is work for the careful reader.
+#: Only a repair of missing fills needs it, and that is work for the row reader.
 _LEFT_OUT = frozenset({"remaining_qty"})
+_VALUED = ("inventory", "cash", "mtm_value", "mid")
 
 
 @dataclass(frozen=True)
-class FastRun:
-    """The checked tables of one run, the names of its orders, and the SHA-256 of each file."""
+class LongRun:
+    """The checked tables of one run, the names of its orders, and the SHA-256 of each file.
+
+    ``order_id`` holds the numbers of ``order_names``, the other texts are categoricals; the books
+    are in the state file's ledger.
+    """
 
     checked: Mapping[Kind, Checked]
     sha256: Mapping[Kind, str]
@@ -55,60 +58,56 @@ class _File:
     sha256: str
 
 
-def read_fast(paths: Mapping[Kind, Path]) -> FastRun | None:
-    """All three files, or None where anything at all is odd. Each is read in a thread of its own.
+def read_columns(paths: Mapping[Kind, Path]) -> LongRun:
+    """All three files, each read in a thread of its own.
 
-    ``order_id`` holds the numbers of ``order_names``, the other texts are categoricals; the books
-    are in the state file's ledger.
+    Raises NeedsRowReader, with the path and the first doubt.
     """
-    stop = threading.Event()
+    doubts: list[str] = []
     try:
         with ThreadPoolExecutor(len(KINDS)) as pool:
-            coming = {kind: pool.submit(_read, Stream(paths[kind], kind), stop) for kind in KINDS}
+            coming = {kind: pool.submit(_read, Stream(paths[kind], kind), doubts) for kind in KINDS}
         files = {kind: one.result() for kind, one in coming.items()}
         with_ids = {kind: one.ids for kind, one in files.items() if one.ids is not None}
-    except (Odd, InputError, MemoryError):
-        return None
-    finally:
-        stop.set()  # Ctrl-C ends the wait for the threads, not the threads
-    try:
         codes, names = numbered(list(with_ids.values()))
-    except (Odd, MemoryError) as doubt:
-        _LOG.info("%s: order ids: %s: read row by row", paths["orders"], told(doubt))
-        return None
+    except (NeedsRowReader, InputError, MemoryError) as doubt:
+        doubts.append(f"{paths['orders']}: order ids: {one_line(doubt)}")
+        raise NeedsRowReader(doubts[0]) from None
+    finally:
+        doubts.append("interrupted")  # Ctrl-C ends the wait for the threads, not the threads
     for kind, cells in zip(with_ids, codes, strict=True):
         files[kind].table.insert(1, "order_id", cells)
-    return FastRun(
-        {kind: _checked(one) for kind, one in files.items()},
+    return LongRun(
+        {
+            k: Checked(f.table, _no_lines(f.table), len(f.table), ledger=f.ledger)
+            for k, f in files.items()
+        },
         {kind: one.sha256 for kind, one in files.items()},
         names,
     )
 
 
-def _read(stream: Stream, stop: threading.Event) -> _File:
-    """One file, checked by itself. Raises Odd, also once another file was found to be."""
+def _no_lines(table: pd.DataFrame) -> Ints:
+    return np.broadcast_to(np.int64(0), len(table))
+
+
+def _read(stream: Stream, doubts: list[str]) -> _File:
+    """One file, checked by itself; given up once there is a doubt about any of the three."""
     try:
-        return _columns(stream, stop)
-    except BaseException as doubt:
-        if not stop.is_set():  # else this file is only given up, for a doubt about another
-            _LOG.info("%s: %s: read row by row", stream.path, told(doubt))
-        stop.set()
+        return _columns(stream, doubts)
+    except Exception as doubt:
+        doubts.append(f"{stream.path}: {one_line(doubt)}")
         raise
 
 
-def told(doubt: BaseException) -> str:
-    """What sent a run to the careful reader."""
-    return " ".join(str(doubt).split()) or type(doubt).__name__
-
-
-def _columns(stream: Stream, stop: threading.Event) -> _File:
+def _columns(stream: Stream, doubts: list[str]) -> _File:
     kept: dict[str, Numbers | Repeating | Words] = {}
     ids: FileIds | None = None
     without_id: list[Ints] = []
     n = 0
     for table in ahead(stream.tables(_LEFT_OUT)):
-        if stop.is_set():
-            raise Odd("another file is odd")
+        if doubts:
+            raise NeedsRowReader("given up")
         for name in stream.names:
             column = table.column(name)
             if name == "order_id":
@@ -128,21 +127,20 @@ def _columns(stream: Stream, stop: threading.Event) -> _File:
             if isinstance(room, Words):
                 room.add(column)
             else:
-                values = numbers(column, name)
-                check_numbers(values, name, stream.is_text)
-                room.add(values)
-        check_value(table)
+                room.add(_numbers(column, name))
+        _check_value(table)
         n += len(table)
     if not n:
-        raise Odd("no row")
-    told = {name: column.finish() for name, column in kept.items() if isinstance(column, Repeating)}
+        raise NeedsRowReader("no row")
+    books = {name: one.finish() for name, one in kept.items() if isinstance(one, Repeating)}
     frame = pd.DataFrame(
-        {name: column.finish() for name, column in kept.items() if name not in told}, copy=False
+        {name: one.finish() for name, one in kept.items() if name not in books}, copy=False
     )
     if "expire_recv_ms" in frame and frame["expire_recv_ms"].isna().all():
         del frame["expire_recv_ms"]
-    check_rows(frame, stream.kind, np.concatenate([np.zeros(0, np.int64), *without_id]))
-    return _File(frame, ids, Ledger(**told), stream.sha256)
+    _check_words(frame)
+    _check_rows(frame, stream, without_id)
+    return _File(frame, ids, Ledger(**books), stream.sha256)
 
 
 def _room_for(name: str, rows: int) -> Numbers | Repeating | Words:
@@ -153,9 +151,53 @@ def _room_for(name: str, rows: int) -> Numbers | Repeating | Words:
     return Numbers(np.int64 if name == "recv_ms" else np.float64, rows)
 
 
-def _checked(file: _File) -> Checked:
-    n = len(file.table)
-    lost = pd.DataFrame(columns=["recv_ms", "side", "price", "action"])
-    no_rows = np.broadcast_to(np.int64(0), n)
-    blind = np.zeros(0, dtype=np.int64)
-    return Checked(file.table, no_rows, n, (), frozenset(), lost, blind, file.ledger)
+def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
+    """The cells as numbers, NaN for nothing. Raises NeedsRowReader for types that are none."""
+    kind = column.type
+    if kinds.is_null(kind):
+        return np.full(len(column), np.nan)
+    whole = kinds.is_integer(kind)
+    if not (whole or kind == pa.float64()):
+        raise NeedsRowReader(f"{name} is of type {kind}")
+    values = column.to_numpy()
+    if name == "recv_ms":
+        if column.null_count or not whole:
+            raise NeedsRowReader("a row without a time")
+        return np.asarray(values)
+    if name in EVIDENCE and np.fmax.reduce(np.abs(values), initial=0.0) >= LARGEST:
+        raise NeedsRowReader(f"{name} is larger than any")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _check_value(table: pa.Table) -> None:
+    """Raise NeedsRowReader where a row's mid is not the one by which its value was counted."""
+    if set(_VALUED) <= set(table.column_names):
+        columns = (_numbers(table.column(name), name) for name in _VALUED)
+        tells, off, rounding = bookkeeping.value_error(*columns)
+        if (tells & (np.abs(off) > rounding)).any():
+            raise NeedsRowReader("a value that was counted by another mid")
+
+
+def _check_words(table: pd.DataFrame) -> None:
+    """Raise NeedsRowReader for words that are not as the row reader would make them."""
+    for name in TEXT.intersection(table.columns):
+        words = words_of(table[name])
+        if any(w != w.strip() or (name in CAPITALS and w != w.upper()) for w in words):
+            raise NeedsRowReader(f"{name} in small letters or with blanks")
+    if "reject_reason" in table:
+        if rejected_by_reason(table).any():
+            raise NeedsRowReader("rejected without a status")
+        del table["reject_reason"]
+
+
+def _check_rows(table: pd.DataFrame, stream: Stream, without_id: list[Ints]) -> None:
+    """Raise NeedsRowReader, or InputError, for any row that breaks a rule."""
+    if stream.kind == "state" and not never_falls(table["recv_ms"].to_numpy()):
+        raise NeedsRowReader("time that goes backwards")
+    check_file(table, _no_lines(table), stream.path.name)
+    rule = first_broken(table, stream.kind)
+    if without_id and not rule:
+        some = table.iloc[np.concatenate(without_id)]
+        rule = first_broken(some.assign(order_id=""), stream.kind)
+    if rule:
+        raise NeedsRowReader(f"column {rule.column}: {rule.what}")

@@ -1,7 +1,6 @@
 """A log file as Arrow tables, some million cells at a time: memory does not go with its size.
 
-Only files without anything odd are read so: see ``columnar.reader``. What is odd here raises
-:class:`Odd`, and the file is read again by the careful reader, which says what and where.
+Text that two parsers may read apart raises :class:`NeedsRowReader`.
 """
 
 from __future__ import annotations
@@ -17,23 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
+from mm.core.arrays import Floats
+from mm.logs.columns import TEXT, TIMES, check_header, wanted
 from mm.logs.parts import digest_of_parts, is_dataset, parts_of
-from mm.logs.rows.columns import TEXT, TIMES, check_header, wanted
 
 #: Bytes of CSV that are parsed at a time.
 CHUNK_BYTES = 4 << 20
 #: Rows of Parquet that are decoded at a time: arrays of them stay in the cache.
 CHUNK_ROWS = 1 << 16
+_DECIMAL = frozenset({"price", "qty", "mid"})
 _TEXT_TYPE = pa.dictionary(pa.int32(), pa.string())
 
 
-class Odd(Exception):
-    """The file holds something that only the careful reader may judge."""
+class NeedsRowReader(Exception):
+    """The file holds something that only the row reader may judge."""
 
 
 @dataclass
@@ -45,28 +47,26 @@ class Stream:
     kind: str
     names: tuple[str, ...] = ()
     rows: int = 0
-    is_text: bool = False
     sha256: str = ""
 
     def tables(self, leave_out: frozenset[str] = frozenset()) -> Iterator[pa.Table]:
-        """The used columns, except some, chunk by chunk. Raises Odd."""
+        """The used columns, except some, chunk by chunk. Raises NeedsRowReader."""
         try:
             parts = parts_of(self.path)
             before = [part.stat() for part in parts]
             if not all(stat.S_ISREG(one.st_mode) for one in before):
-                raise Odd("no regular file")
+                raise NeedsRowReader("no regular file")
             if self.path.name.endswith(".parquet"):
                 yield from self._parquet(parts, leave_out)
             else:
-                self.is_text = True
                 yield from self._csv(leave_out)
             after = [part.stat() for part in parts]
             if [(s.st_size, s.st_mtime_ns) for s in before] != [
                 (s.st_size, s.st_mtime_ns) for s in after
             ]:
-                raise Odd("changed while it was read")
+                raise NeedsRowReader("changed while it was read")
         except (pa.ArrowException, OSError, ValueError, EOFError, zlib.error) as error:
-            raise Odd(str(error)) from None
+            raise NeedsRowReader(str(error)) from None
 
     def _chosen(self, header: list[str], leave_out: frozenset[str]) -> list[str]:
         check_header(header, self.kind, self.path.name)
@@ -89,7 +89,7 @@ class Stream:
         before = self.names
         names = self._chosen(list(schema.names), leave_out)
         if before and self.names != before:
-            raise Odd("parts of different columns")
+            raise NeedsRowReader("parts of different columns")
         text = [n for n in names if n in TEXT and _is_text(schema.field(n).type)]
         with pq.ParquetFile(part, read_dictionary=text, pre_buffer=False) as file:
             for group in range(file.metadata.num_row_groups):
@@ -117,14 +117,17 @@ class Stream:
                 coming = ahead.submit(text.read, CHUNK_BYTES)
                 cut = block.rfind(b"\n") + 1
                 if not cut:
-                    raise Odd("a line without an end")
+                    raise NeedsRowReader("a line without an end")
                 chunk, rest = rest + block[:cut], block[cut:]
                 if types is None:
                     types = self._types(chunk, len(header), names, places)
                     self.rows = int(size / len(chunk) * chunk.count(b"\n") * 1.02) + 1000
-                yield _parsed(_plain(chunk), len(header), places, types).rename_columns(names)
+                table = _parsed(_plain(chunk), len(header), places, types).rename_columns(names)
+                for name in _DECIMAL.intersection(names):
+                    _check_digits(table.column(name).to_numpy())
+                yield table
             if rest:
-                raise Odd("the last line is not ended")
+                raise NeedsRowReader("the last line is not ended")
             source.drain()
             self.sha256 = digest.hexdigest()
 
@@ -167,7 +170,7 @@ def _as_words(table: pa.Table) -> pa.Table:
         column = table.column(at)
         if name in TEXT and not kinds.is_dictionary(column.type):
             if not kinds.is_integer(column.type):
-                raise Odd(f"{name} is no text")
+                raise NeedsRowReader(f"{name} is no text")
             table = table.set_column(at, name, column.cast(pa.string()).dictionary_encode())
     return table
 
@@ -181,7 +184,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _plain(chunk: bytes) -> bytes:
     """Text in which a comma is a comma and a line is a line."""
     if not chunk.isascii() or b'"' in chunk or b"\r" in chunk or b"\0" in chunk:
-        raise Odd("quotes, carriage returns, NUL or letters beyond ASCII")
+        raise NeedsRowReader("quotes, carriage returns, NUL or letters beyond ASCII")
     return chunk
 
 
@@ -198,9 +201,23 @@ def _parsed(chunk: bytes, width: int, places: list[str], types: dict[str, pa.Dat
             null_values=[""],
             strings_can_be_null=False,
         ),
-        # Arrow's own pool keeps what it once had; the C library can be told to give it back.
+        # Arrow's own pool keeps what it once had; the C library gives it back on request.
         memory_pool=pa.system_memory_pool(),
     )
+
+
+def _check_digits(values: Floats) -> None:
+    """Raise NeedsRowReader for numbers of many digits: of those parsers may differ in the last
+    bit."""
+    there = values[~np.isnan(values)]
+    if not len(there):
+        return
+    largest = float(np.abs(there).max())
+    scale = 1e8
+    while largest * scale >= 2.0**53 and scale > 1:
+        scale /= 100.0
+    if largest * scale >= 2.0**53 or not np.array_equal(np.rint(there * scale) / scale, there):
+        raise NeedsRowReader("numbers of more than 15 digits")
 
 
 class _Hashed(io.RawIOBase):

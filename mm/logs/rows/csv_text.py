@@ -16,7 +16,7 @@ import pandas as pd
 
 from mm.core.arrays import Ints
 from mm.core.errors import InputError
-from mm.logs.rows.columns import EVIDENCE, TEXT, RawTable, check_header, wanted
+from mm.logs.columns import EVIDENCE, TEXT, RawTable, check_header, wanted
 
 _BOM = b"\xef\xbb\xbf"
 _NEWLINE, _COMMA = 10, 44
@@ -103,8 +103,8 @@ def _without_unreadable(body: bytes, first: int, bad: BadLines) -> bytes:
         return body
     buffer = np.frombuffer(body, dtype=np.uint8)
     ends = np.flatnonzero(buffer == _NEWLINE)
-    odd = (buffer == 0) | (buffer >= 128)
-    suspects.update(np.unique(np.searchsorted(ends, np.flatnonzero(odd))).tolist())
+    suspect = (buffer == 0) | (buffer >= 128)
+    suspects.update(np.unique(np.searchsorted(ends, np.flatnonzero(suspect))).tolist())
     lines = body.split(b"\n")
     for number in sorted(suspects):
         line = lines[number]

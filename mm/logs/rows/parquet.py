@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
 from mm.core.errors import InputError
-from mm.logs.rows.columns import TEXT, TIMES, RawTable, check_header, wanted
+from mm.logs.columns import TEXT, TIMES, RawTable, check_header, wanted
 
 
 def parse_parquet(content: bytes, kind: str, label: str, digest: str = "") -> RawTable:

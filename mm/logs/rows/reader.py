@@ -2,139 +2,158 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mm.core.arrays import Floats, Ints
 from mm.core.errors import InputError
-from mm.logs.ledger import Ledger
-from mm.logs.rows.columns import EVIDENCE, TEXT, TIMES, RawTable, check_header, wanted
-from mm.logs.rows.rules import (
-    ACTIONS,
-    FAR_MS,
-    Findings,
-    check_fills,
-    check_mids,
-    check_orders,
-    check_symbol,
-    check_times,
+from mm.logs.columns import (
+    CAPITALS,
+    EVIDENCE,
+    LARGEST,
+    TEXT,
+    TIMES,
+    Checked,
+    RawTable,
+    SetAside,
+    check_header,
+    wanted,
 )
-from mm.logs.rows.units import check_unit_of_time
+from mm.logs.rules import (
+    FAR_MS,
+    NUMBERS,
+    OF_KIND,
+    OF_TIMES,
+    Rows,
+    Rule,
+    check_file,
+    rejected_by_reason,
+)
 
 #: Python takes them for numbers, or compares them with some.
 _NO_NUMBERS = (bool, np.bool_, complex, np.complexfloating)
-#: No price and no quantity is larger, in any currency.
-_LARGEST = 1e15
 #: Up to so many cells without a number in an else empty column are bad rows.
 _FEW = 3
 
 
-@dataclass(frozen=True)
-class Checked:
-    """The good rows of one file, and what is known of the others.
+class Findings:
+    """Collects what is wrong with which row of one file."""
 
-    ``line``: row number of each good row. ``of``: all rows of the file. ``bad``: (rows, of,
-    what, first row) by cause. ``tainted``: ids on malformed rows, whose orders can't be trusted.
-    ``lost``: recv_ms, side, price, action (NaN or empty where unreadable) of malformed rows
-    without a readable id. ``blind_ms``: times from which the mid is unknown until the next row.
-    ``ledger``: the books of a state file, where they are not columns of its table.
-    """
+    def __init__(self, rows: int, line: Ints) -> None:
+        self.line, self.bad = line, np.zeros(rows, dtype=np.bool_)
+        self._causes: dict[str, tuple[list[int], str]] = {}
 
-    table: pd.DataFrame
-    line: Ints
-    of: int
-    bad: tuple[tuple[int, int, str, int], ...]
-    tainted: frozenset[str]
-    lost: pd.DataFrame
-    blind_ms: Ints
-    ledger: Ledger | None = None
+    def check(self, rules: Iterable[Rule], table: pd.DataFrame) -> None:
+        """Set aside the rows that break a rule; a row counts for the first one it breaks."""
+        rows = Rows(table, self.bad)
+        for rule in rules:
+            if rule.column in rows:
+                cells = table[rule.column] if rule.quoted else None
+                self.add(rule.broken(rows), rule.column, rule.what, cells)
 
-    @property
-    def first_cause(self) -> str:
-        """The first malformed row with its cause, empty without any."""
-        if not self.bad:
-            return ""
-        _, _, what, row = min(self.bad, key=lambda entry: entry[3])
-        return f"row {row}: {what}"
+    def add(
+        self, rows: npt.NDArray[Any], column: str, what: str, found: pd.Series[Any] | None = None
+    ) -> None:
+        """Set rows aside for one cause; ``found`` are the cells, the first one is quoted."""
+        new = rows & ~self.bad
+        if new.any():
+            cell = None if found is None else found[new].iloc[0]
+            shown = "" if cell is None or cell != cell else f" ({str(cell)[:40]!r})"
+            self._lines(f"column {column}: {what}", shown).extend(self.line[new].tolist())
+            self.bad |= new
+
+    def skipped(self, number: int, what: str) -> None:
+        """A line that is no row."""
+        self._lines(what).append(number)
+
+    def _lines(self, what: str, shown: str = "") -> list[int]:
+        return self._causes.setdefault(what, ([], shown))[0]
+
+    def listed(self, label: str, of: int) -> tuple[SetAside, ...]:
+        """The rows by cause, of so many in all."""
+        return tuple(
+            SetAside(label, len(at), of, what + shown, min(at))
+            for what, (at, shown) in self._causes.items()
+        )
 
 
 def check_table(raw: RawTable, kind: str, label: str) -> Checked:
     """Check one table row by row.
 
-    Returns the good rows with times as int64 (required) or float64 with NaN (optional) ms,
-    prices as float64 and sides and actions in capitals.
     Raises InputError for missing columns, more than one symbol, times that are not ms.
     """
     check_header(raw.header, kind, label)
-    columns = [name for name in wanted(kind) if name in raw.table.columns]
-    cells = raw.table[columns]
-    text = [name for name in columns if name in TEXT]
-    # In CSV an empty text is a text: a row of commas only is as blank as a blank line.
-    nothing = np.zeros(len(cells), dtype=np.bool_)
-    odd = np.flatnonzero(cells["recv_ms"].isna().to_numpy())
-    if len(odd):
-        some = cells.iloc[odd]
-        some = some.replace(r"^\s*$", np.nan, regex=True) if text else some
-        nothing[odd] = some.isna().all(axis=1).to_numpy()
-    table = (cells.loc[~nothing] if nothing.any() else cells).reset_index(drop=True)
-    line = raw.line[~nothing]
+    table, line = _without_blank(raw, [n for n in wanted(kind) if n in raw.table.columns])
     findings = Findings(len(table), line)
-
-    for name in columns:
+    for name in table.columns:
         if name in TEXT:
             table[name] = _text(table[name])
         else:
             table[name] = _number(table[name], name, findings, label)
-    for name in (name for name in TIMES if name in columns):
-        check_unit_of_time(table[name].to_numpy(), label, name)
-    check_symbol(table, line, label)
-    check_times(table, findings)
+            findings.check(NUMBERS.get(name, ()), table)
+    check_file(table, line, label)
+    findings.check(OF_TIMES, table)
     if raw.cut and len(table):
         last = np.arange(len(table)) == len(table) - 1
         findings.add(last, raw.header[-1], "the line is not ended, so its last number may be cut")
-    if "order_id" in table:
-        # A SKIP row tells of no order.
-        told = table["action"].str.upper().isin((*ACTIONS, "")) if "action" in table else True
-        findings.add(((table["order_id"] == "") & told).to_numpy(), "order_id", "empty")
-    if kind == "orders":
-        check_orders(table, findings)
-    elif kind == "fills":
-        check_fills(table, findings)
-    else:
-        check_mids(table, findings)
+    for name in CAPITALS:
+        if name in table:
+            table[name] = table[name].str.upper()
+    if "reject_reason" in table:
+        rejected = rejected_by_reason(table)
+        del table["reject_reason"]
+        if rejected.any():
+            status = table.get("status", pd.Series("", index=table.index, dtype="str"))
+            table["status"] = status.where(~rejected, "REJECTED")
+    findings.check(OF_KIND[kind], table)
     for number, (what, _) in raw.bad_lines.items():
         findings.skipped(number, what)
-    return _checked(table, raw, findings, kind)
+    return _checked(table, raw, findings, kind, label)
 
 
-def _checked(table: pd.DataFrame, raw: RawTable, findings: Findings, kind: str) -> Checked:
-    bad = findings.bad
+def _without_blank(raw: RawTable, columns: list[str]) -> tuple[pd.DataFrame, Ints]:
+    """The used columns without rows in which nothing stands, and the row numbers of the others.
+
+    In CSV an empty text is a text: a row of commas only is as blank as a blank line.
+    """
+    cells = raw.table[columns]
+    nothing = np.zeros(len(cells), dtype=np.bool_)
+    without_time = np.flatnonzero(cells["recv_ms"].isna().to_numpy())
+    if len(without_time):
+        some = cells.iloc[without_time].replace(r"^\s*$", np.nan, regex=True)
+        nothing[without_time] = some.isna().all(axis=1).to_numpy()
+    return (cells.loc[~nothing] if nothing.any() else cells).reset_index(drop=True), raw.line[
+        ~nothing
+    ]
+
+
+def _checked(
+    table: pd.DataFrame, raw: RawTable, findings: Findings, kind: str, label: str
+) -> Checked:
+    bad, of = findings.bad, len(table) + len(raw.bad_lines)
     good = table.loc[~bad].reset_index(drop=True) if bad.any() else table
     good["recv_ms"] = good["recv_ms"].astype("int64")
-    tainted: set[str] = set()
-    lost = pd.DataFrame(columns=["recv_ms", "side", "price", "action"])
-    blind = np.zeros(0, dtype=np.int64)
+    checked = Checked(good, findings.line[~bad], of, findings.listed(label, of))
+    if not checked.set_aside:
+        return checked
     if kind == "state":
-        blind = _blind(table["recv_ms"].to_numpy(), findings, raw)
-    elif bad.any() or raw.bad_lines:
-        known = set(table["order_id"])
-        malformed = table.loc[bad]
-        tainted = set(malformed["order_id"]) - {""}
-        lost = malformed[malformed["order_id"] == ""]
-        rows = []
-        for _, cells in raw.bad_lines.values():
-            named = {cell.strip() for cell in cells} & known - {""}
-            tainted |= named
-            if not named:
-                rows.append({"recv_ms": np.nan, "side": "", "price": np.nan, "action": ""})
-        lost = pd.concat([lost, pd.DataFrame(rows)]) if rows else lost
-        lost = lost.reindex(columns=["recv_ms", "side", "price", "action"]).reset_index(drop=True)
-    of = len(table) + len(raw.bad_lines)
-    line = findings.line[~bad]
-    return Checked(good, line, of, findings.listed(), frozenset(tainted), lost, blind)
+        return replace(checked, blind_ms=_blind(table["recv_ms"].to_numpy(), findings, raw))
+    # A line that is no row may hold the id of an order; else it may be any order's.
+    known = set(table["order_id"]) - {""} if raw.bad_lines else set()
+    named = [{cell.strip() for cell in cells} & known for _, cells in raw.bad_lines.values()]
+    malformed = table.loc[bad]
+    tainted = set(malformed["order_id"]).union(*named) - {""}
+    lost = malformed[malformed["order_id"] == ""]
+    if not all(named):
+        unread = {"recv_ms": np.nan, "side": "", "price": np.nan, "action": ""}
+        lost = pd.concat([lost, pd.DataFrame([unread for ids in named if not ids])])
+    lost = lost.reindex(columns=checked.lost.columns).reset_index(drop=True)
+    return replace(checked, tainted=frozenset(tainted), lost=lost)
 
 
 def _text(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -178,13 +197,7 @@ def _number(column: pd.Series[Any], name: str, findings: Findings, label: str) -
             )
         if name not in EVIDENCE:
             findings.add(wrong, name, "no number", column)
-    found = values.to_numpy()
-    if name in EVIDENCE:
-        return values.where(np.abs(found) < _LARGEST)
-    findings.add(np.isinf(found), name, "infinite")
-    if name not in TIMES:
-        findings.add(np.abs(found) > _LARGEST, name, "larger than any price or quantity", column)
-    return values
+    return values.where(values.abs() < LARGEST) if name in EVIDENCE else values
 
 
 def _blind(recv: Floats, findings: Findings, raw: RawTable) -> Ints:
@@ -193,13 +206,9 @@ def _blind(recv: Floats, findings: Findings, raw: RawTable) -> Ints:
     Its own time where that can be read, else right after the row before it in the file. At one
     ms the last row counts, so a good row behind it there takes the blindness away.
     """
-    if not findings.bad.any() and not raw.bad_lines:
-        return np.zeros(0, dtype=np.int64)
     line, bad = findings.line, findings.bad
     good_line, good_ms = line[~bad], recv[~bad]
-    blind = []
-    for number, time in zip(line[bad].tolist(), recv[bad].tolist(), strict=True):
-        blind.append((number, time))
+    blind = list(zip(line[bad].tolist(), recv[bad].tolist(), strict=True))
     blind += [(number, np.nan) for number in raw.bad_lines]
     out = []
     for number, time in blind:

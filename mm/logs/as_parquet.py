@@ -1,7 +1,8 @@
-"""How converted logs are laid out in Parquet files: row groups, dictionaries, a part a day."""
+"""One log as Parquet: its used columns, every row in its order and every number as it was read."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mm.core.errors import InputError
-from mm.logs.rows.columns import TEXT
+from mm.logs.columnar.stream import NeedsRowReader, Stream
+from mm.logs.columns import TEXT, TIMES
+from mm.logs.files import Kind
+from mm.logs.rows.raw import read_table
+from mm.logs.rows.reader import check_table
 
 _DAY_MS = 86_400_000
 #: Few different values each, in a row group at least: a number stands for them in the file.
@@ -23,11 +28,53 @@ _DICTIONARY_BYTES = 1 << 26
 _GROUP_ROWS = 1 << 19
 
 
-def write_parts(tables: Iterator[pa.Table], target: Path, by_day: bool, label: str) -> None:
-    """Write a log's tables as one file, or as a folder with a part for each day (UTC).
+def write_parquet(path: Path, kind: Kind, target: Path, by_day: bool) -> None:
+    """Write one log as a file, or as a folder with a part for each day (UTC).
 
-    Raises InputError if a log by day goes back to an earlier one.
+    Raises InputError for a log that can't be read, holds a malformed row, or by day goes back.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(_in_columns(path, kind), target, by_day, path.name)
+    except NeedsRowReader:
+        if target.is_dir():
+            shutil.rmtree(target)
+        _write(_by_row(path, kind), target, by_day, path.name)
+
+
+def _in_columns(path: Path, kind: Kind) -> Iterator[pa.Table]:
+    any_row = False
+    for table in Stream(path, kind).tables():
+        any_row = any_row or len(table) > 0
+        yield _typed(table)
+    if not any_row:
+        raise NeedsRowReader("no row")
+
+
+def _by_row(path: Path, kind: Kind) -> Iterator[pa.Table]:
+    checked = check_table(read_table(path, kind, path.name), kind, path.name)
+    if checked.set_aside:
+        raise InputError(
+            f"{checked.first_cause}: a malformed row",
+            where=path.name,
+            remedy="mend it, or calibrate the log as it is: only there rows are known by number",
+        )
+    table = checked.table
+    for name in (n for n in TIMES if n in table):
+        table[name] = table[name].astype("Int64")
+    yield _typed(pa.Table.from_pandas(table, preserve_index=False))
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    """Text as text, times as whole ms, the rest as doubles."""
+    kinds = [
+        pa.string() if n in TEXT else pa.int64() if n in TIMES else pa.float64()
+        for n in table.column_names
+    ]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
+
+
+def _write(tables: Iterator[pa.Table], target: Path, by_day: bool, label: str) -> None:
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []
     last: int | None = None

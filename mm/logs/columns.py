@@ -1,4 +1,4 @@
-"""The columns of the three logs, and whether a file has them."""
+"""The columns of the three logs, whether a file has them, and its table as read and as checked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Ints
+from mm.core.arrays import Ints, Mask
 from mm.core.errors import InputError
+from mm.logs.bookkeeping import Ledger
 
 #: Columns a file must have, and those that are used where they are there.
 REQUIRED = {
@@ -32,9 +33,15 @@ OPTIONAL = {
     "state": ("inventory", "cash", "mtm_value", "open_orders", "symbol"),
 }
 TEXT = frozenset({"order_id", "action", "status", "side", "reason", "reject_reason", "symbol"})
+#: Words by which rows are chosen, however they are written.
+CAPITALS = ("action", "side", "status")
 TIMES = ("recv_ms", "active_recv_ms", "expire_recv_ms", "cancel_effective_ms")
 #: Evidence only: no number comes from them, so a bad cell there costs no row.
 EVIDENCE = frozenset({"remaining_qty", "inventory", "cash", "mtm_value", "open_orders"})
+#: The actions that tell of an order; rows of others, such as SKIP, are ignored.
+ACTIONS = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
+#: No price, quantity or sum of money is larger, in any currency.
+LARGEST = 1e15
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,58 @@ class RawTable:
         """A table that is in memory already; rows are counted as in a file."""
         line = np.arange(len(frame), dtype=np.int64) + 2
         return cls(frame, line, tuple(str(name) for name in frame.columns))
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Rows that break the contract and were left out, by file and cause."""
+
+    file: str
+    rows: int
+    of: int
+    what: str
+    first_row: int
+
+    def __str__(self) -> str:
+        more = f" and {self.rows - 1} more" if self.rows > 1 else ""
+        return f"{self.file}, row {self.first_row}{more}: {self.what}; left out"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The good rows of one file, and what is known of the others; those are only where its rows
+    were read one by one.
+
+    ``table``: times as int64 (required) or float64 with NaN (optional) ms, prices as float64,
+    sides and actions in capitals. ``line``: row number of each good row. ``of``: all rows of the
+    file. ``tainted``: ids on malformed rows, whose orders can't be trusted. ``lost``: recv_ms,
+    side, price, action (NaN or empty where unreadable) of malformed rows without a readable id.
+    ``blind_ms``: times from which the mid is unknown until the next row. ``ledger``: the books of
+    a state file, where they are not columns of its table.
+    """
+
+    table: pd.DataFrame
+    line: Ints
+    of: int
+    set_aside: tuple[SetAside, ...] = ()
+    tainted: frozenset[str] = frozenset()
+    lost: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=["recv_ms", "side", "price", "action"])
+    )
+    blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    ledger: Ledger | None = None
+
+    def left_out(self, label: str, rows: Mask, what: str) -> SetAside:
+        """Some of the good rows, for a cause that was seen later."""
+        return SetAside(label, int(rows.sum()), self.of, what, int(self.line[rows].min()))
+
+    @property
+    def first_cause(self) -> str:
+        """The first malformed row with its cause, empty without any."""
+        if not self.set_aside:
+            return ""
+        first = min(self.set_aside, key=lambda entry: entry.first_row)
+        return f"row {first.first_row}: {first.what}"
 
 
 def wanted(kind: str) -> tuple[str, ...]:
