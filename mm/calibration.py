@@ -105,6 +105,7 @@ def diagnose(
     options = CheckOptions(
         min_exposure_s=settings.MIN_EXPOSURE_S,
         block_s=settings.BLOCK_S,
+        max_state_gap_ms=settings.MAX_STATE_GAP_MS,
         min_fills=settings.MIN_FILLS,
         tolerance=settings.WARN_RATIO,
         schedule_min=(train, settings.SCHEDULE_STEP_MIN or train) if train else None,

@@ -64,6 +64,9 @@ class Settings(BaseModel):
     POISSON_DT_MS: Annotated[int, Field(ge=1, le=3_600_000)] | None = _f(
         None, "ms", "time step of the consumer's draw; None takes the mean gap of state rows"
     )
+    CONSUMER_CLOCK_MS: Positive | None = _f(
+        None, "ms", "how often the consumer reads mid; None takes the log's own clock"
+    )
     FIT_METHOD: FitMethod = _f(
         "blend", "", "whose A and k are emitted: blend, placement, poisson_mle, log_linear"
     )
@@ -99,9 +102,6 @@ class Settings(BaseModel):
     )
     WARN_FILL_FRACTION: Fraction = _f(
         0.9, "", "filled share at the first fill below which inventory moves too fast"
-    )
-    WARN_PASSIVE_SHARE: Fraction = _f(
-        0.75, "", "share of fills on their own side of mid below which A mixes two things"
     )
     WARN_TAU: Positive = _f(
         0.6, "", "spread of log lambda between blocks that a constant A can't stand for"

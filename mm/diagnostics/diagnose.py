@@ -12,6 +12,7 @@ from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
 from mm.diagnostics.corrections import ORIGINAL_DT_MS, Waterfall, waterfall
 from mm.diagnostics.fill_rates import FillRates, fill_rates
+from mm.diagnostics.mid_clock import MidClock, mid_clock
 from mm.diagnostics.replay import Draws, Replay, replay, seeded_draws
 from mm.diagnostics.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
 from mm.diagnostics.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
@@ -113,13 +114,15 @@ class Diagnostics:
     replay_original: Replay | None
     replay_old: Replay | None
     waterfall: Waterfall | None
+    clock: MidClock | None
 
 
 @dataclass(frozen=True)
 class CheckOptions:
     """What the checks are asked for, apart from what they look at.
 
-    ``min_exposure_s``, ``block_s``: as the original's fit and the accounting had them.
+    ``min_exposure_s``, ``block_s``, ``max_state_gap_ms``: as the original's fit and the accounting
+    had them.
     ``min_fills``: events that a schedule's window needs. ``tolerance``: a ratio of fills off by
     more than this matters, see ``Diagnostics.usable``. ``schedule_min``: (train, step) of a
     schedule in minutes; None makes none. ``old``: parameters in use today, judged the same way.
@@ -127,6 +130,7 @@ class CheckOptions:
 
     min_exposure_s: float
     block_s: float
+    max_state_gap_ms: int
     min_fills: int = 10
     tolerance: float = 0.25
     schedule_min: tuple[float, float] | None = None
@@ -199,6 +203,23 @@ def check_estimate(
             min_exposure_s=options.min_exposure_s,
             final=model,
         ),
+        clock=_clock(runs, exposure, estimate, options),
+    )
+
+
+def _clock(
+    runs: Sequence[Run], exposure: Exposure, estimate: Estimate, options: CheckOptions
+) -> MidClock | None:
+    """None in a drawn log: its rows are its trials."""
+    if estimate.drawn or estimate.fit is None or estimate.fit.through is None:
+        return None
+    return mid_clock(
+        runs,
+        exposure,
+        estimate.selection,
+        estimate.fit,
+        max_state_gap_ms=options.max_state_gap_ms,
+        block_s=options.block_s,
     )
 
 

@@ -17,9 +17,11 @@ from mm.logs.load import BacktestLog
 from mm.results.params import (
     BlockEffectNumbers,
     Candidate,
+    FindingNumbers,
     GoodnessOfFit,
     IntensityAt,
     Intervals,
+    MidClockNumbers,
     OutOfSampleNumbers,
     Params,
     PassiveFit,
@@ -78,6 +80,7 @@ def make_params(
         quality="warn" if verdict.status == "warn" else "ok",
         reasons=tuple(str(f) for f in verdict.reasons),
         notes=tuple(str(f) for f in verdict.notes),
+        findings=finding_numbers(verdict),
         inputs_sha256=log.inputs_sha256,
         settings=settings.model_dump(mode="json"),
         versions=versions(),
@@ -105,6 +108,8 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
         ),
         "fill_fraction": finite(found.fill_fraction.first),
         "fill_fraction_eventual": finite(found.fill_fraction.eventual),
+        "fill_scale": finite(found.fill_fraction.eventual),
+        "mid_clock_ms": mid_clock_numbers(found),
         "phi": finite(pearson.phi),
         "gof": GoodnessOfFit(
             pearson_x2=pearson.x2,
@@ -214,6 +219,39 @@ def passive_fit(fit: Fit | None) -> PassiveFit | None:
         return None
     ci95 = Intervals(A=fit.ci_A, k=fit.ci_k)
     return PassiveFit(A=fit.A, k=fit.k, ci95=ci95, n_fills=fit.n_events)
+
+
+def finding_numbers(verdict: Verdict) -> tuple[FindingNumbers, ...]:
+    """Reasons and notes with their codes, the gravest first."""
+    return tuple(
+        FindingNumbers(
+            level=f.level,
+            code=f.code,
+            text=str(f),
+            number=None if f.number is None else finite(f.number),
+            threshold=f.threshold,
+        )
+        for f in verdict.findings
+    )
+
+
+def mid_clock_numbers(found: Diagnostics) -> MidClockNumbers | None:
+    """The clock of mid, None where rows are trials or no order rested."""
+    clock = found.clock
+    if clock is None or not math.isfinite(clock.median_ms):
+        return None
+    rows = [
+        {
+            "every": t.every,
+            "A": t.fit and finite(t.fit.A),
+            "k": t.fit and finite(t.fit.k),
+            "lambda": t.fit and finite(t.fit.intensity(found.halves.delta)),
+        }
+        for t in clock.thinned
+    ]
+    return MidClockNumbers.model_validate(
+        {"median": clock.median_ms, "p95": clock.gap95_ms, "thinned": rows}
+    )
 
 
 def through_numbers(estimate: Estimate) -> ThroughNumbers | None:

@@ -177,6 +177,34 @@ class BlockEffectNumbers(_Model):
     A_mean: Finite
 
 
+class FindingNumbers(_Model):
+    """A reason or a note: ``code`` is stable and listed in docs/verdict.md; ``number`` is what was
+    held against ``threshold`` where one number decides."""
+
+    level: Literal["refused", "warn", "note"]
+    code: str
+    text: str
+    number: Finite | None
+    threshold: str
+
+
+class ThinnedClock(_Model):
+    """The intensity that is shown, had mid been written in every ``every``-th row only."""
+
+    every: int
+    A: Finite | None
+    k: Finite | None
+    rate: Finite | None = Field(alias="lambda", description="at lambda_at's distance")
+
+
+class MidClockNumbers(_Model):
+    """Time between state rows at which orders rested, ms, and fits on thinned rows."""
+
+    median: Finite
+    p95: Finite
+    thinned: tuple[ThinnedClock, ...]
+
+
 class Params(_Model):
     """One symbol's parameters; ``A, k, dt_ms, tick_size`` are what a backtester reads."""
 
@@ -204,6 +232,7 @@ class Params(_Model):
     fill_source: FillSource
     fill_fraction: Finite | None = Field(description="filled share at the first fill's ms")
     fill_fraction_eventual: Finite | None = Field(description="filled share in the end")
+    fill_scale: Finite | None = Field(description="by which to scale the consumer's order size")
     phi: Finite | None = Field(description="over-dispersion by distance, 1 under the model")
     gof: GoodnessOfFit | None
     aic: Finite | None
@@ -218,9 +247,11 @@ class Params(_Model):
     original_error: str | None = Field(description="why the original notebook gives no numbers")
     k_price: Positive = Field(description="decay per unit of quote currency, k / tick_size")
     mean_state_gap_ms: Finite | None
+    mid_clock_ms: MidClockNumbers | None = Field(description="the clock that k is a number for")
     quality: Literal["ok", "warn"]
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+    findings: tuple[FindingNumbers, ...] = Field(description="reasons and notes with codes")
     inputs_sha256: dict[str, str]
     settings: dict[str, Any]
     versions: dict[str, str]

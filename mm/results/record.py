@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from mm.core.errors import OutputError
 from mm.results.params import (
     Candidate,
+    FindingNumbers,
     IntensityAt,
     Intervals,
     Pair,
@@ -45,6 +46,7 @@ class Record(BaseModel):
     status: Status
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    findings: tuple[FindingNumbers, ...] = ()
     A: float | None = None
     k: float | None = None
     ci95: Intervals | None = None
@@ -131,6 +133,7 @@ def _record(result: Calibration) -> Record:
     from mm.results.outcome import (
         best_known,
         candidate_numbers,
+        finding_numbers,
         finite,
         intervals,
         original_numbers,
@@ -146,6 +149,7 @@ def _record(result: Calibration) -> Record:
         status=result.verdict.status,
         reasons=tuple(str(f) for f in result.verdict.reasons),
         notes=tuple(str(f) for f in result.verdict.notes),
+        findings=finding_numbers(result.verdict),
         A=None if fit is None else finite(fit.A),
         k=None if fit is None else finite(fit.k),
         ci95=None if fit is None else intervals(fit),

@@ -36,6 +36,7 @@ def findings(
         yield from model.of_shape(found, estimate, settings)
         yield from time.of_time(found, estimate, settings)
         yield from model.of_use(found, estimate, settings)
+        yield from inputs.of_mid_clock(found, settings)
     yield from inputs.of_time_step(log, estimate)
     yield from inputs.of_tick(tick)
     yield from inputs.of_source(log)

@@ -9,6 +9,8 @@ import numpy as np
 
 from mm.core.formatting import duration
 from mm.core.settings import Settings
+from mm.diagnostics.diagnose import Diagnostics
+from mm.diagnostics.rules.model import off
 from mm.diagnostics.verdict import Finding
 from mm.exposure.accounts import Accounts
 from mm.exposure.reconcile import Reconciliation
@@ -46,6 +48,47 @@ def _row_gap_ms(log: BacktestLog) -> float:
     gaps = np.concatenate([np.diff(run.state["recv_ms"].to_numpy()) for run in log.runs])
     gaps = gaps[gaps > 0]
     return float(np.median(gaps)) if len(gaps) else float("nan")
+
+
+def of_mid_clock(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
+    """How much hangs on how often mid was written, and whether the consumer writes it as often."""
+    clock = found.clock
+    if clock is None:
+        return
+    delta = found.halves.delta
+    k, level = clock.change(delta)
+    rows = f"Mid was written every {clock.median_ms:,.0f} ms (95 % within {clock.gap95_ms:,.0f} ms)"
+    if math.isfinite(level) and off(level, settings):
+        yield Finding(
+            "warn",
+            "mid_clock",
+            f"{rows}; written half as often, λ at {delta:.1f} ticks would be {level:.2f} times and "
+            f"k {k:.2f} times as large",
+            "Distances are from a mid that is old by the time it is used",
+            "Log mid at every quote change, or at the clock by which the consumer reads it",
+            level,
+            f"off by more than {settings.WARN_RATIO:.0%}",
+        )
+    elif math.isfinite(k) and off(k, settings):
+        yield Finding(
+            "note",
+            "mid_clock",
+            f"{rows}; written half as often, k would be {k:.2f} times as large, λ at {delta:.1f} "
+            f"ticks {level:.2f} times: k holds for this clock only",
+            number=k,
+            threshold=f"off by more than {settings.WARN_RATIO:.0%}",
+        )
+    consumer = settings.CONSUMER_CLOCK_MS
+    if consumer is not None and not 0.5 < consumer / clock.median_ms < 2.0:
+        yield Finding(
+            "warn",
+            "consumer_clock",
+            f"{rows}, the consumer reads it every {consumer:g} ms",
+            "k is a number for a clock of mid",
+            "Log mid at the consumer's clock",
+            consumer / clock.median_ms,
+            "between half and twice",
+        )
 
 
 def of_outages(lost: Reconciliation, settings: Settings) -> Iterator[Finding]:
