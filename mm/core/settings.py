@@ -65,7 +65,7 @@ class Settings(BaseModel):
         None, "ms", "time step of the consumer's draw; None takes the mean gap of state rows"
     )
     CONSUMER_CLOCK_MS: Positive | None = _f(
-        None, "ms", "how often the consumer reads mid; None takes the clock of the log"
+        None, "ms", "how often the consumer reads mid; None takes the log's clock"
     )
     FIT_METHOD: FitMethod = _f(
         "blend", "", "whose A and k are emitted: blend, placement, poisson_mle, log_linear"
