@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -252,3 +254,14 @@ def test_a_schedule_longer_than_the_log_is_warned_of(clean: SimulatedLog) -> Non
     (finding,) = calibrated(clean, SCHEDULE_TRAIN_MIN=60.0).verdict.reasons
     assert (finding.code, "none of its 0 windows" in finding.what) == ("schedule", True)
     assert calibrated(clean, SCHEDULE_TRAIN_MIN=3.0).verdict.status == "ok"
+
+
+def test_every_code_is_listed_and_no_other(root: Path) -> None:
+    page = (root / "docs" / "verdict.md").read_text(encoding="utf-8")
+    listed = {code for row in page.splitlines() if row.startswith("| `")
+              for code in re.findall(r"`(\w+)`", row.split("|")[1])}  # fmt: skip
+    rules = (root / "mm" / "diagnostics" / "rules").glob("*.py")
+    source = "".join(path.read_text(encoding="utf-8") for path in rules)
+    made = set(re.findall(r'Finding\(\s*(?:"\w+"|"refused" if \w+ else "warn"),\s*"(\w+)"', source))
+    assert made <= listed
+    assert listed - made == {"dt_unknown", "no_events", "no_mle"}, "these come from EstimateError"
