@@ -13,7 +13,12 @@ from mm.core.errors import SettingsError
 from mm.core.settings import Settings, check_names
 from mm.core.storage import Place, Remote, is_url
 
-REPO_ROOT = Path(__file__).resolve().parents[2]
+_ABOVE = Path(__file__).resolve().parents[2]
+_TEMPLATE = Path("notebooks", "poisson_fill_calibration.ipynb")
+#: The checkout that this is loaded from; None for an installed package, which has the template in
+#: its own folder.
+REPO_ROOT = _ABOVE if (_ABOVE / _TEMPLATE).is_file() else None
+TEMPLATE = (REPO_ROOT or _ABOVE / "mm") / _TEMPLATE
 #: Looked for in the data folder.
 CONFIG_NAME = "calibration.yaml"
 #: The original notebook called the folder that the backtest wrote OUT_DIR.
@@ -24,10 +29,10 @@ _DRIVEN = ("SYMBOL", "BACKTEST_DIR", "RESULT_DIR")
 Values = Mapping[str, Any]
 
 
-def below_root(folder: str) -> Path:
+def below_root(folder: str = "") -> Path:
     """A folder as settings name it: a relative one lies below the repo root, wherever the
-    notebook was started from."""
-    return REPO_ROOT / Path(folder).expanduser()
+    notebook was started from; for an installed package below the current folder."""
+    return (REPO_ROOT or Path.cwd()) / Path(folder).expanduser()
 
 
 def backtest_folder(named: str) -> Place:

@@ -22,7 +22,7 @@ from mm.pipeline.local import open_local
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
-from mm.pipeline.resume import code_digest, fingerprint
+from mm.pipeline.resume import code_digest, fingerprint, pages_digest
 from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, was_run, write_books
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
 from mm.report.index import INDEX_NAME
@@ -114,6 +114,11 @@ def _run_all(
             continue
         mark = fingerprint(job, code)
         old = None if options.force else results.finished(job, mark)
+        if old is not None and old.pages != pages_digest():
+            try:
+                old = results.renew_report(job.symbol, old)
+            except Exception:  # it is run again, and what keeps it from being published is told
+                old = None
         if old is None:
             todo.append((job, mark))
         else:

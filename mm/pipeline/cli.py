@@ -1,4 +1,4 @@
-"""The command line of run_calibration.py."""
+"""The command line: run_calibration.py, and mm-calibrate of an installed package."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def main(
     except CalibrationError as error:
         if debug:
             raise
-        click.echo(f"run_calibration.py: {error}", err=True)
+        click.echo(f"{click.get_current_context().info_name}: {error}", err=True)
         code = _USAGE
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

@@ -14,14 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mm.core.config import REPO_ROOT
 from mm.core.errors import CalibrationError
 from mm.pipeline.executor import Executor, ExecutorLost, Options
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.publish import settle, staging
 from mm.pipeline.results import Results
 from mm.pipeline.resume import code_marks
-from mm.pipeline.symbol import LostWorker, Stopped, SymbolRun
+from mm.pipeline.symbol import LostWorker, Stopped, SymbolRun, named_root
 from mm.results.record import Record
 
 try:
@@ -69,8 +68,7 @@ class DaskExecutor:
         self._client, self._results, self._options = client, results, options
         self._run = f"mm-{uuid.uuid4().hex}"
         self._code = code_marks()
-        inside = results.folder.resolve().is_relative_to(REPO_ROOT)
-        self._named_root = "" if inside else str(REPO_ROOT)
+        self._named_root = named_root(results.folder)
         self._waiting: dict[Future[SymbolRun], Any] = {}
         self._stop, self._closed = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publish")

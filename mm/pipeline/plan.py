@@ -84,7 +84,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         resolved = resolve(symbol, config, environment, command_line, driven_values)
         _check_old_params(resolved)
         jobs.append(Job(symbol, resolved, there[symbol]))
-    out_dir = request.out_dir or REPO_ROOT / "out"
+    out_dir = request.out_dir or below_root("out")
     if isinstance(out_dir, Path):
         out_dir = out_dir.absolute()
     # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
@@ -110,7 +110,7 @@ def _check_old_params(resolved: Resolved) -> None:
         read_numbers(below_root(old))
     except InputError as error:
         source = resolved.sources["OLD_PARAMS_FILE"]
-        hint = "" if error.where == old else f"; given as {old!r}, looked for below {REPO_ROOT}"
+        hint = "" if error.where == old else f"; given as {old!r}, looked for below {below_root()}"
         raise SettingsError(f"{source}: OLD_PARAMS_FILE: {error}{hint}") from None
 
 
@@ -144,7 +144,7 @@ def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[s
     if str(given.get("BACKTEST_DIR", "x")).strip() == "":
         raise SettingsError("command line: BACKTEST_DIR: found '', not a folder; name one")
     named = given.get("BACKTEST_DIR") or environment.get("BACKTEST_DIR")
-    folder = request.data_dir or (place(str(named)) if named else REPO_ROOT / "data")
+    folder = request.data_dir or (place(str(named)) if named else below_root("data"))
     return folder if isinstance(folder, Remote) else folder.expanduser().absolute()
 
 
@@ -153,7 +153,7 @@ def _portable(folder: Place) -> str:
     if isinstance(folder, Remote):
         return folder.url
     resolved = folder.resolve()
-    if resolved.is_relative_to(REPO_ROOT):
+    if REPO_ROOT and resolved.is_relative_to(REPO_ROOT):
         return resolved.relative_to(REPO_ROOT).as_posix()
     return str(resolved)
 

@@ -141,6 +141,12 @@ class StoreResults(Results):
             for name in (params_name(symbol), schedule_name(symbol)):
                 (self.remote / symbol / name).remove()
 
+    def renew_report(self, symbol: str, record: Record) -> Record:
+        """Make a symbol's report anew from the executed notebook that is kept in the store."""
+        paths = [self.remote / symbol / name for name in record.outputs]
+        self._each(lambda path: path.fetch(self.folder / self._inside(path)), paths)
+        return super().renew_report(symbol, record)
+
     def fetch_for_pages(self, this_run: Collection[str]) -> None:
         """Bring here what the pages show of symbols that did not run: all files of this run's,
         points and names of older ones."""

@@ -175,7 +175,7 @@ def difference_of(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """How a worker's code differs from the driver's, in one line; empty if it doesn't."""
     for name in sorted({*here, *there}):
         one, other = here.get(name, "none"), there.get(name, "none")
-        if one != other and name == "mm":
+        if one != other and name.startswith("mm"):
             return "runs another version of mm/ or the template; update it and restart the worker"
         if one != other:
             return f"has {name} {other}, the driver {one}; install the same and restart the worker"
