@@ -22,8 +22,7 @@ from mm.core.config import CONFIG_NAME
 from mm.core.errors import CalibrationError, InputError
 from mm.logs.columnar.oddities import few_digits
 from mm.logs.columnar.stream import Odd, Stream
-from mm.logs.fetch import LocalRun, fetched
-from mm.logs.files import Kind, find_symbols
+from mm.logs.files import Kind, LocalRun, fetched, find_symbols
 from mm.logs.parquet_parts import write_parts
 from mm.logs.rows import check_table, read_table
 from mm.logs.rows.columns import TEXT, TIMES

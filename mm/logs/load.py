@@ -16,14 +16,12 @@ import pandas as pd
 from mm.core.errors import InputError
 from mm.core.fill_source import FillSource
 from mm.core.memory import give_back
-from mm.core.storage import Place
+from mm.core.storage import AnyPath
 from mm.logs.assemble import assembled, run_log
 from mm.logs.columnar.reader import read_fast, told
 from mm.logs.duplicate_runs import check_distinct
-from mm.logs.fetch import LocalRun, fetched
-from mm.logs.files import KINDS, Kind, RunFiles, find_symbols
+from mm.logs.files import KINDS, Kind, LocalRun, RunFiles, fetched, find_symbols, size_of
 from mm.logs.log import BacktestLog, RunLog, SetAside
-from mm.logs.parts import size_of
 from mm.logs.rows import RawTable, read_table
 
 __all__ = ["BacktestLog", "FillSource", "RunLog", "SetAside", "load_log", "log_from_frames"]
@@ -33,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 LARGE_BYTES = 32 << 20
 
 
-def load_log(backtest_dir: Place, symbol: str) -> BacktestLog:
+def load_log(backtest_dir: AnyPath, symbol: str) -> BacktestLog:
     """Read and check all runs of one symbol.
 
     Raises InputError, one line, for whatever can't be read or has no meaning.

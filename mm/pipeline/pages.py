@@ -1,4 +1,4 @@
-"""What a run leaves for people: reports, the index page and the mail."""
+"""What a batch leaves for people: reports, the index page and the mail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mm.pipeline.summary import read_books
+from mm.pipeline.books import read_books
 from mm.report.index import INDEX_NAME, render_index
 from mm.report.mail import build_message, write_message
 from mm.report.send import send
@@ -46,7 +46,7 @@ def write_pages(
     """Write index.html and calibration.eml from the books, then send the mail if it has
     recipients.
 
-    ``previous``: the books before the run. ``missing``: symbols that were expected and have no
+    ``previous``: the books before the batch. ``missing``: symbols that were expected and have no
     files. Raises MailError after everything is written.
     """
     records, now = read_books(out_dir), datetime.now(UTC)

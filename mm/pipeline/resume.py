@@ -11,12 +11,11 @@ from pathlib import Path
 
 import mm
 from mm.core.config import TEMPLATE, below_root
-from mm.core.storage import Place, Remote
-from mm.logs.files import RunFiles
-from mm.logs.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
+from mm.core.storage import AnyPath, Remote
+from mm.logs.files import RunFiles, digest_of_parts, is_dataset, mark_of, parts_of
+from mm.pipeline.books import read_record
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole
-from mm.pipeline.state import read_record
 from mm.results.params import versions
 from mm.results.record import Record
 
@@ -81,11 +80,9 @@ def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
     }
 
 
-def _digest(path: Place) -> str:
-    if isinstance(path, Remote):  # the store knows of a change; nothing is read for it
-        if is_dataset(path):
-            return digest_of_marks({name: part.mark for name, part in remote_parts(path).items()})
-        return path.mark
+def _digest(path: AnyPath) -> str:
+    if isinstance(path, Remote):
+        return mark_of(path)
     try:
         if is_dataset(path):
             return digest_of_parts(path, {part: file_digest(part) for part in parts_of(path)})

@@ -56,7 +56,7 @@ class Failure:
 
 
 class Stopped(Exception):
-    """The run was interrupted; nothing of this symbol is to be published."""
+    """The batch was interrupted; nothing of this symbol is to be published."""
 
 
 class LostWorker(Exception):
@@ -95,7 +95,7 @@ class SymbolRunner:
         record.
 
         ``finish`` gets the folder, complete and synced, and the record, and takes away what it
-        wants; what is left goes. Raises Stopped if the run was interrupted meanwhile.
+        wants; what is left goes. Raises Stopped if the batch was interrupted meanwhile.
         """
         began = time.monotonic()
         for attempt in range(self.retries + 1):

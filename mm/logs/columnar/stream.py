@@ -22,7 +22,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pyarrow.types as kinds
 
-from mm.logs.parts import digest_of_parts, is_dataset, parts_of
+from mm.logs.files import digest_of_parts, is_dataset, parts_of
 from mm.logs.rows.columns import TEXT, TIMES, check_header, wanted
 
 #: Bytes of CSV that are parsed at a time.
