@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+import mm
 from mm.core.errors import CalibrationError
 from mm.core.storage import AnyPath, path_or_url
 
@@ -124,6 +125,7 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
 )
 @click.option("--mail-to", multiple=True, metavar="A@B", help="Send the batch's mail there.")
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
+@click.version_option(mm.__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
     data_dir: AnyPath | None,

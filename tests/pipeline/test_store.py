@@ -112,6 +112,17 @@ def test_from_bucket_to_bucket_again_and_when_the_store_refuses(
     assert b"params_AAA.json" in again["index.html"], "what did not run is linked to as well"
     assert again["index.html"].count(b"observed intensities") == 1
 
+    # the code of the pages has changed
+    of_older_code = {**json.loads(there[".state/records/AAA.json"]), "pages": "older"}
+    (out / ".state" / "records" / "AAA.json").write_bytes(json.dumps(of_older_code).encode())
+    (out / "AAA" / "report_AAA.html").write_bytes(b"")
+    marks = {path.name: path.mark for path in (out / "AAA").iterdir()}
+    (out / ".state" / "marks" / "AAA.json").write_bytes(json.dumps(marks).encode())
+    code, seen = ran(data, out)
+    assert (code, seen.started_, seen.lines) == (EXIT_OK, [], [])
+    assert everything(out)["AAA/report_AAA.html"] == there["AAA/report_AAA.html"]
+    assert json.loads(everything(out)[".state/records/AAA.json"])["pages"] == record["pages"]
+
     # an input has changed, and the store takes no report
     put(data, later_tables, "AAA")
     s3.refuse = lambda request: writes(request, "report_AAA")
