@@ -33,8 +33,8 @@ sys.path.insert(0, str(ROOT))
 
 from distributed import Client
 
+from mm.pipeline.books import read_record
 from mm.pipeline.publish import publish, settle, whole
-from mm.pipeline.state import read_record
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
 

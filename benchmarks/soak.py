@@ -30,8 +30,8 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from mm.pipeline.books import read_record
 from mm.pipeline.publish import whole
-from mm.pipeline.state import read_record
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mm.core.errors import CalibrationError, EstimateError, InputError, SettingsError
     from mm.core.settings import Settings
 
+__version__ = "0.2.0"
 __all__ = [
     "Calibration",
     "CalibrationError",

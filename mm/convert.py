@@ -18,8 +18,7 @@ from pathlib import Path
 from mm.core.config import CONFIG_NAME
 from mm.core.errors import CalibrationError, InputError
 from mm.logs.as_parquet import write_parquet
-from mm.logs.fetch import fetched
-from mm.logs.files import Kind, find_symbols
+from mm.logs.files import Kind, fetched, find_symbols
 
 
 class UsageError(InputError):

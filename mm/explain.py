@@ -18,21 +18,26 @@ from pathlib import Path
 from typing import Any
 
 from mm import calibration
-from mm.core.config import find_config, from_environment, read_config, resolve
+from mm.core.config import (
+    find_config,
+    from_command_line,
+    from_environment,
+    read_config,
+    resolve,
+)
 from mm.core.errors import CalibrationError, SettingsError
 from mm.core.formatting import duration, figures, pm, ranged, utc
 from mm.core.settings import Settings
-from mm.core.storage import Place, Remote, place
+from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay
 from mm.logs.files import find_symbols
 from mm.logs.load import BacktestLog
-from mm.pipeline.request import Request, given_settings
 from mm.results.params import read_fill_model, read_numbers
 
 
 def page(
     params: Path,
-    backtest_dir: Place,
+    backtest_dir: AnyPath,
     symbol: str | None = None,
     given: Mapping[str, Any] | None = None,
     config: Path | None = None,
@@ -99,7 +104,7 @@ def page(
 
 
 def _load(
-    params: Path, backtest_dir: Place, symbol: str, given: Mapping[str, Any], config: Path | None
+    params: Path, backtest_dir: AnyPath, symbol: str, given: Mapping[str, Any], config: Path | None
 ) -> tuple[BacktestLog, Settings]:
     """The log, and the settings; what none of their places says is taken from the params file."""
     numbers = read_numbers(params)
@@ -154,7 +159,7 @@ def _table(rows: ReplayRows, own: Replay | None) -> list[str]:
     return lines
 
 
-def _only_symbol(backtest_dir: Place) -> str:
+def _only_symbol(backtest_dir: AnyPath) -> str:
     symbols = list(find_symbols(backtest_dir))
     if len(symbols) != 1:
         there = ", ".join(symbols[:20]) or "none"
@@ -183,11 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
-        values = given_settings(Request(parameters=given.parameters))
+        values = from_command_line(given.parameters)
         for name, instead in (("SYMBOL", "--symbol"), ("BACKTEST_DIR", "BACKTEST_DIR")):
             if name in values:
                 raise SettingsError(f"-p {name}: give it as {instead}")
-        folder = place(given.backtest_dir)
+        folder = path_or_url(given.backtest_dir)
         text, holds = page(given.params, folder, given.symbol, values, given.config)
     except CalibrationError as error:
         print(f"mm.explain: {error}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,14 @@ import yaml
 
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings, check_names
-from mm.core.storage import Place, Remote, is_url
+from mm.core.storage import AnyPath, Remote, is_url
 
-REPO_ROOT = Path(__file__).resolve().parents[2]
+_ABOVE = Path(__file__).resolve().parents[2]
+_TEMPLATE = Path("notebooks", "poisson_fill_calibration.ipynb")
+#: The checkout that this is loaded from; None for an installed package, which has the template in
+#: its own folder.
+REPO_ROOT = _ABOVE if (_ABOVE / _TEMPLATE).is_file() else None
+TEMPLATE = (REPO_ROOT or _ABOVE / "mm") / _TEMPLATE
 #: Looked for in the data folder.
 CONFIG_NAME = "calibration.yaml"
 #: The original notebook called the folder that the backtest wrote OUT_DIR.
@@ -24,13 +29,13 @@ _DRIVEN = ("SYMBOL", "BACKTEST_DIR", "RESULT_DIR")
 Values = Mapping[str, Any]
 
 
-def below_root(folder: str) -> Path:
+def below_root(folder: str = "") -> Path:
     """A folder as settings name it: a relative one lies below the repo root, wherever the
-    notebook was started from."""
-    return REPO_ROOT / Path(folder).expanduser()
+    notebook was started from; for an installed package below the current folder."""
+    return (REPO_ROOT or Path.cwd()) / Path(folder).expanduser()
 
 
-def backtest_folder(named: str) -> Place:
+def backtest_folder(named: str) -> AnyPath:
     """What BACKTEST_DIR names: a folder here, see :func:`below_root`, or at a URL."""
     return Remote.of(named) if is_url(named) else below_root(named)
 
@@ -56,13 +61,13 @@ class Resolved:
     sources: Mapping[str, str]
 
 
-def find_config(data_dir: Place) -> Config:
+def find_config(data_dir: AnyPath) -> Config:
     """The data folder's calibration.yaml, or an empty one."""
     path = data_dir / CONFIG_NAME
     return read_config(path) if path.is_file() else Config()
 
 
-def read_config(path: Place) -> Config:
+def read_config(path: AnyPath) -> Config:
     """Read ``defaults:`` and ``symbols:`` from a YAML file and check every name and value.
 
     Raises SettingsError, one line.
@@ -89,7 +94,7 @@ def read_config(path: Place) -> Config:
     return config
 
 
-def read_yaml(path: Place) -> dict[str, Any]:
+def read_yaml(path: AnyPath) -> dict[str, Any]:
     """A YAML file that holds a mapping. Raises SettingsError, one line."""
     try:
         return parse_yaml(path.read_text(encoding="utf-8"), str(path))
@@ -155,6 +160,44 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def from_command_line(
+    parameters: Sequence[tuple[str, str]] = (),
+    raw: Sequence[tuple[str, str]] = (),
+    files: Sequence[Path] = (),
+    yamls: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Parameters in papermill's order: files, then YAML text, then -p, then -r.
+
+    Raises SettingsError for what is no YAML, and for names that are no settings.
+    """
+    values: dict[str, Any] = {}
+    for path in files:
+        values.update(read_yaml(path))
+    for text in yamls:
+        values.update(parse_yaml(text, "-y"))
+    for name, text in parameters:
+        values[name] = typed(name, text)
+    values.update(raw)
+    check_names(values, "command line")
+    return values
+
+
+def typed(name: str, text: str) -> Any:
+    """A -p value as papermill reads it; a setting that is text stays text (0700 is no number)."""
+    setting = Settings.model_fields.get(name)
+    if setting is not None and setting.annotation is str:
+        return text
+    named = {"True": True, "False": False, "None": None}
+    if text in named:
+        return named[text]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def resolve(
     symbol: str, config: Config, environment: Values, command_line: Values, driven: Values
 ) -> Resolved:
@@ -182,5 +225,5 @@ def resolve(
     check_names(values, "command line")
     values = {**values, **driven, "SYMBOL": symbol}
     ends = [sources[n] for n in ("MIN_DELTA_TICKS", "MAX_DELTA_TICKS") if n in sources]
-    place = f"{symbol} ({', '.join(dict.fromkeys(ends))})" if ends else symbol
-    return Resolved(Settings.build(values, symbol).check_range(place), sources)
+    where = f"{symbol} ({', '.join(dict.fromkeys(ends))})" if ends else symbol
+    return Resolved(Settings.build(values, symbol).check_range(where), sources)

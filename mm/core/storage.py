@@ -31,7 +31,8 @@ def is_url(text: str) -> bool:
 class Remote:
     """A file or folder at a URL, with the part of ``pathlib.Path`` that this package uses.
 
-    What a listing told of it is kept, so that going through a folder costs one request.
+    What a listing told of it is kept, so that going through a folder costs one request. That, one
+    kind of error and copies within the store are why this is no ``upath.UPath``.
     """
 
     url: str
@@ -43,9 +44,9 @@ class Remote:
         match = _URL.match(text)
         if match is None:
             raise SettingsError(f"{text}: not a URL")
-        place = match[2].split("/", 1)[0]
-        if "@" in place or "?" in text:
-            shown = f"{match[1]}://{place.rpartition('@')[2]}".split("?")[0]
+        host = match[2].split("/", 1)[0]
+        if "@" in host or "?" in text:
+            shown = f"{match[1]}://{host.rpartition('@')[2]}".split("?")[0]
             raise SettingsError(
                 f"{shown}: a URL with credentials or a query would be recorded with the results; "
                 "give credentials as the provider's own tools take them (for S3 AWS_* variables)"
@@ -69,12 +70,6 @@ class Remote:
         found = self._listed or self._info() or {}
         kept = ("ETag", "etag", "md5Hash", "LastModified", "mtime", "created", "size")
         return "|".join(f"{name}={found[name]}" for name in kept if name in found)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes; None if it isn't there."""
-        found = self._listed or self._info()
-        return None if found is None else int(found["size"] or 0)
 
     def is_dir(self) -> bool:
         """Whether it is a folder; stores without folders have those that hold something."""
@@ -130,13 +125,13 @@ class Remote:
         with self._store() as (files, path), target._store() as (_, other):
             files.cp_file(path, other)
 
-    def walk(self) -> list[Remote]:
-        """Every file at any depth below, none if there is nothing."""
+    def walk(self) -> dict[str, Remote]:
+        """Every file at any depth by its path below, none if there is nothing."""
         with contextlib.suppress(FileNotFoundError), self._store() as (files, path):
-            found = files.find(path, detail=True)
+            found = sorted(files.find(path, detail=True).items())
             below = len(path.rstrip("/")) + 1
-            return [Remote(f"{self.url}/{n[below:]}", i) for n, i in sorted(found.items())]
-        return []
+            return {n[below:]: Remote(f"{self.url}/{n[below:]}", info) for n, info in found}
+        return {}
 
     def _info(self) -> Mapping[str, Any] | None:
         try:
@@ -164,16 +159,16 @@ class Remote:
             raise StoreError(f"{self.url}: {type(error).__name__}: {text}") from error
 
 
-#: A folder on this machine, or elsewhere.
-Place: TypeAlias = Path | Remote
+#: A file or folder on this machine, or elsewhere.
+AnyPath: TypeAlias = Path | Remote
 
 
-def place(text: str | Path) -> Place:
-    """The folder that a user names by path or URL."""
-    return Remote.of(str(text)) if is_url(str(text)) else Path(text)
+def path_or_url(text: str) -> AnyPath:
+    """What a user names by path or URL."""
+    return Remote.of(text) if is_url(text) else Path(text)
 
 
-def opener(folder: Place) -> tuple[str, ...]:
+def opener(folder: AnyPath) -> tuple[str, ...]:
     """The module that opens a folder, for processes that load it once for many; none for a folder
     of this machine."""
     if isinstance(folder, Path):

@@ -16,17 +16,15 @@ import pandas as pd
 from mm.core.concurrency import give_back
 from mm.core.errors import InputError, one_line
 from mm.core.settings import FillSource
-from mm.core.storage import Place
+from mm.core.storage import AnyPath
 from mm.logs.as_in_file import as_in_file
 from mm.logs.assemble import assembled
 from mm.logs.columnar.reader import read_columns
 from mm.logs.columnar.stream import NeedsRowReader
 from mm.logs.columns import RawTable, SetAside
 from mm.logs.duplicate_runs import check_distinct
-from mm.logs.fetch import LocalRun, fetched
-from mm.logs.files import KINDS, Kind, RunFiles, find_symbols
+from mm.logs.files import KINDS, Kind, LocalRun, RunFiles, fetched, find_symbols, size_of
 from mm.logs.log import BacktestLog, RunLog
-from mm.logs.parts import size_of
 from mm.logs.rows.raw import read_table
 from mm.logs.rows.reader import check_table
 
@@ -38,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 LARGE_BYTES = 32 << 20
 
 
-def load_log(backtest_dir: Place, symbol: str) -> BacktestLog:
+def load_log(backtest_dir: AnyPath, symbol: str) -> BacktestLog:
     """Read and check all runs of one symbol.
 
     Raises InputError, one line, for whatever can't be read or has no meaning.

@@ -1,1 +1,1 @@
-"""From a data folder to results: plan a run, run the template once a symbol, publish, report."""
+"""From a data folder to results: plan a batch, run the template once a symbol, publish, report."""

@@ -15,15 +15,15 @@ from types import FrameType
 from typing import Protocol
 
 from mm.core.errors import CalibrationError, OutputError, one_line
-from mm.core.storage import Place, StoreError
+from mm.core.storage import AnyPath, StoreError
+from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import WarmKernelError
 from mm.pipeline.local import open_local
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
-from mm.pipeline.resume import code_digest, fingerprint
-from mm.pipeline.summary import RUN_JSON, SUMMARY_CSV, read_books, was_run, write_books
+from mm.pipeline.resume import code_digest, fingerprint, pages_digest
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME
@@ -36,7 +36,7 @@ __all__ = ["Executor", "Options", "Watcher", "exit_code", "run_batch"]
 
 
 class Watcher(Protocol):
-    """Hears how a run goes."""
+    """Hears how a batch goes."""
 
     def started(self, symbol: str) -> None:
         """A symbol has started."""
@@ -52,12 +52,12 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """Calibrate every symbol of a plan; one that fails stops no other.
 
     Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 130 if it was
-    interrupted, else 0. Raises CalibrationError if another run holds the folder, or if failed
+    interrupted, else 0. Raises CalibrationError if another batch holds the folder, or if failed
     symbols are to be run again where none has ever run.
     """
-    if options.retry_failed and not was_run(plan.out_dir):
+    if options.retry_failed and not was_used(plan.out_dir):
         raise CalibrationError(
-            f"--retry-failed: no run has left results in {plan.out_dir}; run without it, or name "
+            f"--retry-failed: no batch has left results in {plan.out_dir}; run without it, or name "
             "the results folder with --out-dir"
         )
     with _open_results(plan.out_dir) as results:
@@ -91,7 +91,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     return code
 
 
-def _open_results(out_dir: Place) -> AbstractContextManager[Results]:
+def _open_results(out_dir: AnyPath) -> AbstractContextManager[Results]:
     if isinstance(out_dir, Path):
         return open_folder(out_dir)
     from mm.pipeline.store import open_store
@@ -114,6 +114,11 @@ def _run_all(
             continue
         mark = fingerprint(job, code)
         old = None if options.force else results.finished(job, mark)
+        if old is not None and old.pages != pages_digest():
+            try:
+                old = results.renew_report(job.symbol, old)
+            except Exception:  # it is run again, and what keeps it from being published is told
+                old = None
         if old is None:
             todo.append((job, mark))
         else:
@@ -228,7 +233,7 @@ def exit_code(records: Iterable[Record]) -> int:
 
 @contextlib.contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: nothing half written, nothing left."""
+    """SIGTERM ends a batch as Ctrl-C does: nothing half written, nothing left."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

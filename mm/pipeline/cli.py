@@ -1,4 +1,4 @@
-"""The command line of run_calibration.py."""
+"""The command line: run_calibration.py, and mm-calibrate of an installed package."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+import mm
 from mm.core.errors import CalibrationError
-from mm.core.storage import Place, place
+from mm.core.storage import AnyPath, path_or_url
 
 if TYPE_CHECKING:
     from mm.pipeline.pages import Mail
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 _USAGE, _INTERRUPTED = 2, 130
 
 
-def _place(_context: click.Context, _option: click.Parameter, given: str | None) -> Place | None:
+def _folder(_context: click.Context, _option: click.Parameter, given: str | None) -> AnyPath | None:
     """A folder by path or URL."""
     if given is None:
         return None
     if not given.strip():  # an unset variable of a script, not a wish for the default
         raise click.BadParameter("found '', not a folder; name one, or leave the option out")
     try:
-        return place(given)
+        return path_or_url(given)
     except CalibrationError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -35,13 +36,13 @@ def _place(_context: click.Context, _option: click.Parameter, given: str | None)
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--data-dir",
-    callback=_place,
+    callback=_folder,
     metavar="PATH|URL",
     help="Folder the backtest wrote, or its URL; run folders below it are pooled.  [default: data]",
 )
 @click.option(
     "--out-dir",
-    callback=_place,
+    callback=_folder,
     metavar="PATH|URL",
     help="Folder for results, or its URL.  [default: out]",
 )
@@ -122,12 +123,13 @@ def _place(_context: click.Context, _option: click.Parameter, given: str | None)
     show_default=True,
     help="Tries more after a dead kernel or a deadline; never after bad input.",
 )
-@click.option("--mail-to", multiple=True, metavar="A@B", help="Send the run's mail there.")
+@click.option("--mail-to", multiple=True, metavar="A@B", help="Send the batch's mail there.")
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
+@click.version_option(mm.__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(
-    data_dir: Place | None,
-    out_dir: Place | None,
+    data_dir: AnyPath | None,
+    out_dir: AnyPath | None,
     symbols: str | None,
     config: Path | None,
     jobs: int | None,
@@ -181,7 +183,7 @@ def main(
             if mail_to and not mail_from:
                 raise click.UsageError("--mail-to needs --mail-from")
             for address in filter(None, (mail_from, *mail_to)):
-                parse_address(address)  # a usage error now, not a lost mail after the run
+                parse_address(address)  # a usage error now, not a lost mail after the batch
             if mail_to:
                 check_environment(os.environ)
             mail = Mail(mail_from, mail_to)
@@ -189,7 +191,7 @@ def main(
     except CalibrationError as error:
         if debug:
             raise
-        click.echo(f"run_calibration.py: {error}", err=True)
+        click.echo(f"{click.get_current_context().info_name}: {error}", err=True)
         code = _USAGE
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)

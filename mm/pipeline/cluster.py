@@ -14,14 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mm.core.config import REPO_ROOT
 from mm.core.errors import CalibrationError
 from mm.pipeline.executor import Executor, ExecutorLost, Options
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.publish import settle, staging
 from mm.pipeline.results import Results
 from mm.pipeline.resume import code_marks
-from mm.pipeline.symbol import LostWorker, Stopped, SymbolRun
+from mm.pipeline.symbol import LostWorker, Stopped, SymbolRun, named_root
 from mm.results.record import Record
 
 try:
@@ -67,14 +66,13 @@ class DaskExecutor:
         self, client: Any, results: Results, options: Options, started: Callable[[str], None]
     ) -> None:
         self._client, self._results, self._options = client, results, options
-        self._run = f"mm-{uuid.uuid4().hex}"
+        self._batch = f"mm-{uuid.uuid4().hex}"
         self._code = code_marks()
-        inside = results.folder.resolve().is_relative_to(REPO_ROOT)
-        self._named_root = "" if inside else str(REPO_ROOT)
+        self._named_root = named_root(results.folder)
         self._waiting: dict[Future[SymbolRun], Any] = {}
         self._stop, self._closed = threading.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="publish")
-        client.subscribe_topic(self._run, lambda event: started(event[1]))
+        client.subscribe_topic(self._batch, lambda event: started(event[1]))
         self._watch = threading.Thread(target=self._keep_watch, name="cluster", daemon=True)
         self._watch.start()
 
@@ -99,7 +97,7 @@ class DaskExecutor:
         """Have a symbol run on some worker."""
         options = self._options
         task = worker.Task(
-            run=self._run,
+            batch=self._batch,
             symbol=job.symbol,
             settings=job.resolved.settings.model_dump(mode="json"),
             settings_from=dict(job.resolved.sources),
@@ -112,7 +110,7 @@ class DaskExecutor:
         )
         ended: Future[SymbolRun] = Future()
         there = self._client.submit(
-            _named_call(), json.dumps(asdict(task)), key=f"{self._run}-{job.symbol}", pure=False
+            _named_call(), json.dumps(asdict(task)), key=f"{self._batch}-{job.symbol}", pure=False
         )
         self._waiting[ended] = there
         there.add_done_callback(lambda _: self._pool.submit(self._collect, ended, job.symbol))
@@ -178,7 +176,7 @@ class DaskExecutor:
         self._client.cancel(list(self._waiting.values()), force=True)
 
     def close(self) -> None:
-        """Have the workers forget this run; their kernels stay warm for the next."""
+        """Have the workers forget this batch; their kernels stay warm for the next."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -189,7 +187,7 @@ class DaskExecutor:
 
     def _tell_workers(self) -> None:
         with contextlib.suppress(Exception):
-            self._client.run(worker.end_run, self._run, on_error="ignore")
+            self._client.run(worker.end_batch, self._batch, on_error="ignore")
 
 
 def _size(path: Path) -> int | None:
@@ -208,7 +206,7 @@ def open_cluster(
     Raises CalibrationError, one line, if no scheduler answers there, it has no workers, or one of
     them has other code or sees other data.
     """
-    # What it logs of a lost connection is a traceback; what it means for the run is said in a line.
+    # It logs a traceback of a lost connection; what it means for the batch is said in a line.
     for name in ("distributed", "distributed.client"):  # dask gives each a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""What a run says while it goes and when it is over."""
+"""What a batch says while it goes and when it is over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from mm.core.storage import Place
+from mm.core.storage import AnyPath
 from mm.pipeline.symbol import SymbolRun
 from mm.results.record import Record, notebook_name
 
@@ -68,7 +68,7 @@ class Console:
         text = f"running {names or '–'}" + (f" · {failed} failed" if failed else "")
         self._bar.update(self._task, description=text[:60])
 
-    def close(self, out_dir: Place, *, interrupted: bool = False) -> None:
+    def close(self, out_dir: AnyPath, *, interrupted: bool = False) -> None:
         """Counts, then each refused or failed symbol with where to look, failed ones last."""
         self._bar.stop()
         counts = {s: sum(r.record.status == s for r in self._runs) for s in _ORDER}
@@ -90,7 +90,7 @@ class Console:
         """Take the bar away before an error is told."""
         self._bar.stop()
 
-    def _trouble(self, run: SymbolRun, out_dir: Place) -> None:
+    def _trouble(self, run: SymbolRun, out_dir: AnyPath) -> None:
         line = Text(f"{run.symbol}: ")
         line.append(run.record.status, style=_COLOUR[run.record.status])
         cell = f" (cell {run.record.error_cell})" if run.record.error_cell else ""

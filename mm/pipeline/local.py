@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from mm.core.config import REPO_ROOT
 from mm.core.storage import opener
 from mm.pipeline.executor import PRELOAD, Executor, Options
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results
-from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner
+from mm.pipeline.symbol import Stopped, SymbolRun, SymbolRunner, named_root
 from mm.results.record import Record
 
 
@@ -31,10 +30,8 @@ class LocalExecutor:
     ) -> None:
         self._results, self._started = results, started
         self._stop = threading.Event()
-        inside = results.folder.resolve().is_relative_to(REPO_ROOT)
-        self._runner = SymbolRunner(
-            kernels, options.deadline_s, options.retries, self._stop, "" if inside else REPO_ROOT
-        )
+        root = named_root(results.folder)
+        self._runner = SymbolRunner(kernels, options.deadline_s, options.retries, self._stop, root)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="symbol")
 
     def submit(self, job: Job, mark: str) -> Future[SymbolRun]:

@@ -1,4 +1,4 @@
-"""What a run leaves for people: the index page and the mail."""
+"""What a batch leaves for people: reports, the index page and the mail."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mm.pipeline.summary import read_books
+from mm.pipeline.books import read_books
 from mm.report.index import INDEX_NAME, render_index
 from mm.report.mail import build_message, write_message
 from mm.report.send import send
-from mm.results.record import Record, write_text
+from mm.results.record import Record, notebook_name, report_name, write_text
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,19 @@ class Mail:
 
     sender: str | None = None
     recipients: Sequence[str] = ()
+
+
+def write_report(symbol: str, record: Record, folder: Path) -> None:
+    """A symbol's page from its record and executed notebook, which one that failed may not have."""
+    from mm.report.failure import render_failure
+    from mm.report.page import render_report
+
+    notebook = folder / notebook_name(symbol)
+    if record.status == "failed":
+        html = render_failure(symbol, record, notebook if notebook.exists() else None)
+    else:
+        html = render_report(notebook, record=record)
+    write_text(folder / report_name(symbol), html)
 
 
 def write_pages(
@@ -33,7 +46,7 @@ def write_pages(
     """Write index.html and calibration.eml from the books, then send the mail if it has
     recipients.
 
-    ``previous``: the books before the run. ``missing``: symbols that were expected and have no
+    ``previous``: the books before the batch. ``missing``: symbols that were expected and have no
     files. Raises MailError after everything is written.
     """
     records, now = read_books(out_dir), datetime.now(UTC)

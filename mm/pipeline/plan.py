@@ -1,4 +1,4 @@
-"""What a run will do: which symbols, with which settings. Every usage error is found here,
+"""What a batch will do: which symbols, with which settings. Every usage error is found here,
 before anything is touched."""
 
 from __future__ import annotations
@@ -15,18 +15,36 @@ from mm.core.config import (
     Resolved,
     below_root,
     find_config,
+    from_command_line,
     from_environment,
     read_config,
     resolve,
 )
 from mm.core.errors import InputError, SettingsError
 from mm.core.settings import Settings, check_symbol
-from mm.core.storage import Place, Remote, place
+from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.logs.files import RunFiles, find_symbols
-from mm.pipeline.request import Request, given_settings
 from mm.results.params import read_numbers
 
-__all__ = ["Job", "Plan", "Request", "chosen", "given_settings", "make_plan"]
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line."""
+
+    data_dir: AnyPath | None = None
+    out_dir: AnyPath | None = None
+    symbols: str | None = None
+    config: Path | None = None
+    jobs: int | None = None
+    shard: str | None = None
+    parameters: Sequence[tuple[str, str]] = ()
+    raw: Sequence[tuple[str, str]] = ()
+    files: Sequence[Path] = ()
+    yamls: Sequence[str] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """The settings given there. Raises SettingsError."""
+        return from_command_line(self.parameters, self.raw, self.files, self.yamls)
 
 
 @dataclass(frozen=True)
@@ -45,8 +63,8 @@ class Plan:
     configuration names and that have no files; ``warnings``: a line for each, whichever symbols
     were asked for; ``present``: all symbols that have files, also those that are not to run."""
 
-    data_dir: Place
-    out_dir: Place
+    data_dir: AnyPath
+    out_dir: AnyPath
     jobs: Sequence[Job]
     workers: int
     rejected: Mapping[str, str]
@@ -62,7 +80,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
     there; InputError for a data folder that is not there.
     """
     environment: dict[str, Any] = dict(from_environment(os.environ if environ is None else environ))
-    command_line = given_settings(request)
+    command_line = request.settings()
     if "RESULT_DIR" in command_line or "RESULT_DIR" in environment:
         raise SettingsError("RESULT_DIR is set by this command; use --out-dir")
     data_dir = _data_dir(request, environment, command_line)
@@ -84,7 +102,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         resolved = resolve(symbol, config, environment, command_line, driven_values)
         _check_old_params(resolved)
         jobs.append(Job(symbol, resolved, there[symbol]))
-    out_dir = request.out_dir or REPO_ROOT / "out"
+    out_dir = request.out_dir or below_root("out")
     if isinstance(out_dir, Path):
         out_dir = out_dir.absolute()
     # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
@@ -110,7 +128,7 @@ def _check_old_params(resolved: Resolved) -> None:
         read_numbers(below_root(old))
     except InputError as error:
         source = resolved.sources["OLD_PARAMS_FILE"]
-        hint = "" if error.where == old else f"; given as {old!r}, looked for below {REPO_ROOT}"
+        hint = "" if error.where == old else f"; given as {old!r}, looked for below {below_root()}"
         raise SettingsError(f"{source}: OLD_PARAMS_FILE: {error}{hint}") from None
 
 
@@ -131,29 +149,31 @@ def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, list[RunFi
 
     Raises what make_plan raises for folders, symbols and shards.
     """
-    environment, command_line = dict(from_environment(environ)), given_settings(request)
+    environment, command_line = dict(from_environment(environ)), request.settings()
     data_dir = _data_dir(request, environment, command_line)
     there = find_symbols(data_dir)
     names = _symbols(request, environment, command_line, data_dir, list(there))
     return {name: there[name] for name in _shard(names, request)}
 
 
-def _data_dir(request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]) -> Place:
+def _data_dir(
+    request: Request, environment: Mapping[str, Any], given: Mapping[str, Any]
+) -> AnyPath:
     if request.data_dir is not None and "BACKTEST_DIR" in given:
         raise SettingsError("--data-dir and the parameter BACKTEST_DIR name one folder; give one")
     if str(given.get("BACKTEST_DIR", "x")).strip() == "":
         raise SettingsError("command line: BACKTEST_DIR: found '', not a folder; name one")
     named = given.get("BACKTEST_DIR") or environment.get("BACKTEST_DIR")
-    folder = request.data_dir or (place(str(named)) if named else REPO_ROOT / "data")
+    folder = request.data_dir or (path_or_url(str(named)) if named else below_root("data"))
     return folder if isinstance(folder, Remote) else folder.expanduser().absolute()
 
 
-def _portable(folder: Place) -> str:
+def _portable(folder: AnyPath) -> str:
     """A folder as an executed notebook should name it: below the repo root where it is."""
     if isinstance(folder, Remote):
         return folder.url
     resolved = folder.resolve()
-    if resolved.is_relative_to(REPO_ROOT):
+    if REPO_ROOT and resolved.is_relative_to(REPO_ROOT):
         return resolved.relative_to(REPO_ROOT).as_posix()
     return str(resolved)
 
@@ -162,7 +182,7 @@ def _symbols(
     request: Request,
     environment: Mapping[str, Any],
     command_line: Mapping[str, Any],
-    data_dir: Place,
+    data_dir: AnyPath,
     there: list[str],
 ) -> list[str]:
     """The symbols to run: --symbols or SYMBOL, or all there are."""

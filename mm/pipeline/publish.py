@@ -63,7 +63,7 @@ def publish(stage: Path, target: Path) -> None:
 
 
 def recover(out_dir: Path) -> None:
-    """Clear away what a killed run left: half-made folders, and old ones not yet put back."""
+    """Clear away what a killed batch left: half-made folders, and old ones not yet put back."""
     for path in out_dir.iterdir():
         if path.name.startswith(_OLD):
             target = path.with_name(path.name.removeprefix(_OLD))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mm.core.errors import OutputError
+from mm.pipeline.books import remove_stale_params, write_record
+from mm.pipeline.locks import out_lock
+from mm.pipeline.pages import write_report
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import publish, recover, settle, staging
-from mm.pipeline.resume import finished
-from mm.pipeline.state import out_lock, write_record
-from mm.pipeline.summary import remove_stale_params
-from mm.results.record import Record, report_name, write_text
+from mm.pipeline.resume import finished, pages_digest
+from mm.results.record import Record
 
 
 class Results:
-    """The folder that a run's results go to; see ``open_folder``."""
+    """The folder that a batch's results go to; see ``open_folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,14 +55,26 @@ class Results:
         write_record(self.folder, symbol, record)
 
     def _publish_failure(self, symbol: str, record: Record) -> None:
-        from mm.report.failure import render_failure
-
         with staging(self.folder, symbol) as stage:
-            write_text(stage / report_name(symbol), render_failure(symbol, record, None))
+            write_report(symbol, record, stage)
             settle(stage)
             publish(stage, self.folder / symbol)
 
-    def fetch_for_pages(self, this_run: Collection[str]) -> None:
+    def renew_report(self, symbol: str, record: Record) -> Record:
+        """Make a symbol's report anew from the executed notebook that is kept; returns its record.
+
+        Raises what reading, rendering and publishing raise; the old files then stand.
+        """
+        with staging(self.folder, symbol) as stage:
+            for name in record.outputs:
+                shutil.copyfile(self.folder / symbol / name, stage / name)
+            write_report(symbol, record, stage)
+            update = {"outputs": settle(stage), "pages": pages_digest()}
+            record = record.model_copy(update=update)
+            self.publish(stage, symbol, record)
+        return record
+
+    def fetch_for_pages(self, ran: Collection[str]) -> None:
         """Have here what the pages show of symbols that did not run; here it is already."""
 
     def keep(self, *names: str) -> None:
@@ -69,9 +83,9 @@ class Results:
 
 @contextlib.contextmanager
 def open_folder(out_dir: Path) -> Iterator[Results]:
-    """Make the results folder, hold it, and clear away what a killed run left there.
+    """Make the results folder, hold it, and clear away what a killed batch left there.
 
-    Raises CalibrationError if it can't be written, or another run holds it.
+    Raises CalibrationError if it can't be written, or another batch holds it.
     """
     with out_lock(out_dir):
         try:

@@ -4,35 +4,60 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
-from mm.core.config import REPO_ROOT, below_root
-from mm.core.storage import Place, Remote
-from mm.logs.files import RunFiles
-from mm.logs.parts import digest_of_marks, digest_of_parts, is_dataset, parts_of, remote_parts
+import mm
+from mm.core.config import TEMPLATE, below_root
+from mm.core.storage import AnyPath, Remote
+from mm.logs.files import RunFiles, digest_of_parts, is_dataset, mark_of, parts_of
+from mm.pipeline.books import read_record
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import file_digest, whole
-from mm.pipeline.state import read_record
-from mm.pipeline.symbol import TEMPLATE
 from mm.results.params import versions
 from mm.results.record import Record
 
+#: What A, k and the executed notebook follow from; a change elsewhere leaves them as they are.
+_CALIBRATION = (
+    *("core", "logs", "exposure", "fitting", "diagnostics", "results", "plots"),
+    *("calibration.py", "notebook.py"),
+)
+_PAGES = ("report", "pipeline")
+_PAGES_PACKAGES = ("nbconvert", "nbformat", "latex2mathml", "jinja2", "nh3", "css-inline")
+
 
 def code_marks() -> dict[str, str]:
-    """What the results follow from beside inputs and settings: a digest of the template and of
-    all of ``mm/``, and the version of every package."""
-    digest = hashlib.sha256(TEMPLATE.read_bytes())
-    for path in sorted((REPO_ROOT / "mm").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(path.relative_to(REPO_ROOT).as_posix().encode())
-            digest.update(path.read_bytes())
-    return {"mm": digest.hexdigest(), **versions()}
+    """What results follow from beside inputs and settings: digests of the template with the code
+    behind numbers and figures (``mm``) and of the code behind pages, versions of all packages."""
+    calibration = _tree_digest(_CALIBRATION, TEMPLATE.read_bytes())
+    return {"mm": calibration, "mm/report": pages_digest(), **versions()}
 
 
 def code_digest() -> str:
-    """Digest of the template, of all of ``mm/`` and of the package versions."""
-    return hashlib.sha256(json.dumps(code_marks(), sort_keys=True).encode()).hexdigest()
+    """Digest of all that decides, with inputs and settings, whether a symbol is run again."""
+    only_pages = ("mm/report", *_PAGES_PACKAGES)
+    marks = {name: mark for name, mark in code_marks().items() if name not in only_pages}
+    return hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def pages_digest() -> str:
+    """Digest of what makes pages and mail of executed notebooks: where only this has changed, they
+    are made anew without a kernel."""
+    return _tree_digest(_PAGES, json.dumps([*map(metadata.version, _PAGES_PACKAGES)]).encode())
+
+
+def _tree_digest(names: Sequence[str], first: bytes) -> str:
+    digest = hashlib.sha256(first)
+    package = Path(str(mm.__file__)).parent
+    for top in (package / name for name in names):
+        for path in (top, *sorted(top.rglob("*"))):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(path.relative_to(package).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def fingerprint(job: Job, code: str) -> str:
@@ -55,11 +80,9 @@ def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
     }
 
 
-def _digest(path: Place) -> str:
-    if isinstance(path, Remote):  # the store knows of a change; nothing is read for it
-        if is_dataset(path):
-            return digest_of_marks({name: part.mark for name, part in remote_parts(path).items()})
-        return path.mark
+def _digest(path: AnyPath) -> str:
+    if isinstance(path, Remote):
+        return mark_of(path)
     try:
         if is_dataset(path):
             return digest_of_parts(path, {part: file_digest(part) for part in parts_of(path)})

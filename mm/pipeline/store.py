@@ -2,7 +2,7 @@
 
 A store has no way to exchange two folders. So a symbol's files first go to a place of their own,
 ``.staging/``, with a list of them as the last; only then are they copied, within the store, to
-where consumers look, parameters last. An upload that fails has changed nothing there. A run that
+where consumers look, parameters last. An upload that fails has changed nothing there. A batch that
 is killed while copying is completed from the list by the next one.
 """
 
@@ -14,29 +14,28 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from mm.core.errors import CalibrationError
 from mm.core.storage import Remote, StoreError
+from mm.pipeline.books import RUN_JSON, read_books, read_record, write_record
+from mm.pipeline.locks import STATE, scratch
 from mm.pipeline.plan import Job
 from mm.pipeline.results import Results
 from mm.pipeline.resume import unchanged
-from mm.pipeline.scratch import scratch
-from mm.pipeline.state import read_record, write_record
-from mm.pipeline.summary import RUN_JSON, read_books
 from mm.results.record import Record, params_name, points_name, report_name, schedule_name
 
-_STATE, _STAGING, _LIST = ".state", ".staging", "complete.json"
-#: A run says this often that it lives; one not heard of for so long is taken for dead.
+_STAGING, _LIST = ".staging", "complete.json"
+#: A batch says this often that it lives; one not heard of for so long is taken for dead.
 _BEAT_S, _DEAD_S = 60.0, 300.0
 _AT_ONCE = 16
 
 
 class StoreResults(Results):
-    """Results at a URL, with a copy of what this run needs of them in a folder here."""
+    """Results at a URL, with a copy of what this batch needs of them in a folder here."""
 
     def __init__(self, remote: Remote, folder: Path) -> None:
         super().__init__(folder)
@@ -47,22 +46,22 @@ class StoreResults(Results):
         self._unpublished: set[str] = set()
 
     def pull(self) -> None:
-        """Complete what a killed run left, and fetch records and books. Raises StoreError."""
-        for path in (self.remote / _STAGING).walk():
-            symbol, stage, name = path.url.rsplit("/", 3)[1:]
-            if name == _LIST:
+        """Complete what a killed batch left, and fetch records and books. Raises StoreError."""
+        for name, path in (self.remote / _STAGING).walk().items():
+            symbol, stage, last = name.split("/")
+            if last == _LIST:
                 listed = json.loads(path.read_text())
                 self._put_in_place(symbol, stage, listed["outputs"], listed["record"])
         (self.remote / _STAGING).remove()
         state = []
-        for path in self.remote.walk():
-            inside = self._inside(path)
-            if inside.parts[0] == _STATE or inside.name == RUN_JSON:
-                state.append(path)
+        for name, path in self.remote.walk().items():
+            inside = PurePosixPath(name)
+            if inside.parts[0] == STATE or inside.name == RUN_JSON:
+                state.append(name)
             elif len(inside.parts) == 2:
                 self._there.setdefault(inside.parts[0], {})[inside.name] = path.mark
-        self._each(lambda path: path.fetch(self.folder / self._inside(path)), state)
-        for file in (self.folder / _STATE / "marks").glob("*.json"):
+        self._fetch(state)
+        for file in (self.folder / STATE / "marks").glob("*.json"):
             self._marks[file.stem] = json.loads(file.read_text(encoding="utf-8"))
 
     def finished(self, job: Job, mark: str) -> Record | None:
@@ -74,9 +73,6 @@ class StoreResults(Results):
     def holds(self, symbol: str) -> bool:
         """Whether a symbol had any file in the store at the start."""
         return symbol in self._there
-
-    def _inside(self, path: Remote) -> PurePosixPath:
-        return PurePosixPath(path.url[len(self.remote.url) + 1 :])
 
     def publish(self, stage: Path, symbol: str, record: Record) -> None:
         """Upload a symbol's staged files, then put them in the place of its old ones.
@@ -90,41 +86,41 @@ class StoreResults(Results):
 
     def _upload(self, stage: Path, symbol: str, record: Record) -> None:
         name = uuid.uuid4().hex
-        place = self.remote / _STAGING / symbol / name
+        staged = self.remote / _STAGING / symbol / name
         text = record.model_dump_json(indent=2) + "\n"
         try:
             for file in record.outputs:
-                (place / file).write_bytes((stage / file).read_bytes())
+                (staged / file).write_bytes((stage / file).read_bytes())
             listed = {"outputs": list(record.outputs), "record": text}
-            (place / _LIST).write_bytes(json.dumps(listed).encode())
+            (staged / _LIST).write_bytes(json.dumps(listed).encode())
         except StoreError as error:
             with contextlib.suppress(StoreError):
-                place.remove()
+                staged.remove()
             raise StoreError(f"not published, the old result stands: {error}") from None
         try:
             self._put_in_place(symbol, name, list(record.outputs), text)
         except StoreError as error:
-            raise StoreError(f"published in part, the next run completes it: {error}") from None
+            raise StoreError(f"published in part, the next batch completes it: {error}") from None
 
     def _put_in_place(self, symbol: str, stage: str, outputs: Collection[str], record: str) -> None:
-        target, place = self.remote / symbol, self.remote / _STAGING / symbol / stage
+        target, staged = self.remote / symbol, self.remote / _STAGING / symbol / stage
         # A consumer must not go on with parameters that no longer hold.
         numbers = {params_name(symbol), schedule_name(symbol)}
         for path in target.iterdir() if target.is_dir() else ():
             if path.name in numbers.difference(outputs):
                 path.remove()
         for name in sorted(outputs, key=lambda name: (name == params_name(symbol), name)):
-            (place / name).copy_to(target / name)
+            (staged / name).copy_to(target / name)
         found = target.iterdir()
         for path in found:
             if path.name not in outputs:
                 path.remove()
-        state = self.remote / _STATE
+        state = self.remote / STATE
         kept = {path.name: path.mark for path in found if path.name in outputs}
         marks = json.dumps(kept, indent=2, sort_keys=True)
         (state / "marks" / f"{symbol}.json").write_bytes(marks.encode())
         (state / "records" / f"{symbol}.json").write_bytes(record.encode())
-        place.remove()
+        staged.remove()
 
     def failed(self, symbol: str, record: Record) -> None:
         """Take note of a symbol that left nothing to publish: its parameters no longer hold. If it
@@ -141,8 +137,13 @@ class StoreResults(Results):
             for name in (params_name(symbol), schedule_name(symbol)):
                 (self.remote / symbol / name).remove()
 
-    def fetch_for_pages(self, this_run: Collection[str]) -> None:
-        """Bring here what the pages show of symbols that did not run: all files of this run's,
+    def renew_report(self, symbol: str, record: Record) -> Record:
+        """Make a symbol's report anew from the executed notebook that is kept in the store."""
+        self._fetch(f"{symbol}/{name}" for name in record.outputs)
+        return super().renew_report(symbol, record)
+
+    def fetch_for_pages(self, ran: Collection[str]) -> None:
+        """Bring here what the pages show of symbols that did not run: all files of this batch's,
         points and names of older ones."""
         wanted = []
         for symbol in read_books(self.folder):
@@ -150,17 +151,12 @@ class StoreResults(Results):
                 continue
             record = read_record(self.folder, symbol)
             for name in record.outputs if record else ():
-                if symbol in this_run or name == points_name(symbol):
-                    wanted.append(self.remote / symbol / name)
+                if symbol in ran or name == points_name(symbol):
+                    wanted.append(f"{symbol}/{name}")
                 else:
                     (self.folder / symbol).mkdir(exist_ok=True)
                     (self.folder / symbol / name).touch()
-
-        def fetch(path: Remote) -> None:
-            with contextlib.suppress(FileNotFoundError):
-                path.fetch(self.folder / self._inside(path))
-
-        self._each(fetch, wanted)
+        self._fetch(wanted)
 
     def keep(self, *names: str) -> None:
         """Upload files of the results folder itself. Raises StoreError."""
@@ -168,43 +164,48 @@ class StoreResults(Results):
             if (self.folder / name).is_file():
                 (self.remote / name).write_bytes((self.folder / name).read_bytes())
 
-    @staticmethod
-    def _each(work: Callable[[Remote], object], paths: Iterable[Remote]) -> None:
+    def _fetch(self, names: Iterable[str]) -> None:
+        """Copy files here, several at a time; one that is gone stays away."""
+
+        def fetch(name: str) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                (self.remote / name).fetch(self.folder / name)
+
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(work, paths))
+            list(pool.map(fetch, names))
 
 
 @contextlib.contextmanager
 def open_store(remote: Remote) -> Iterator[Results]:
-    """Results at a URL, held by this run as well as a store allows.
+    """Results at a URL, held by this batch as well as a store allows.
 
-    Raises StoreError if it can't be read or written, CalibrationError if another run holds it.
+    Raises StoreError if it can't be read or written, CalibrationError if another batch holds it.
     """
-    with scratch("mm-out-") as folder, _lease(remote / _STATE / "lock.json"):
+    with scratch("mm-out-") as folder, _lease(remote / STATE / "lock.json"):
         results = StoreResults(remote, folder)
         results.pull()
         yield results
 
 
 @contextlib.contextmanager
-def _lease(place: Remote) -> Iterator[None]:
+def _lease(lock: Remote) -> Iterator[None]:
     """Hold a store by a file that says who and when, renewed while this process lives.
 
-    Stores have no locks that go with a process: two runs that start in the same second may both
-    get it. Each symbol's files are of one run all the same.
+    Stores have no locks that go with a process: two batches that start in the same second may both
+    get it. Each symbol's files are of one batch all the same.
     """
-    holder = _holder(place)
+    holder = _holder(lock)
     if holder is not None:
         raise CalibrationError(
-            f"{place.url.rsplit('/', 2)[0]}: another run ({holder}) writes there; wait for it, or "
+            f"{lock.url.rsplit('/', 2)[0]}: another batch ({holder}) writes there; wait for it, or "
             "name another place with --out-dir"
         )
-    own = {"host": socket.gethostname(), "process": os.getpid(), "run": uuid.uuid4().hex}
+    own = {"host": socket.gethostname(), "process": os.getpid(), "batch": uuid.uuid4().hex}
     over = threading.Event()
 
     def beat() -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        place.write_bytes(json.dumps({**own, "renewed_utc": now}).encode())
+        lock.write_bytes(json.dumps({**own, "renewed_utc": now}).encode())
 
     def keep_beating() -> None:
         while not over.wait(_BEAT_S):
@@ -220,13 +221,13 @@ def _lease(place: Remote) -> Iterator[None]:
         over.set()
         keeper.join()
         with contextlib.suppress(StoreError):
-            place.remove()
+            lock.remove()
 
 
-def _holder(place: Remote) -> str | None:
+def _holder(lock: Remote) -> str | None:
     """Who holds a lease, None if nobody does any more."""
     try:
-        found = json.loads(place.read_bytes())
+        found = json.loads(lock.read_bytes())
         renewed = datetime.fromisoformat(found["renewed_utc"])
         host, process = str(found["host"]), int(found["process"])
     except FileNotFoundError:

@@ -11,22 +11,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mm.core.config import REPO_ROOT
+from mm.core.config import REPO_ROOT, TEMPLATE, below_root
 from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
+from mm.pipeline.pages import write_report
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import settle, staging
+from mm.pipeline.resume import pages_digest
 from mm.results.record import (
     MIME,
     ErrorKind,
     Outcome,
     Record,
     notebook_name,
-    report_name,
     write_outcome,
     write_text,
 )
 
-TEMPLATE = REPO_ROOT / "notebooks" / "poisson_fill_calibration.ipynb"
 #: Errors of ours are whole sentences; the class name before them says nothing to a user.
 _OURS = ("InputError", "SettingsError", "CalibrationError")
 
@@ -56,7 +56,7 @@ class Failure:
 
 
 class Stopped(Exception):
-    """The run was interrupted; nothing of this symbol is to be published."""
+    """The batch was interrupted; nothing of this symbol is to be published."""
 
 
 class LostWorker(Exception):
@@ -67,15 +67,15 @@ class LostWorker(Exception):
 class SymbolRunner:
     """Runs symbols in kernels of one kind, each with a deadline, retries for infrastructure only.
 
-    ``stop``: once set, kernels are killed and nothing more is published. ``named_root``: the
-    repository as executed notebooks name it; empty where they will lie below it.
+    ``stop``: once set, kernels are killed and nothing more is published. ``named_root``: see
+    the function of this name.
     """
 
     kernels: Kernels
     deadline_s: float
     retries: int
     stop: threading.Event
-    named_root: Path | str = ""
+    named_root: str = ""
 
     def __post_init__(self) -> None:
         self._live: set[Execution] = set()
@@ -95,7 +95,7 @@ class SymbolRunner:
         record.
 
         ``finish`` gets the folder, complete and synced, and the record, and takes away what it
-        wants; what is left goes. Raises Stopped if the run was interrupted meanwhile.
+        wants; what is left goes. Raises Stopped if the batch was interrupted meanwhile.
         """
         began = time.monotonic()
         for attempt in range(self.retries + 1):
@@ -128,23 +128,14 @@ class SymbolRunner:
                 "settings": job.resolved.settings.model_dump(mode="json"),
                 "settings_from": dict(job.resolved.sources),
                 "fingerprint": fingerprint,
+                "pages": pages_digest(),
                 "attempts": attempt,
                 "seconds": round(time.monotonic() - began, 3),
                 "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
-        self._report(job.symbol, record, notebook, stage)
+        write_report(job.symbol, record, stage)
         return record.model_copy(update={"outputs": settle(stage)})
-
-    def _report(self, symbol: str, record: Record, notebook: Path, stage: Path) -> None:
-        from mm.report.failure import render_failure
-        from mm.report.page import render_report
-
-        if record.status == "failed":
-            html = render_failure(symbol, record, notebook if notebook.exists() else None)
-        else:
-            html = render_report(notebook, record=record)
-        write_text(stage / report_name(symbol), html)
 
     def _execute(self, job: Job, notebook: Path) -> Outcome | Failure:
         """Run the template by papermill and take the outcome from what it saved."""
@@ -154,7 +145,7 @@ class SymbolRunner:
 
         if self.stop.is_set():
             raise Stopped
-        execution = self.kernels.execution(cwd=REPO_ROOT)
+        execution = self.kernels.execution(cwd=below_root())
         late = threading.Event()
 
         def end() -> None:
@@ -243,7 +234,7 @@ def _taken(notebook: Path) -> Outcome | Failure:
     return outcome
 
 
-def _parameters(job: Job, named_root: Path | str) -> Mapping[str, Any]:
+def _parameters(job: Job, named_root: str) -> Mapping[str, Any]:
     """Plain values of every setting that is not at its default, and of those that place it.
 
     CONFIG is empty: everything is resolved, so an executed copy says all that it was run with.
@@ -252,8 +243,16 @@ def _parameters(job: Job, named_root: Path | str) -> Mapping[str, Any]:
     values = {**settings.changed(), "SYMBOL": settings.SYMBOL}
     values |= {"BACKTEST_DIR": settings.BACKTEST_DIR, "CONFIG": ""}
     if named_root:
-        values["REPO_ROOT"] = str(named_root)
+        values["REPO_ROOT"] = named_root
     return values
+
+
+def named_root(folder: Path) -> str:
+    """The repository as notebooks in a results folder must name it to find ``mm`` when they are
+    run again; empty where they find it by themselves."""
+    if REPO_ROOT is None or folder.resolve().is_relative_to(REPO_ROOT):
+        return ""
+    return str(REPO_ROOT)
 
 
 def read_outcome(notebook: Path) -> Outcome | None:

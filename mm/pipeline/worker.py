@@ -1,4 +1,4 @@
-"""What a dask worker does for a run. The driver, in ``cluster``, names these functions only: they
+"""What a dask worker does for a batch. The driver, in ``cluster``, names these functions only: they
 are imported and called on the worker, with the code and the packages that are there."""
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Finished = tuple[str, dict[str, bytes]]
 
 @dataclass(frozen=True)
 class Task:
-    """One symbol of a run, with all that the worker needs to know of the run; it travels as JSON.
+    """One symbol of a batch, with all that the worker needs to know of it; it travels as JSON.
 
     ``code``: the driver's, see ``code_marks``; ``named_root``: its repository, as the executed
     notebook is to name it.
     """
 
-    run: str
+    batch: str
     symbol: str
     settings: dict[str, Any]
     settings_from: dict[str, str]
@@ -84,8 +84,8 @@ class KeptKernels(WorkerPlugin):
         await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        for run in list(_runners):
-            end_run(run)
+        for batch in list(_runners):
+            end_batch(batch)
         self._stack.close()
 
 
@@ -96,7 +96,7 @@ _lock = threading.Lock()
 def run_symbol(text: str) -> Finished:
     """Calibrate a symbol here, given a ``Task`` as JSON; its files go to the driver.
 
-    Raises CalibrationError if this worker has other code than the driver, Stopped if the run was
+    Raises CalibrationError if this worker has other code than the driver, Stopped if the batch was
     ended meanwhile.
     """
     task = Task(**json.loads(text))
@@ -105,7 +105,7 @@ def run_symbol(text: str) -> Finished:
         raise CalibrationError(f"worker {get_worker().address}: {difference}")
     worker: Any = get_worker()
     job = task.job
-    worker.log_event(task.run, job.symbol)
+    worker.log_event(task.batch, job.symbol)
     modules = PRELOAD + opener(backtest_folder(job.resolved.settings.BACKTEST_DIR))
     runner = _runner(task, _kernels(worker).get(task.kernel, modules))
 
@@ -128,19 +128,19 @@ def _kernels(worker: Any) -> KeptKernels:
 
 def _runner(task: Task, kernels: Kernels) -> SymbolRunner:
     with _lock:
-        if task.run not in _runners:
+        if task.batch not in _runners:
             # Elsewhere the driver's path would lead a notebook to nothing while it runs here.
             root = task.named_root if task.named_root == str(REPO_ROOT) else ""
-            _runners[task.run] = SymbolRunner(
+            _runners[task.batch] = SymbolRunner(
                 kernels, task.deadline_s, task.retries, threading.Event(), root
             )
-        return _runners[task.run]
+        return _runners[task.batch]
 
 
-def end_run(run: str) -> None:
-    """Forget a run; symbols of it that still run here are killed and leave nothing."""
+def end_batch(batch: str) -> None:
+    """Forget a batch; symbols of it that still run here are killed and leave nothing."""
     with _lock:
-        runner = _runners.pop(run, None)
+        runner = _runners.pop(batch, None)
     if runner is not None:
         runner.stop.set()
         runner.kill_all()
@@ -175,7 +175,7 @@ def difference_of(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     """How a worker's code differs from the driver's, in one line; empty if it doesn't."""
     for name in sorted({*here, *there}):
         one, other = here.get(name, "none"), there.get(name, "none")
-        if one != other and name == "mm":
+        if one != other and name.startswith("mm"):
             return "runs another version of mm/ or the template; update it and restart the worker"
         if one != other:
             return f"has {name} {other}, the driver {one}; install the same and restart the worker"

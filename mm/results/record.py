@@ -38,8 +38,9 @@ ErrorKind = Literal[
 
 class Record(BaseModel):
     """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
-    ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the result
-    follows from; ``outputs``: SHA-256 of its files by name."""
+    ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the
+    numbers follow from; ``pages``: of the code that made its report; ``outputs``: SHA-256 of its
+    files by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,6 +77,7 @@ class Record(BaseModel):
     settings: dict[str, Any] = {}
     settings_from: dict[str, str] = {}
     fingerprint: str | None = None
+    pages: str | None = None
     outputs: dict[str, str] = {}
     attempts: int = 1
     seconds: float | None = None

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from papermill.cli import _resolve_type
 
+from mm.core.config import typed
 from mm.core.errors import CalibrationError, SettingsError
 from mm.core.settings import Settings
 from mm.pipeline.plan import Plan, Request, make_plan
-from mm.pipeline.request import typed
 
 
 @pytest.fixture

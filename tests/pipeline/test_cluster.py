@@ -26,10 +26,10 @@ from mm.core.errors import CalibrationError
 from mm.core.storage import Remote
 from mm.pipeline import cluster, worker
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
+from mm.pipeline.books import read_record
 from mm.pipeline.plan import Plan, Request, make_plan
 from mm.pipeline.publish import whole
 from mm.pipeline.resume import code_marks
-from mm.pipeline.state import read_record
 from mm.pipeline.symbol import SymbolRun
 from tests.support.s3 import SECRET, everything, put, serving
 

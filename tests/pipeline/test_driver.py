@@ -392,7 +392,7 @@ def test_list_names_the_symbols_and_what_they_lack(driver: Driver, data: Path) -
         (["--config", "{tmp}/empty"], "can't be read"),
         (["--out-dir", "{tmp}/file"], "{tmp}/file"),
         (["-p", "TICK_SIZE"], "-p"),
-        (["--retry-failed"], "no run has left results in {tmp}"),
+        (["--retry-failed"], "no batch has left results in {tmp}"),
         (["--data-dir", ""], "'--data-dir': found '', not a folder"),
         (["--out-dir", " "], "'--out-dir': found '', not a folder"),
     ],

@@ -19,7 +19,7 @@ import pytest
 import mm
 from mm.core.errors import OutputError, SettingsError
 from mm.core.settings import check_names
-from mm.pipeline.state import out_lock
+from mm.pipeline.locks import out_lock
 from mm.results.record import write_text
 from tests.conftest import Tables, WriteRun
 

@@ -14,7 +14,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from mm.pipeline.summary import read_books
+from mm.pipeline.books import read_books
 from mm.report.arrange import outcome_in
 from mm.report.clean import clean
 from mm.report.failure import readable, render_failure

@@ -80,5 +80,4 @@ def put(folder: Remote, tables: Mapping[str, pd.DataFrame], symbol: str) -> None
 
 def everything(folder: Remote) -> dict[str, bytes]:
     """All files below a folder by their path in it."""
-    start = len(folder.url) + 1
-    return {path.url[start:]: path.read_bytes() for path in folder.walk()}
+    return {name: path.read_bytes() for name, path in folder.walk().items()}

@@ -24,7 +24,7 @@ import pyarrow.types as kinds
 
 from mm.core.arrays import Floats
 from mm.logs.columns import TEXT, TIMES, check_header, wanted
-from mm.logs.parts import digest_of_parts, is_dataset, parts_of
+from mm.logs.files import digest_of_parts, is_dataset, parts_of
 
 #: Bytes of CSV that are parsed at a time.
 CHUNK_BYTES = 4 << 20

@@ -17,7 +17,7 @@ import pandas as pd
 
 from mm.core.errors import InputError
 from mm.logs.columns import RawTable, wanted
-from mm.logs.parts import digest_of_parts, is_dataset, parts_of
+from mm.logs.files import digest_of_parts, is_dataset, parts_of
 from mm.logs.rows.csv_text import parse_csv
 from mm.logs.rows.parquet import parse_parquet
 

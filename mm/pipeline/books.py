@@ -1,4 +1,4 @@
-"""The books of a run: run.json and summary.csv over all symbols."""
+"""The books: a record a symbol, and run.json and summary.csv over all symbols."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mm.core.csv_cells import safe_cell
-from mm.core.storage import Place
-from mm.pipeline.state import STATE, known_symbols, read_record
+from mm.core.errors import OutputError
+from mm.core.storage import AnyPath
+from mm.pipeline.locks import STATE
 from mm.results.record import Record, params_name, schedule_name, write_text
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
@@ -25,14 +26,38 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+def write_record(out_dir: Path, symbol: str, record: Record) -> None:
+    """Remember how a symbol ended; its outputs are already in place."""
+    folder = out_dir / STATE / "records"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError.of(error, folder) from None
+    write_text(folder / f"{symbol}.json", record.model_dump_json(indent=2) + "\n")
+
+
+def read_record(out_dir: Path, symbol: str) -> Record | None:
+    """A symbol's last record; None if it is missing or of another make."""
+    try:
+        path = out_dir / STATE / "records" / f"{symbol}.json"
+        return Record.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def known_symbols(out_dir: Path) -> list[str]:
+    """Symbols with a record."""
+    return sorted(path.stem for path in (out_dir / STATE / "records").glob("[!.]*.json"))
+
+
 def write_books(
     out_dir: Path, records: Mapping[str, Record], is_there: Callable[[str], bool]
 ) -> None:
-    """Write run.json and summary.csv: this run's symbols, and older ones that it did not touch,
+    """Write run.json and summary.csv: this batch's symbols, and older ones that it did not touch,
     which keep their own date, as long as there is anything of them."""
     together = {**read_books(out_dir), **records}
     for symbol in known_symbols(out_dir):
-        # A run that was killed has published results that its books never told of.
+        # A batch that was killed has published results that its books never told of.
         if symbol not in records:
             newer = read_record(out_dir, symbol)
             old = together.get(symbol)
@@ -50,8 +75,8 @@ def write_books(
     write_text(out_dir / SUMMARY_CSV, summary_csv(together))
 
 
-def was_run(out_dir: Place) -> bool:
-    """Whether a run has ever left anything in a results folder, be it only the lock's file."""
+def was_used(out_dir: AnyPath) -> bool:
+    """Whether a batch has ever left anything in a results folder, be it only the lock's file."""
     return (out_dir / RUN_JSON).is_file() or (out_dir / STATE).is_dir()
 
 
