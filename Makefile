@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help calibrate scale test lint lock notebook pictures clean
+.PHONY: help calibrate scale test lint newest lock notebook pictures clean
 
 help:
 	@echo "make calibrate   calibrate every symbol in data/ into out/ (ARGS='--jobs 4 ...' adds options)"
 	@echo "make scale       add what other machines and s3:// folders need (docs/scale.md)"
 	@echo "make test        lint, types and all tests"
+	@echo "make newest      notebook and kernel tests against the newest Jupyter packages"
 	@echo "make notebook    open the template in JupyterLab"
 	@echo "make pictures    make the pictures of the README from the demo (needs chromium)"
 	@echo "make lock        resolve requirements*.txt into the lock files"
@@ -26,6 +27,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict mm run_calibration.py
+
+newest:
+	PYTHON=$(PYTHON) tests/newest_jupyter.sh $(ARGS)
 
 notebook: $(VENV)/.run
 	$(BIN)/jupyter lab notebooks/poisson_fill_calibration.ipynb
