@@ -175,7 +175,7 @@ def test_where_the_clock_starts_is_nothing(frames: slow.Frames, shift: int) -> N
         t.assign(**{name: t[name] + shift for name in t.columns if name.endswith("_ms")})
         for t in frames
     )
-    same(cells(moved), cells(frames))  # type: ignore[arg-type]
+    same(cells(moved), cells(frames))
 
 
 @laws

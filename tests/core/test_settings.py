@@ -338,7 +338,8 @@ def test_a_bad_file_gets_a_clear_line(data: Path, text: str, said: str) -> None:
 def test_a_key_that_stands_twice_is_an_error_with_its_lines(data: Path, way: str) -> None:
     text = "MIN_FILLS: 11\nBLOCK_S: 30\nMIN_FILLS: 12\n"
     path = data / "calibration.yaml" if way == "folder" else data / "other.yml"
-    given: dict[str, Any] = {"config": {"config": path}, "files": {"files": [path]}}.get(way, {})
+    ways: dict[str, dict[str, Any]] = {"config": {"config": path}, "files": {"files": [path]}}
+    given = ways.get(way, {})
     if way == "yamls":
         given = {"yamls": [text]}
     indented = "  " + text.rstrip().replace("\n", "\n  ")

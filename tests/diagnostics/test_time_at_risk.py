@@ -128,7 +128,7 @@ def test_between_two_times_is_the_time_at_risk_that_lies_there(
                 ms = np.where((all_["start"] >= low) & (all_["start"] < high), all_["ms"], 0)
             inside = ms > 0
             names = ("run", "block", "side", "delta")
-            assert of_risk(part) == keyed(*(all_[name][inside] for name in names), ms[inside])
+            assert of_risk(part) == keyed(*[all_[name][inside] for name in names], ms[inside])  # type: ignore[call-arg]
             events = (risk.event_ms > low) & (risk.event_ms <= high)
             assert part.n_events == np.count_nonzero(events)
 

@@ -212,7 +212,7 @@ def account(*logs: Log, **settings_: Any) -> Account:
         ms[float(delta)] += int(t)
         events[float(delta)] += int(n)
     found = exposure.reconciliation(selection_of(rules))
-    return Account(positive(ms), positive(events), found, sums)  # type: ignore[arg-type]
+    return Account(positive(ms), positive(events), found, sums)
 
 
 def test_an_order_that_nothing_ends_rests_to_the_end_of_the_run() -> None:
@@ -690,7 +690,7 @@ def test_shifting_all_clocks_changes_nothing(frames: slow.Frames, shift: int) ->
     for frame in frames:
         times = [name for name in frame.columns if name.endswith("_ms")]
         moved.append(frame.assign(**{name: frame[name] + shift for name in times}))
-    pd.testing.assert_frame_equal(table(tuple(moved)), table(frames))  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(table(tuple(moved)), table(frames))
 
 
 @laws

@@ -61,7 +61,7 @@ def estimated(folder: Path, symbol: str = "BTCUSDT", **settings: object) -> Esti
 def notebook(paths: list[Path], **settings: float) -> tuple[tuple[float, float] | None, str]:
     """Its A and k, or None and the exception it raises, as text."""
     try:
-        return run_notebook(*paths, **settings), ""  # type: ignore[misc, arg-type]
+        return run_notebook(*paths, **settings), ""
     except Exception as error:
         return None, f"{type(error).__name__}: {error}"
 
@@ -230,7 +230,7 @@ def test_the_same_numbers_or_the_same_exception_on_odd_logs(
     what: str, log: SimulatedLog, tmp_path: Path
 ) -> None:
     settings = {"MAX_DELTA_TICKS": 2000} if what == "one bucket only" else {}
-    settings["TICK_SIZE"] = 1.0
+    settings["TICK_SIZE"] = 1.0  # type: ignore[assignment]
     paths = write(tmp_path, **frames(log, **ODD[what](log)))
     assert_same_as_notebook(tmp_path, paths, **settings)
 

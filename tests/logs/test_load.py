@@ -237,7 +237,7 @@ def test_two_runs_that_share_a_part_are_refused(tables: Tables) -> None:
         tuple(tables[kind][tables[kind]["recv_ms"] >= last] for kind in KINDS),
     ]
     with pytest.raises(InputError, match="'run 2': is the same run as 'run 1'"):
-        log_from_frames(parts)  # type: ignore[arg-type]
+        log_from_frames(parts)
 
 
 def test_runs_of_one_market_are_pooled(tables: Tables) -> None:
@@ -250,7 +250,7 @@ def test_runs_of_one_market_are_pooled(tables: Tables) -> None:
     filled = tables["fills"].assign(recv_ms=tables["fills"]["recv_ms"] + 1)
     for other in (renamed, {"orders": elsewhere}, {"fills": filled}):
         runs = [tuple(one[kind] for kind in KINDS) for one in (tables, {**tables, **other})]
-        assert len(log_from_frames(runs).runs) == 2  # type: ignore[arg-type]
+        assert len(log_from_frames(runs).runs) == 2
 
 
 def test_hashes_are_those_of_the_files(folder: Path) -> None:
@@ -483,7 +483,7 @@ def test_parquet_rows_are_counted_like_lines(folder: Path, tables: Tables) -> No
 
 def test_empty_prices_on_rows_that_are_no_placement_are_fine(folder: Path, tables: Tables) -> None:
     orders = tables["orders"].copy()
-    orders.loc[orders["action"] != "PLACE", ["price", "side"]] = [np.nan, ""]
+    orders.loc[orders["action"] != "PLACE", ["price", "side"]] = [np.nan, ""]  # type: ignore[assignment]
     (folder / "orders_AAA.csv").write_bytes(csv_bytes(orders))
     assert load_log(folder, "AAA").set_aside == ()
 

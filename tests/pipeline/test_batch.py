@@ -65,7 +65,7 @@ def cells(*sources: str) -> nbformat.NotebookNode:
     v4 = nbformat.v4
     made = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "x", "language": "python"}
-    return made
+    return made  # type: ignore[no-any-return]
 
 
 def test_what_has_not_changed_is_not_run_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_retry_failed_runs_only_what_failed(
 def test_stock_kernels_give_the_same_to_the_last_digit(data: Path) -> None:
     found = {}
     for kernel in ("warm", "stock"):
-        ran(data, Options(kernel=kernel, force=True), symbols="AAA")  # type: ignore[arg-type]
+        ran(data, Options(kernel=kernel, force=True), symbols="AAA")
         folder = data.parent / "out" / "AAA"
         params = json.loads((folder / "params_AAA.json").read_text(encoding="utf-8"))
         document = nbformat.read(folder / "calibration_AAA.ipynb", as_version=4)

@@ -84,7 +84,7 @@ def a_cluster(root: Path, folder: Path, workers: int) -> Iterator[Cluster]:
         "--death-timeout",
         "5",
     ]
-    processes = []
+    processes: list[Any] = []
     try:
         for command in (
             [dask, "scheduler", *at, "--port", "0", "--scheduler-file", str(file)],

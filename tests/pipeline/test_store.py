@@ -342,7 +342,7 @@ def test_what_a_killed_run_left_here_goes_with_the_next_and_a_living_one_s_stays
     try:
         assert killed.stdout is not None
         assert living.stdout is not None
-        left, used = (Path(p.stdout.readline().decode().strip()) for p in (killed, living))
+        left, used = (Path(p.stdout.readline().decode().strip()) for p in (killed, living))  # type: ignore[union-attr]
         killed.kill()
         killed.wait()
         assert (left / "kept").exists(), "nobody could tidy up"

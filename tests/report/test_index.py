@@ -52,7 +52,7 @@ def _many(count: int) -> dict[str, Record]:
         lambda i: Record(status="refused", reasons=("Too few fills",), n_fills=3),
         lambda _: failed(),
     ]
-    return {f"SYM{i:03d}USDT": kinds[i % 4 if i % 10 else 0](i) for i in range(count)}
+    return {f"SYM{i:03d}USDT": kinds[i % 4 if i % 10 else 0](i) for i in range(count)}  # type: ignore[no-untyped-call]
 
 
 def test_what_needs_a_person_comes_first(tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def files() -> list[Damage]:
         D("orders", "Parquet with a price of type bool", parquet("orders", lambda t: t.assign(
             price=True)), "failed", "column price: is of type bool; write numbers there"),
         D("fills", "Parquet with lists", parquet("fills", lambda t: t.assign(
-            order_id=[[x] for x in t["order_id"]])), "failed", "column order_id: is of type list"),
+            order_id=[[x] for x in t["order_id"]])), "failed", "column order_id: is of type list"),  # type: ignore[misc]
         D("state", "Parquet with a null mid", parquet("state", lambda t: t.assign(
             mid=t["mid"].where(t.index != 40))), "set aside",
           "state_AAA.parquet, row 42: column mid: no positive price"),
@@ -430,7 +430,7 @@ def columns() -> list[Damage]:
         D("orders", "two symbols in a symbol column", cells("orders", lambda t: [[*t[0], "symbol"],
           *([*r, "AAA" if i % 2 else "BBB"] for i, r in enumerate(t[1:]))]), "failed",
           "column symbol: rows of several symbols (AAA, BBB)"),
-        D("all", "symbol columns that differ", both(*(cells(k, lambda t, s=s: [[*t[0], "symbol"],
+        D("all", "symbol columns that differ", both(*(cells(k, lambda t, s=s: [[*t[0], "symbol"],  # type: ignore[misc]
           *([*r, s] for r in t[1:])]) for k, s in zip(KINDS, ("AAA", "BBB", "AAA"), strict=True))),
           "failed", "holds BBB, but orders_AAA.csv holds AAA"),
         D("orders", "a field too many in every row", rows("orders", lambda lines: [[*r, ""]
@@ -551,7 +551,7 @@ def clocks() -> list[Damage]:
     }
     for name, said in late.items():
         for text, by in (("5 s late", 5000), ("an hour late", HOUR), ("an hour early", -HOUR)):
-            change = times(["orders"], lambda t, by=by: t + by, [name])
+            change = times(["orders"], lambda t, by=by: t + by, [name])  # type: ignore[misc]
             on_place = name != "cancel_effective_ms"
             outcome: Outcome = "failed" if by < 0 and on_place else "refused"
             says_ = f"column {name}: before " if by < 0 else said

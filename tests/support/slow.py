@@ -160,7 +160,7 @@ def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums:
         candidates.insert(0, ("expiry", min(expiries)))
     if cancels:
         candidates.insert(0, ("cancel", min(cancels)))
-    ended_by, end = min(candidates, key=lambda pair: pair[1])
+    ended_by, end = min(candidates, key=lambda pair: int(pair[1]))
 
     first = min((row["recv_ms"] for row in prints), default=None)
     fate = "none"
@@ -172,7 +172,7 @@ def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums:
     sums.orders[f"ended by {ended_by}"] += 1
     if end < start:
         sums.orders["ended before they were active"] += 1
-        end = start
+        end = start  # type: ignore[assignment]
     if end == start:
         sums.orders["of these with an empty interval"] += 1
     return Order(place["side"], float(place["price"]), start, end, first, fate, -1)
