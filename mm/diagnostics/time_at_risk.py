@@ -187,13 +187,14 @@ class Risk:
         """Maximum likelihood by what the log is. Raises EstimateError where there is none."""
         n, m = len(self.block), self.n_events
         # A likelihood is a sum: it needs no cell to stand once.
-        block = self.periods.number[np.concatenate([self.block, self.event_block])]
+        of = np.concatenate([self.block, self.event_block])
+        block, group = self.periods.number[of], self.periods.group[of]
         side = np.concatenate([self.side, self.event_side])
         delta = np.concatenate([self.delta, self.event_delta])
         amount_ms = np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)])
         events = np.repeat(np.array([0, 1]), [n, m])
         none = np.zeros(n + m)
-        cells = Cells(block, side, delta, amount_ms, events, none, self.dt_ms)
+        cells = Cells(block, side, delta, amount_ms, events, none, self.dt_ms, group=group)
         return fit_both_sides(cells) if self.both_sides else fit_cells(cells)
 
     def expected(self, fit: Fit) -> Floats:

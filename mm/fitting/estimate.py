@@ -186,8 +186,9 @@ def _fit(
 
 
 def _by_period(exposure: Exposure, cells: Cells) -> Cells:
-    """The cells with their period in place of their block."""
-    return replace(cells, block=exposure.periods.number[cells.block])
+    """The cells with their period in place of their block, and the group it is in."""
+    periods = exposure.periods
+    return replace(cells, block=periods.number[cells.block], group=periods.group[cells.block])
 
 
 def _emitted(method: str, selection: Selection, found: dict[str, Fit]) -> Fit | None:
