@@ -7,7 +7,7 @@ score u_b times the inverse information V.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,15 @@ class Uncertainty:
         """Of a fit without a valid interval."""
         unknown = ((math.nan, math.nan), (math.nan, math.nan))
         return cls(unknown, NO_SKEW, "none", 0, math.nan)
+
+    def wider_level(self, half_width: float) -> Uncertainty:
+        """The same where log lambda, alike at all distances, may be off by so much more (95 %):
+        half-widths add as their squares. Only what is robust by block gets wider."""
+        if not half_width > 0 or self.se_type != "block":
+            return self
+        (aa, ak), (ka, kk) = self.cov
+        more = (half_width / self.quantile) ** 2
+        return replace(self, cov=((aa + more, ak), (ka, kk)), se_type="memory")
 
     def variance(self, along: tuple[float, float]) -> float:
         """Variance of x log A + y k for ``along`` = (x, y)."""
