@@ -210,12 +210,12 @@ def predictive(
 ) -> Predictive:
     """What fills over expected fills, times ``level``, one further period may show.
 
-    With v the relative variance of one window beyond counting noise, and v1 = (phi - 1)/N that of
-    the level of a log this long (phi: mean of c_j^2, j <= 3, c_j = sqrt(2/sum mu) sum_b (N_b -
-    mu_b) cos(pi j (b + 1/2)/B)), the period ahead varies by min(v, v1 B/n), at least v/n, and the
-    log's own level by max(v1, v/B) + 1/N: levels wander. Windows that are days are taken for
-    independent: v and v/B. Counts are negative binomial with that variance, widened by
-    (t/1.96)^2 as phi has 3 degrees of freedom, v of days B - 1.
+    v is the relative variance of one of B windows beyond counting noise, w = (phi - 1)/N that of
+    the level of a whole log: phi is the mean of c_j^2, j <= 3, c_j = sqrt(2/sum mu) sum_b (N_b -
+    mu_b) cos(pi j (b + 1/2)/B). If windows were independent, the period ahead would vary by v/n and
+    the log's own level by v/B; levels wander, so it is w B/n (at most 3 v) and w where that is
+    more. Counts are negative binomial with both, and 1/N, as relative variance; (t/1.96)^2 widens
+    it, t(B-1) for v and t(3) for what w adds. Days count as independent: v and v/B.
 
     Parameters
     ----------
@@ -227,23 +227,30 @@ def predictive(
     """
     used = expected > 0
     count, mu = events[used], expected[used]
-    total, size = float(mu.sum()), len(mu)
+    total, size, length = float(mu.sum()), len(mu), max(n, 1)
     if not total > 0 or not n_events:
         return Predictive(period_s, math.nan, (math.nan, math.nan))
     window = between_periods(count, mu) ** 2
-    ahead, past, dof = window, window / size, size - 1
-    if n:
-        dof = min(_LOWEST, size - 1)
-        j = np.arange(1, dof + 1)[:, None]
+    more_ahead = more_past = 0.0
+    lowest = min(_LOWEST, size - 1) if n else 0
+    if lowest:
+        j = np.arange(1, lowest + 1)[:, None]
         wave = np.cos(np.pi * j * (np.arange(size) + 0.5) / size)
-        phi = float((2.0 / total * (wave @ (count - mu)) ** 2).mean()) if dof else 1.0
+        phi = 2.0 / total * float(((wave @ (count - mu)) ** 2).mean())
         log = max(phi - 1.0, 0.0) / n_events
-        ahead, past = max(min(window, log * size / n), window / n), max(log, window / size)
-    mean = total / size * max(n, 1)
-    wider = (float(special.stdtrit(dof, 0.5 + LEVEL / 2.0)) / _Z) ** 2 if dof else 1.0
-    extra = (ahead + past) * wider + 1.0 / n_events
+        more_ahead = max(min(log * size / length, 3.0 * window) - window / length, 0.0)
+        more_past = max(log - window / size, 0.0)
+    extra = (window / length + window / size) * _widening(size - 1)
+    extra += (more_ahead + more_past) * _widening(lowest) + 1.0 / n_events
+    mean = total / size * length
     low, high = _negative_binomial(mean, extra)
-    return Predictive(period_s, math.sqrt(ahead), (level * low / mean, level * high / mean))
+    tau = math.sqrt(window / length + more_ahead)
+    return Predictive(period_s, tau, (level * low / mean, level * high / mean))
+
+
+def _widening(dof: int) -> float:
+    """What a variance known with so many degrees of freedom counts, by t over the normal."""
+    return (float(special.stdtrit(dof, 0.5 + LEVEL / 2.0)) / _Z) ** 2 if dof else 1.0
 
 
 def _negative_binomial(mean: float, extra: float) -> Interval:
