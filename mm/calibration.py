@@ -19,6 +19,7 @@ from mm.diagnostics.diagnose import CheckOptions, Diagnostics, check_estimate
 from mm.diagnostics.rules import findings
 from mm.diagnostics.rules.files import of_clocks
 from mm.diagnostics.tables import summary
+from mm.diagnostics.time_rescaling import with_clock
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts, account
 from mm.fitting.estimate import Estimate, estimate_intensity
@@ -76,7 +77,7 @@ def measure_intensity(log: BacktestLog, accounts: Accounts) -> EmpiricalIntensit
 
 def estimate(log: BacktestLog, accounts: Accounts, settings: Settings) -> Estimate:
     """A and k by the chosen method, the passive fit and the original notebook's numbers."""
-    return estimate_intensity(
+    found = estimate_intensity(
         accounts.exposure,
         accounts.selection,
         drawn_by_rows=log.fill_source == "poisson",
@@ -85,6 +86,7 @@ def estimate(log: BacktestLog, accounts: Accounts, settings: Settings) -> Estima
         min_exposure_s=settings.MIN_EXPOSURE_S,
         method=settings.FIT_METHOD,
     )
+    return with_clock(accounts.exposure, found)
 
 
 def diagnose(

@@ -22,14 +22,18 @@ from mm.diagnostics.stability import (
     Halves,
     OutOfSample,
     RescaledTime,
+    Trend,
     blocks,
     by_blocks,
     halves,
+    independent_unit,
     out_of_sample,
     rescaled_time,
     split_ms,
+    trend,
 )
 from mm.diagnostics.time_at_risk import Risk
+from mm.diagnostics.time_rescaling import rescale
 from mm.exposure.accounting import Cells, Exposure
 from mm.exposure.distance import Selection
 from mm.fitting.covariance import Interval
@@ -100,6 +104,7 @@ class Diagnostics:
     power: PowerLaw | None
     time: RescaledTime
     halves: Halves
+    trend: Trend | None
     out_of_sample: OutOfSample | None
     blocks: Blocks
     over_time: OverTime
@@ -150,14 +155,10 @@ def check_estimate(
     if fit is None or emitted is None:
         return None
     rng = np.random.default_rng(SEED)
-    risk = (
-        Risk.drawn(exposure, selection, estimate.dt_ms, estimate.trials)
-        if estimate.drawn and estimate.dt_given
-        else Risk.continuous(exposure, selection.both)
-    )
+    risk = Risk.of_estimate(exposure, estimate)
     # All borders of time at once: one look at the pieces near them.
-    borders = [slice_edges(risk), split_ms(risk, 0.5), split_ms(risk, TRAIN_SHARE)]
-    risk = risk.cut_at(np.concatenate(borders))
+    cuts = [split_ms(risk, 0.5), split_ms(risk, TRAIN_SHARE)]
+    risk = risk.cut_at(np.append(slice_edges(risk), cuts))
     draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
     model = PoissonFillModel(emitted.A, emitted.k, estimate.dt_ms, exposure.tick_size)
     own_side = risk.on_own_side()
@@ -167,6 +168,7 @@ def check_estimate(
     pearson = _pearson(own_side, own_side.expected(fit), rng)
     original = estimate.original
     rates = fill_rates(fit, intensity)
+    n_period = _period(risk, fit)
     return Diagnostics(
         fit=fit,
         rates=rates,
@@ -175,14 +177,15 @@ def check_estimate(
         pearson=pearson,
         usable=pearson.usable(options.tolerance, max(row.delta for row in rates.rows)),
         power=_power(pooled) if selection.convention == "absolute" else None,
-        time=rescaled_time(risk, fit, rng),
+        time=rescaled_time(estimate.clock or rescale(risk, fit, rng), rng),
         halves=halves(risk, star),
+        trend=trend(risk, fit),
         out_of_sample=out_of_sample(risk),
-        blocks=blocks(risk, fit, rng),
+        blocks=blocks(risk, fit, rng, n_period),
         over_time=over_time(risk),
         schedule=_schedule(risk, options),
         effects=_effects(own_side.cells()),
-        predictive=_predictive(risk, fit, star, options.block_s),
+        predictive=_predictive(risk, fit, star, n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
         firth=_firth(pooled) if own_side.n_events < SPARSE else None,
         sides=_sides(risk, fit, star),
@@ -278,15 +281,22 @@ def _intervals(cells: Cells, fit: Fit, phi: float) -> dict[str, tuple[Interval, 
     return found
 
 
-def _predictive(risk: Risk, fit: Fit, delta: float, block_s: float) -> Predictive:
-    """From the longest period that the log holds at least six of; runs that are shorter than it
-    are a period each."""
+def _period(risk: Risk, fit: Fit) -> int:
+    """Blocks in a period: the longest that the log holds at least six of."""
+    n = 1
     for n in _PERIODS:
-        observed, expected = by_blocks(risk, fit, n)
-        if len(expected) >= _MIN_PERIODS or n == 1:
+        if len(by_blocks(risk, fit, n)[0]) >= _MIN_PERIODS:
             break
+    return n
+
+
+def _predictive(risk: Risk, fit: Fit, delta: float, n: int, block_s: float) -> Predictive:
+    """For a period of n blocks; where several days are known for one of them."""
     longest_s = float((risk.end_ms - risk.begin_ms).max()) / 1000.0
-    return predictive(fit, delta, observed, expected, min(n * block_s, longest_s))
+    unit = independent_unit(risk)
+    observed, expected = by_blocks(risk, fit, unit or 1)
+    n, period_s = (n, min(n * block_s, longest_s)) if unit is None else (0, longest_s)
+    return predictive(fit.intensity(delta), risk.n_events, observed, expected, n, period_s)
 
 
 def _sides(risk: Risk, fit: Fit, delta: float) -> SideFits:

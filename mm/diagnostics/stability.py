@@ -9,11 +9,14 @@ from typing import TypeVar
 import numpy as np
 from scipy import special
 
-from mm.core.arrays import Floats, Ints, sums_by
+from mm.core.arrays import Floats, sums_by
 from mm.core.errors import EstimateError
 from mm.diagnostics.time_at_risk import Risk
-from mm.diagnostics.time_rescaling import Clock
+from mm.diagnostics.time_rescaling import first_in_ms
+from mm.fitting.covariance import MIN_GROUPS
 from mm.fitting.fit import Fit
+from mm.fitting.memory import Rescaled
+from mm.fitting.uncertainty import between_periods
 
 _DRAWS = 400
 #: Samples that the gaps are compared with are no longer than this.
@@ -32,7 +35,8 @@ _Distance = TypeVar("_Distance", float, Floats)
 class RescaledTime:
     """Gaps between events in units of expected events; independent Exp(1) under the model.
 
-    ``gaps``: shape (n,), in time order. ``ks``: largest distance of their distribution from
+    Fills of one ms are one event, see ``time_rescaling.first_in_ms``. ``gaps``: shape (n,), in time
+    order. ``ks``: largest distance of their distribution from
     Exp(1), with its bootstrap p-value. ``lag1``: correlation of neighbours' ranks, with p.
     Brown et al. (2002), "The time-rescaling theorem".
     """
@@ -46,7 +50,7 @@ class RescaledTime:
 
 @dataclass(frozen=True)
 class Halves:
-    """Fits of the first and second half of the time at risk; None where a half has none.
+    """Fits of the first and second half of the time; None where a half has none.
 
     ``ratio``: lambda at ``delta`` in the second half over the first; ``z`` its log over its
     standard error, ``t_limit`` the two-sided 1 % point of t that z is held against.
@@ -61,12 +65,26 @@ class Halves:
 
 
 @dataclass(frozen=True)
+class Trend:
+    """Level of the groups of runs, days for example, in their order.
+
+    ``ratio``: of the last over the first on a straight line through log levels; ``z`` its log over
+    its standard error, ``t_limit`` the two-sided 1 % point of t. ``n_groups``: how many.
+    """
+
+    ratio: float
+    z: float
+    t_limit: float
+    n_groups: int
+
+
+@dataclass(frozen=True)
 class OutOfSample:
     """Fills of the last 30 % of the time, predicted by a fit of the first 70 %.
 
     ``z``: (observed - predicted) over its standard error: the fit's own, and counting noise as
-    over-dispersed as the training blocks were. ``t_limit``: its two-sided 1 % point. ``gain``:
-    log-likelihood per event over a constant rate, same split.
+    over-dispersed as the training blocks, or groups of runs, were. ``t_limit``: its two-sided 1 %
+    point. ``gain``: log-likelihood per event over a constant rate, same split.
     """
 
     predicted: float
@@ -80,21 +98,22 @@ class OutOfSample:
 class Blocks:
     """Events and expected events by time block, in time order. Arrays of shape (b,).
 
-    ``dispersion``: sum (N - mu)^2 / sum mu; 1 under the model, shown with its p-value.
+    ``dispersion``: sum (N - mu)^2/mu / (b - 1); 1 under the model, with its p-value. The rest
+    counts fills of one ms as one event: ``prints_p`` is that p-value, and ``spread`` the standard
+    deviation of log lambda between periods beyond counting noise.
     """
 
     observed: Floats
     expected: Floats
     dispersion: float
     p: float
+    prints_p: float
+    spread: float
 
 
-def rescaled_time(risk: Risk, fit: Fit, rng: np.random.Generator) -> RescaledTime:
-    """Rescale time by the total intensity of all orders at risk, and test the gaps.
-
-    Raises ValueError for a part of a log, whose pieces are not known.
-    """
-    gaps = _gaps(risk, fit, rng)
+def rescaled_time(clock: Rescaled, rng: np.random.Generator) -> RescaledTime:
+    """Test the gaps of rescaled time; what came in one ms counts as one event."""
+    gaps = clock.gaps[clock.new]
     if len(gaps) < 3:
         return RescaledTime(gaps, math.nan, math.nan, math.nan, math.nan)
     gaps = gaps / gaps.mean()
@@ -110,25 +129,6 @@ def rescaled_time(risk: Risk, fit: Fit, rng: np.random.Generator) -> RescaledTim
     lag1 = float((spread[1:] * spread[:-1]).sum() / (spread * spread).sum())
     lag1_p = float(2.0 * special.ndtr(-abs(lag1) * math.sqrt(len(gaps))))
     return RescaledTime(gaps, ks, ks_p, lag1, lag1_p)
-
-
-def _gaps(risk: Risk, fit: Fit, rng: np.random.Generator) -> Floats:
-    """Gaps of the events on the rescaled clock, run after run; orders at risk together add up."""
-    if risk.pieces is None:
-        raise ValueError("a part of a log has no clock")
-    clocks: dict[int, Clock] = {}
-    for run in risk.runs.tolist():
-        times = np.sort(risk.event_ms[risk.event_run == run]).astype(np.float64)
-        if risk.dt_ms is not None:
-            # A draw is one jump of the clock; an event lies anywhere in it (randomised transform).
-            times = np.sort(times - rng.random(len(times)))
-        clocks[run] = Clock(times)
-    for chunk in risk.pieces.chunks():
-        rate = fit.rates(chunk.delta) / 1000.0
-        if risk.dt_ms is not None:
-            rate = -np.expm1(-rate * risk.dt_ms)
-        clocks[chunk.run].add(chunk.start_ms, chunk.stop_ms, rate)
-    return np.concatenate([np.zeros(0), *(clock.gaps() for clock in clocks.values())])
 
 
 def _ks(gaps: Floats) -> Floats:
@@ -151,7 +151,7 @@ def _comparable(ks: _Distance, n: int) -> _Distance:
 
 
 def halves(risk: Risk, delta: float) -> Halves:
-    """Fit both halves of each run's time and compare lambda at ``delta`` ticks."""
+    """Fit both halves of the time and compare lambda at ``delta`` ticks."""
     parts = split(risk, 0.5)
     one, two = (_fit_or_none(part) for part in parts)
     if one is None or two is None:
@@ -159,43 +159,78 @@ def halves(risk: Risk, delta: float) -> Halves:
     gap = math.log(two.intensity(delta) / one.intensity(delta))
     se = math.hypot(one.se_log_intensity(delta), two.se_log_intensity(delta))
     dof = min(one.n_blocks, two.n_blocks) - 1
-    if "wald" in (one.se_type, two.se_type):
-        # Too few blocks for a robust error in each: both halves' blocks tell together how much
-        # more than counts they vary.
-        wider, dof = _spread_within(parts, (one, two))
-        se *= wider
-    t_limit = float(special.stdtrit(max(dof, 1), 1.0 - _SMALL / 2.0))
+    unit = independent_unit(risk)
+    if unit is not None or "wald" in (one.se_type, two.se_type):
+        # Too few blocks or days for a robust error in each: those of both halves tell together
+        # how much more than counts they vary.
+        wider, dof = _spread_within(parts, (one, two), unit or 1)
+        se = wider * math.hypot(_wald_se(one, delta), _wald_se(two, delta))
+    t_limit = _t_limit(dof)
     return Halves(one, two, delta, math.exp(gap), gap / se if se > 0 else math.nan, t_limit)
 
 
-def _spread_within(parts: tuple[Risk, Risk], fits: tuple[Fit, Fit]) -> tuple[float, int]:
-    """How much wider than a count's the errors of both parts are, at least 1, by their blocks
-    about a fit of each part's own; and its degrees of freedom."""
+def _t_limit(dof: int) -> float:
+    return float(special.stdtrit(max(dof, 1), 1.0 - _SMALL / 2.0))
+
+
+def _wald_se(fit: Fit, delta: float) -> float:
+    (aa, ak), (_, kk) = fit.wald
+    return math.sqrt(max(aa - 2.0 * delta * ak + delta * delta * kk, 0.0))
+
+
+def _spread_within(parts: tuple[Risk, Risk], fits: tuple[Fit, Fit], n: int) -> tuple[float, int]:
+    """How much wider than a count's the errors of both parts are, at least 1, by n periods at a
+    time about a fit of each part's own; and its degrees of freedom."""
     x2, dof = 0.0, 0
     for part, fit in zip(parts, fits, strict=True):
-        seen, expected = by_blocks(part, fit, 1)
+        seen, expected = by_blocks(part, fit, n)
         there = expected > 0
         x2 += float(((seen[there] - expected[there]) ** 2 / expected[there]).sum())
         dof += int(np.count_nonzero(there)) - 1
     return math.sqrt(max(x2 / dof, 1.0)) if dof > 0 else 1.0, dof
 
 
-def split_ms(risk: Risk, share: float) -> Ints:
-    """Where the first share of each run's time at risk ends, ms; shape (runs,)."""
-    return np.asarray(risk.begin_ms + np.rint(share * (risk.end_ms - risk.begin_ms)), np.int64)
+def independent_unit(risk: Risk) -> int | None:
+    """Periods that stand together: all of a group of runs where there are MIN_GROUPS of them, as in
+    the reported interval; None where blocks do."""
+    groups = np.unique(risk.periods.group[risk.block]).size
+    return int(risk.periods.number.max()) + 1 if groups >= MIN_GROUPS else None
+
+
+def trend(risk: Risk, fit: Fit) -> Trend | None:
+    """Least squares of log(N/mu) of groups of runs on their order, by the quantile of t(G-2); their
+    scatter counts as no less than a count's. None below MIN_GROUPS groups."""
+    unit = independent_unit(risk)
+    if unit is None:
+        return None
+    seen, expected = by_blocks(risk, fit, unit)
+    there = expected > 0
+    level = np.log((seen[there] + 0.5) / (expected[there] + 0.5))
+    n = len(level)
+    if n < MIN_GROUPS:
+        return None
+    x = np.arange(n) - (n - 1) / 2.0
+    slope = float((x * level).sum() / (x * x).sum())
+    left = float(((level - level.mean() - slope * x) ** 2).sum()) / (n - 2)
+    se = math.sqrt(max(left, float((1.0 / (expected[there] + 0.5)).mean())) / float((x * x).sum()))
+    return Trend(math.exp(slope * (n - 1)), slope / se, _t_limit(n - 2), n)
+
+
+def split_ms(risk: Risk, share: float) -> int:
+    """When the first share of the time that runs cover has passed, ms."""
+    end, own = risk.covered
+    passed = np.cumsum(own)
+    wanted = round(share * int(passed[-1]))
+    at = int(np.searchsorted(passed, wanted))
+    return int(end[at] - (passed[at] - wanted))
 
 
 def split(risk: Risk, share: float) -> tuple[Risk, Risk]:
-    """The first share of each run's time at risk and the rest."""
-    times = split_ms(risk, share)
-    cut = risk.cut_at(times)
-
-    def of(run: Ints) -> Ints:
-        # A run without time at risk has no first part.
-        at = np.minimum(np.searchsorted(risk.runs, run), len(times) - 1)
-        return np.where(risk.runs[at] == run, times[at], np.iinfo(np.int64).min)
-
-    cells, events = cut.since_ms < of(cut.run), cut.event_ms <= of(cut.event_run)
+    """The first share of the time and the rest, at one moment for all runs: what comes before it
+    knows nothing of what comes after."""
+    time = split_ms(risk, share)
+    cut = risk.cut_at(np.array([time]))
+    cells, events = cut.since_ms < time, cut.event_ms <= time
     return cut.where(cells, events), cut.where(~cells, ~events)
 
 
@@ -207,7 +242,7 @@ def _fit_or_none(risk: Risk) -> Fit | None:
 
 
 def out_of_sample(risk: Risk) -> OutOfSample | None:
-    """Fit the first 70 % of each run's time and predict the rest; None where that has no fit."""
+    """Fit the first 70 % of the time and predict the rest; None where that has no fit."""
     train, test = split(risk, TRAIN_SHARE)
     fit = _fit_or_none(train)
     if fit is None or not len(test.delta):
@@ -215,11 +250,11 @@ def out_of_sample(risk: Risk) -> OutOfSample | None:
     mu = test.expected(fit)
     predicted, observed = float(mu.sum()), test.n_events
     star = float((mu * test.delta).sum()) / predicted if predicted > 0 else 0.0
-    n, expected = by_blocks(train, fit, 1)
+    n, expected = by_blocks(train, fit, independent_unit(risk) or 1)
     dof = max(len(n) - 1, 1)
     spread = float(((n - expected) ** 2).sum()) / float(expected.sum()) * len(n) / dof
     se = math.sqrt(predicted * max(spread, 1.0) + (predicted * fit.se_log_intensity(star)) ** 2)
-    t_limit = float(special.stdtrit(dof, 1.0 - _SMALL / 2.0))
+    t_limit = _t_limit(dof)
     flat = train.n_events / train.exposure_s
     exposure = test.exposure_s
     score = float(np.log(fit.rates(test.event_delta)).sum()) - predicted
@@ -228,12 +263,27 @@ def out_of_sample(risk: Risk) -> OutOfSample | None:
     return OutOfSample(predicted, observed, (observed - predicted) / se, t_limit, gain)
 
 
-def blocks(risk: Risk, fit: Fit, rng: np.random.Generator) -> Blocks:
-    """Observed and expected events by time block, and how much more they vary than counts do."""
+def blocks(risk: Risk, fit: Fit, rng: np.random.Generator, n: int) -> Blocks:
+    """Observed and expected events by time block, and how much more they vary than counts do;
+    ``spread`` is by n blocks at a time."""
     observed, expected = by_blocks(risk, fit, 1)
+    prints = risk.where(None, first_in_ms(risk))
+    seen, _ = by_blocks(prints, fit, 1)
+    fills, p = _dispersion(observed, expected, rng)
+    _, prints_p = _dispersion(seen, expected, rng)
+    seen, mu = by_blocks(prints, fit, n)
+    share = float(seen.sum()) / float(mu.sum()) if mu.sum() > 0 else math.nan
+    return Blocks(observed, expected, fills, p, prints_p, between_periods(seen, mu * share))
+
+
+def _dispersion(
+    observed: Floats, expected: Floats, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Pearson's statistic of counts about ``expected``, scaled to their sum, over its degrees of
+    freedom; with a bootstrap p-value."""
     total = float(expected.sum())
     if len(expected) < 2 or not total > 0:
-        return Blocks(observed, expected, math.nan, math.nan)
+        return math.nan, math.nan
     mu = np.maximum(expected, 1e-9) * (float(observed.sum()) / total)
     x2 = float(((observed - mu) ** 2 / mu).sum())
     larger, at_a_time = 0, max(1, _AT_A_TIME // len(mu))
@@ -241,8 +291,7 @@ def blocks(risk: Risk, fit: Fit, rng: np.random.Generator) -> Blocks:
         size = min(at_a_time, _DRAWS - done)
         drawn = rng.multinomial(int(observed.sum()), mu / mu.sum(), size=size)
         larger += int(np.count_nonzero(((drawn - mu) ** 2 / mu).sum(axis=1) >= x2))
-    p = (1 + larger) / (_DRAWS + 1)
-    return Blocks(observed, expected, x2 / (len(mu) - 1), p)
+    return x2 / (len(mu) - 1), (1 + larger) / (_DRAWS + 1)
 
 
 def by_blocks(risk: Risk, fit: Fit, n: int) -> tuple[Floats, Floats]:

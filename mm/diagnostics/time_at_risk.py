@@ -18,6 +18,7 @@ from mm.exposure.cells import Cells, Sums, make_cells, to_parts
 from mm.exposure.distance import Selection
 from mm.exposure.periods import Periods
 from mm.exposure.trials import fill_rows, trial_sums
+from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit, fit_cells
 from mm.fitting.through import fit_both_sides
 
@@ -74,6 +75,13 @@ class Risk:
         return cls._made(Pieces(exposure, selection, dt_ms), sums, events)
 
     @classmethod
+    def of_estimate(cls, exposure: Exposure, estimate: Estimate) -> Risk:
+        """What the estimate's shown fit saw."""
+        if estimate.drawn and estimate.dt_given:
+            return cls.drawn(exposure, estimate.selection, estimate.dt_ms, estimate.trials)
+        return cls.continuous(exposure, estimate.selection.both)
+
+    @classmethod
     def _made(
         cls, pieces: Pieces, sums: Sums, events: tuple[Ints, Ints, Sides, Ints, Floats]
     ) -> Risk:
@@ -114,6 +122,20 @@ class Risk:
     def exposure_s(self) -> float:
         """Exposure, seconds."""
         return int(self.amount_ms.sum()) / 1000.0
+
+    @property
+    def covered(self) -> tuple[Ints, Ints]:
+        """When each run ends, in the order of their starts, and how much time of its own it has by
+        then that no earlier run covers, ms; shape (r,) each."""
+        order = np.argsort(self.begin_ms, kind="stable")
+        end = np.maximum.accumulate(self.end_ms[order])
+        begin = np.maximum(self.begin_ms[order], np.append(self.begin_ms.min(), end[:-1]))
+        return end, np.maximum(end - begin, 0)
+
+    @property
+    def covered_ms(self) -> int:
+        """Time that runs cover; what several cover counts once."""
+        return int(self.covered[1].sum())
 
     def cut_at(self, times_ms: Ints) -> Risk:
         """The same with none of these times inside a cell. Raises ValueError for a part of a log,
@@ -187,13 +209,14 @@ class Risk:
         """Maximum likelihood by what the log is. Raises EstimateError where there is none."""
         n, m = len(self.block), self.n_events
         # A likelihood is a sum: it needs no cell to stand once.
-        block = self.periods.number[np.concatenate([self.block, self.event_block])]
+        of = np.concatenate([self.block, self.event_block])
+        block, group = self.periods.number[of], self.periods.group[of]
         side = np.concatenate([self.side, self.event_side])
         delta = np.concatenate([self.delta, self.event_delta])
         amount_ms = np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)])
         events = np.repeat(np.array([0, 1]), [n, m])
         none = np.zeros(n + m)
-        cells = Cells(block, side, delta, amount_ms, events, none, self.dt_ms)
+        cells = Cells(block, side, delta, amount_ms, events, none, self.dt_ms, group=group)
         return fit_both_sides(cells) if self.both_sides else fit_cells(cells)
 
     def expected(self, fit: Fit) -> Floats:

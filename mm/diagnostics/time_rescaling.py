@@ -1,10 +1,22 @@
-"""The rescaled clock: time counted in expected events of all orders at risk together."""
+"""The rescaled clock: time counted in expected events of all orders at risk together.
+
+Runs that replay the same minutes share one clock: they saw the same prints.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mm.core.arrays import Floats, Ints, sums_by
+from mm.core.arrays import Floats, Ints, Mask, sums_by
+from mm.diagnostics.time_at_risk import Risk
+from mm.exposure.accounting import Exposure
+from mm.fitting.covariance import MIN_GROUPS
+from mm.fitting.estimate import Estimate
+from mm.fitting.fit import Fit
+from mm.fitting.memory import Rescaled, memory
+
+#: Draws lie in the same places of their ms every time.
+_SEED = 20_240_809
 
 
 class Clock:
@@ -37,3 +49,73 @@ class Clock:
         """What the clock advanced from each event to the next, the first from 0; shape (n,)."""
         lengths = np.diff(self._times, prepend=self._times[:1])
         return np.asarray(self._inside[:-1] + np.cumsum(self._change)[:-1] * lengths)
+
+    def behind(self) -> float:
+        """What it advanced after the last event."""
+        return float(self._inside[-1])
+
+
+def first_in_ms(risk: Risk) -> Mask:
+    """Of events in the same ms, and of runs over the same minutes, the first; shape (m,).
+
+    One print fills several orders at once: that is one event of the market, however many of ours.
+    In a log drawn row by row every fill is a draw of its own.
+    """
+    n = risk.n_events
+    if risk.dt_ms is not None:
+        return np.ones(n, dtype=np.bool_)
+    group = risk.periods.group[risk.event_block]
+    order = np.lexsort((risk.event_ms, group))
+    first = np.ones(n, dtype=np.bool_)
+    g, t = group[order], risk.event_ms[order]
+    first[order[1:]] = (g[1:] != g[:-1]) | (t[1:] != t[:-1])
+    return first
+
+
+def rescale(risk: Risk, fit: Fit, rng: np.random.Generator) -> Rescaled:
+    """Events by the total intensity of all orders at risk together.
+
+    Raises ValueError for a part of a log, whose pieces are not known.
+    """
+    if risk.pieces is None:
+        raise ValueError("a part of a log has no clock")
+    group_of, single = risk.periods.group, first_in_ms(risk)
+    event_group = group_of[risk.event_block]
+    clocks: dict[int, Clock] = {}
+    new: list[Mask] = [np.zeros(0, dtype=np.bool_)]
+    for group in np.unique(group_of[risk.block]).tolist():
+        mine = event_group == group
+        times = risk.event_ms[mine].astype(np.float64)
+        if risk.dt_ms is not None:
+            # A draw is one jump of the clock; an event lies anywhere in it (randomised transform).
+            times = times - rng.random(len(times))
+        order = np.argsort(times, kind="stable")
+        clocks[group] = Clock(times[order])
+        new.append(single[mine][order])
+    for chunk in risk.pieces.chunks():
+        rate = fit.rates(chunk.delta) / 1000.0
+        if risk.dt_ms is not None:
+            rate = -np.expm1(-rate * risk.dt_ms)
+        clocks[int(group_of[chunk.block[0]])].add(chunk.start_ms, chunk.stop_ms, rate)
+    gaps, at, shown = [np.zeros(0)], [np.zeros(0)], 0.0
+    for clock in clocks.values():
+        gaps.append(clock.gaps())
+        at.append(shown + np.cumsum(gaps[-1]))
+        shown += float(gaps[-1].sum()) + clock.behind()
+    position = np.concatenate(at)
+    if shown > 0:
+        position = np.clip(position / shown, 0.0, 1.0)
+    return Rescaled(np.concatenate(gaps), np.concatenate(new), position)
+
+
+def with_clock(exposure: Exposure, estimate: Estimate) -> Estimate:
+    """The estimate with its events on the rescaled clock, and with intervals that allow for a level
+    that wanders over times as long as the log."""
+    if estimate.fit is None:
+        return estimate
+    risk = Risk.of_estimate(exposure, estimate)
+    clock = rescale(risk, estimate.fit, np.random.default_rng(_SEED))
+    groups = np.unique(risk.periods.group[risk.block]).size
+    # Over several days it is their levels that tell.
+    found = memory(clock.position, risk.covered_ms / 1000.0) if groups < MIN_GROUPS else None
+    return estimate.remembering(clock, found)

@@ -30,6 +30,7 @@ class Cells:
     ``events`` (int64), ``qty`` (base currency). ``dt_ms``: of a log that was drawn row by row,
     the time step of a draw, which then counts as so much exposure; None in continuous time.
     ``level``: whole ticks from mid at placement, int64; None where it was summed over.
+    ``group``: of the block's runs, see ``mm.exposure.periods``; None for one.
     """
 
     block: Ints
@@ -40,6 +41,7 @@ class Cells:
     qty: Floats
     dt_ms: float | None = None
     level: Ints | None = None
+    group: Ints | None = None
 
     @property
     def exposure_s(self) -> Floats:

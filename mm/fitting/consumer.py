@@ -85,7 +85,7 @@ def fit_by_placement(cells: Cells, weight: float, method: Method) -> Fit:
         method=method,
         A=math.exp(log_a),
         k=k,
-        uncertainty=robust_by_block(model_based, score, cells.block, bread=inverse.T),
+        uncertainty=robust_by_block(model_based, score, cells.block, cells.group, inverse.T),
         wald=as_tuple(model_based),
         delta_star=float((mu * delta).sum() / mu.sum()),
         n_events=int(n),

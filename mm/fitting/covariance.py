@@ -1,4 +1,4 @@
-"""How sure a fit is: inverse information, the covariance robust by block, and skew intervals.
+"""How sure a fit is: inverse information, the covariance robust by block or by day, skew intervals.
 
 Everything is about theta = (log A, k). A block's contribution to an estimate is psi_b = V u_b: its
 score u_b times the inverse information V.
@@ -7,7 +7,7 @@ score u_b times the inverse information V.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,8 +16,9 @@ from scipy import special
 from mm.core.arrays import Floats, Ints, sums_by
 
 Interval = tuple[float, float]
-#: ``none``: the original's fit, which has no valid interval.
-SeType = Literal["block", "wald", "none"]
+#: ``group``: of runs that overlap, days for example. ``memory``: by block, and wider by what the
+#: level does over longer times. ``none``: the original's fit, which has no valid interval.
+SeType = Literal["group", "block", "memory", "wald", "none"]
 Covariance = tuple[tuple[float, float], tuple[float, float]]
 #: Sums of psi_a^3, psi_a^2 psi_k, psi_a psi_k^2 and psi_k^3 over blocks.
 ThirdMoments = tuple[float, float, float, float]
@@ -25,6 +26,8 @@ ThirdMoments = tuple[float, float, float, float]
 LEVEL = 0.95
 #: Fewer blocks than this can't carry a robust covariance; the interval is then Wald's.
 MIN_BLOCKS = 5
+#: From so many groups of runs that do not overlap on, only groups count as independent.
+MIN_GROUPS = 3
 #: As few as this can't tell of skewness, nor of what neighbouring blocks have in common.
 MIN_SKEW_BLOCKS = 15
 NO_SKEW: ThirdMoments = (0.0, 0.0, 0.0, 0.0)
@@ -35,7 +38,8 @@ class Uncertainty:
     """Reported uncertainty of (log A, k).
 
     ``cov``: covariance, by ``se_type``. ``third``: third moments of the blocks' contributions,
-    zero where they are not used. ``quantile``: two-sided 95 % point of the studentised estimate.
+    zero where they are not used. ``n_blocks``: blocks, or with ``group`` groups, behind it.
+    ``quantile``: two-sided 95 % point of the studentised estimate.
     """
 
     cov: Covariance
@@ -49,6 +53,15 @@ class Uncertainty:
         """Of a fit without a valid interval."""
         unknown = ((math.nan, math.nan), (math.nan, math.nan))
         return cls(unknown, NO_SKEW, "none", 0, math.nan)
+
+    def wider_level(self, half_width: float) -> Uncertainty:
+        """The same where log lambda, alike at all distances, may be off by so much more (95 %):
+        half-widths add as their squares. Only what is robust by block gets wider."""
+        if not half_width > 0 or self.se_type != "block":
+            return self
+        (aa, ak), (ka, kk) = self.cov
+        more = (half_width / self.quantile) ** 2
+        return replace(self, cov=((aa + more, ak), (ka, kk)), se_type="memory")
 
     def variance(self, along: tuple[float, float]) -> float:
         """Variance of x log A + y k for ``along`` = (x, y)."""
@@ -95,29 +108,36 @@ def information_inverse(weight: Floats, delta: Floats) -> tuple[Floats, float]:
 
 
 def robust_by_block(
-    wald: Floats, score: Floats, block: Ints, bread: Floats | None = None
+    wald: Floats,
+    score: Floats,
+    block: Ints,
+    group: Ints | None = None,
+    bread: Floats | None = None,
 ) -> Uncertainty:
     """Uncertainty robust to anything that holds within a block: V (sum u_b u_b') V B/(B-1).
 
     The cluster-robust sandwich of Liang & Zeger (1986), with the quantile of t(B-1); a plain
     normal one covers too little at the 6 to 11 blocks of a short run. From MIN_SKEW_BLOCKS on,
     what neighbouring blocks have in common is added where it is positive (bursts straddle
-    blocks), and the third moments make intervals skew.
+    blocks), and the third moments make intervals skew. From MIN_GROUPS groups on, groups take the
+    place of blocks: the minutes of one day share the day's level, and t(G-1) is what few clusters
+    need (Cameron & Miller 2015, "A practitioner's guide to cluster-robust inference", VI).
 
     Parameters
     ----------
     wald : inverse information V, shape (2, 2).
     score : contribution of each cell to the score, shape (n, 2).
     block : number of each cell's block, shape (n,); numbers that follow each other are neighbours.
+    group : of each cell's runs, shape (n,), in time order; None for one.
     bread : transposed inverse of the estimating equations' slope, shape (2, 2), where that is
         another matrix than ``wald`` (Godambe 1960).
 
     With fewer than MIN_BLOCKS blocks: Wald's covariance and the normal quantile.
     """
-    numbers, of = np.unique(block, return_inverse=True)
+    numbers, of, kind = independent(block, group)
     n_blocks = len(numbers)
     upper = 0.5 + LEVEL / 2.0
-    if n_blocks < MIN_BLOCKS:
+    if kind == "wald":
         return Uncertainty(as_tuple(wald), NO_SKEW, "wald", n_blocks, float(special.ndtri(upper)))
     sums = np.column_stack([sums_by(of, column, n_blocks) for column in score.T])
     psi = sums @ (wald if bread is None else bread)
@@ -132,7 +152,19 @@ def robust_by_block(
             float((k**3).sum()),
         )
     cov = as_tuple(middle * (n_blocks / (n_blocks - 1)))
-    return Uncertainty(cov, third, "block", n_blocks, float(special.stdtrit(n_blocks - 1, upper)))
+    quantile = float(special.stdtrit(n_blocks - 1, upper))
+    return Uncertainty(cov, third, kind, n_blocks, quantile)
+
+
+def independent(block: Ints, group: Ints | None) -> tuple[Ints, Ints, SeType]:
+    """What counts as independent: numbers of groups or else blocks, which of them each cell is in,
+    shape (n,), and what a covariance over them is robust to."""
+    if group is not None:
+        numbers, of = np.unique(group, return_inverse=True)
+        if len(numbers) >= MIN_GROUPS:
+            return numbers, of, "group"
+    numbers, of = np.unique(block, return_inverse=True)
+    return numbers, of, "block" if len(numbers) >= MIN_BLOCKS else "wald"
 
 
 def _common_to_neighbours(psi: Floats, numbers: Ints, own: Floats) -> Floats:

@@ -16,6 +16,7 @@ from mm.exposure.trials import trial_cells, trial_sums
 from mm.fitting.consumer import by_placement
 from mm.fitting.covariance import Uncertainty
 from mm.fitting.fit import Fit, fit_cells, upper_limit
+from mm.fitting.memory import Memory, Rescaled
 from mm.fitting.original_notebook import OriginalFit, fit_original
 from mm.fitting.through import ThroughRate, fit_both_sides, through_rate
 from mm.logs.log import Run
@@ -36,7 +37,8 @@ class Estimate:
     k; ``dt_given`` if it was set. ``trials``: state rows at risk, see ``mm.exposure.trials``; up
     to the fill's own row where fills were drawn row by row. ``quoted``: of a log without events
     nearest, middle (by time) and farthest |distance| that quotes rested at, in range or not,
-    ticks; None where none did.
+    ticks; None where none did. ``clock``: events on the clock of the shown fit, and ``memory``,
+    what that says of its level; None where it was not looked at.
     """
 
     selection: Selection
@@ -55,6 +57,25 @@ class Estimate:
     dt_given: bool
     trials: Sums
     quoted: tuple[float, float, float] | None
+    clock: Rescaled | None = None
+    memory: Memory | None = None
+
+    def remembering(self, clock: Rescaled, memory: Memory | None) -> Estimate:
+        """The same with its events on the rescaled clock, and all intervals as wide as a level that
+        outlasts the log asks for."""
+        more = 0.0 if memory is None else memory.half_width
+
+        def wider(fit: Fit) -> Fit:
+            return replace(fit, uncertainty=fit.uncertainty.wider_level(more))
+
+        return replace(
+            self,
+            fit=None if self.fit is None else wider(self.fit),
+            emitted=None if self.emitted is None else wider(self.emitted),
+            candidates={name: wider(fit) for name, fit in self.candidates.items()},
+            clock=clock,
+            memory=memory,
+        )
 
     @property
     def passive(self) -> Fit | None:
@@ -186,8 +207,9 @@ def _fit(
 
 
 def _by_period(exposure: Exposure, cells: Cells) -> Cells:
-    """The cells with their period in place of their block."""
-    return replace(cells, block=exposure.periods.number[cells.block])
+    """The cells with their period in place of their block, and the group it is in."""
+    periods = exposure.periods
+    return replace(cells, block=periods.number[cells.block], group=periods.group[cells.block])
 
 
 def _emitted(method: str, selection: Selection, found: dict[str, Fit]) -> Fit | None:

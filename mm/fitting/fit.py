@@ -69,7 +69,7 @@ class Fit:
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of time behind it."""
+        """Blocks of time behind it, or groups of runs, see ``Uncertainty``."""
         return self.uncertainty.n_blocks
 
     @property
@@ -123,7 +123,14 @@ class Fit:
             f"<td>{unit}</td></tr>"
             for name, value, (low, high), unit in rows
         )
-        kind = {"block": f"robust over {self.n_blocks} blocks", "wald": "Wald", "none": "none"}
+        kind = {
+            "group": f"robust over {self.n_blocks} runs that do not overlap",
+            "block": f"robust over {self.n_blocks} blocks",
+            "memory": f"robust over {self.n_blocks} blocks, and wider as the log is shorter than "
+            "its own memory",
+            "wald": "Wald",
+            "none": "none",
+        }
         return (
             f"<table><thead><tr><th>{self.method}</th><th>estimate</th><th>95 % interval</th>"
             f"<th>unit</th></tr></thead><tbody>{body}</tbody></table>"
@@ -164,7 +171,7 @@ def fit_poisson(cells: Cells) -> Fit:
         method="poisson_mle",
         A=math.exp(a),
         k=k,
-        uncertainty=robust_by_block(wald, score, cells.block),
+        uncertainty=robust_by_block(wald, score, cells.block, cells.group),
         wald=as_tuple(wald),
         delta_star=delta_star,
         n_events=int(n),
@@ -210,7 +217,7 @@ def fit_trials(cells: Cells) -> Fit:
         method="trial_mle",
         A=float(np.exp(theta[0])),
         k=float(theta[1]),
-        uncertainty=robust_by_block(wald, score[:, None] * design, cells.block),
+        uncertainty=robust_by_block(wald, score[:, None] * design, cells.block, cells.group),
         wald=as_tuple(wald),
         delta_star=delta_star,
         n_events=int(events.sum()),

@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 from scipy import special
 
 from mm.core.arrays import Mask, sums_by
 from mm.exposure.cells import Cells
-from mm.fitting.covariance import LEVEL, MIN_BLOCKS, Interval
+from mm.fitting.covariance import LEVEL, Interval, independent
 from mm.fitting.fit import Fit, fit_poisson
 
 
@@ -25,8 +24,8 @@ class ThroughRate:
     """lambda_through = N/T, 1/s, of quotes that mid has run through.
 
     ``n_events``: first fills there. ``exposure_s``: rested there, seconds. ``exact``: Garwood's
-    95 % interval of a Poisson count. ``by_block``: robust over blocks of time with any such
-    exposure, on the log scale; None below MIN_BLOCKS blocks or without a fill.
+    95 % interval of a Poisson count. ``by_block``: robust over blocks or groups with any such
+    exposure, on the log scale; None where there are too few or without a fill.
     """
 
     n_events: int
@@ -65,10 +64,11 @@ def through_rate(cells: Cells) -> ThroughRate:
         return ThroughRate(n, t, (0.0, math.inf), None)
     low = float(special.gammaincinv(n, tail)) / t if n else 0.0
     high = float(special.gammaincinv(n + 1.0, 1.0 - tail)) / t
-    numbers, of = np.unique(cells.block[there], return_inverse=True)
+    group = None if cells.group is None else cells.group[there]
+    numbers, of, kind = independent(cells.block[there], group)
     b = len(numbers)
     by_block = None
-    if n and b >= MIN_BLOCKS:
+    if n and kind != "wald":
         seen = sums_by(of, cells.events[there], b)
         rested = sums_by(of, cells.exposure_ms[there] / 1000.0, b)
         # Var log(N/T) = sum_b (N_b - lambda T_b)^2 / N^2 * B/(B-1), at least a count's 1/N.
@@ -90,4 +90,5 @@ def fit_both_sides(cells: Cells) -> Fit:
 def _chosen(cells: Cells, some: Mask) -> Cells:
     columns = {name: getattr(cells, name) for name in ("block", "side", "delta", "exposure_ms")}
     columns |= {"events": cells.events, "qty": cells.qty}
+    columns |= {} if cells.group is None else {"group": cells.group}
     return Cells(**{name: values[some] for name, values in columns.items()})

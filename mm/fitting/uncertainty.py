@@ -24,6 +24,8 @@ from mm.fitting.fit import Fit
 
 _CHI2 = float(special.chdtri(1, 1.0 - LEVEL))
 _Z = float(special.ndtri(0.5 + LEVEL / 2.0))
+#: Frequencies that tell how much the level of a log as long as this one varies.
+_LOWEST = 3
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class BlockEffects:
 
 @dataclass(frozen=True)
 class Predictive:
-    """Interval for lambda in one further period of ``period_s`` seconds.
+    """95 % interval of what one further period of ``period_s`` seconds may show as lambda: its
+    fills over its exposure, counting noise included.
 
-    ``tau``: standard deviation of log lambda between periods beyond counting noise.
+    ``tau``: standard deviation of log lambda in such a period, beyond counting noise.
     """
 
     period_s: float
@@ -203,12 +206,55 @@ def between_periods(events: Floats, expected: Floats) -> float:
 
 
 def predictive(
-    fit: Fit, delta: float, events: Floats, expected: Floats, period_s: float
+    level: float, n_events: int, events: Floats, expected: Floats, n: int, period_s: float
 ) -> Predictive:
-    """Interval for lambda(delta) in one further period like those given, shape (p,) each."""
-    tau = between_periods(events, expected)
-    n = int((expected > 0).sum())
-    quantile = float(special.stdtrit(max(n - 1, 1), 0.5 + LEVEL / 2.0))
-    spread = quantile * math.hypot(fit.se_log_intensity(delta), tau)
-    level = fit.intensity(delta)
-    return Predictive(period_s, tau, (level * math.exp(-spread), level * math.exp(spread)))
+    """What fills over expected fills, times ``level``, one further period may show.
+
+    v is the relative variance of one of B windows beyond counting noise, w = (phi - 1)/N that of
+    the level of a whole log: phi is the mean of c_j^2, j <= 3, c_j = sqrt(2/sum mu) sum_b (N_b -
+    mu_b) cos(pi j (b + 1/2)/B). If windows were independent, the period ahead would vary by v/n and
+    the log's own level by v/B; levels wander, so it is w B/n (at most 3 v) and w where that is
+    more. Counts are negative binomial with both, and 1/N, as relative variance; (t/1.96)^2 widens
+    it, t(B-1) for v and t(3) for what w adds. Days count as independent: v and v/B.
+
+    Parameters
+    ----------
+    level : lambda where it is asked for, 1/s.
+    n_events : N, events behind it.
+    events, expected : counts of windows that follow each other, shape (B,) each.
+    n : windows in the period; 0 for windows that are independent days, of which one is the period.
+    period_s : its length.
+    """
+    used = expected > 0
+    count, mu = events[used], expected[used]
+    total, size, length = float(mu.sum()), len(mu), max(n, 1)
+    if not total > 0 or not n_events:
+        return Predictive(period_s, math.nan, (math.nan, math.nan))
+    window = between_periods(count, mu) ** 2
+    more_ahead = more_past = 0.0
+    lowest = min(_LOWEST, size - 1) if n else 0
+    if lowest:
+        j = np.arange(1, lowest + 1)[:, None]
+        wave = np.cos(np.pi * j * (np.arange(size) + 0.5) / size)
+        phi = 2.0 / total * float(((wave @ (count - mu)) ** 2).mean())
+        log = max(phi - 1.0, 0.0) / n_events
+        more_ahead = max(min(log * size / length, 3.0 * window) - window / length, 0.0)
+        more_past = max(log - window / size, 0.0)
+    extra = (window / length + window / size) * _widening(size - 1)
+    extra += (more_ahead + more_past) * _widening(lowest) + 1.0 / n_events
+    mean = total / size * length
+    low, high = _negative_binomial(mean, extra)
+    tau = math.sqrt(window / length + more_ahead)
+    return Predictive(period_s, tau, (level * low / mean, level * high / mean))
+
+
+def _widening(dof: int) -> float:
+    """What a variance known with so many degrees of freedom counts, by t over the normal."""
+    return (float(special.stdtrit(dof, 0.5 + LEVEL / 2.0)) / _Z) ** 2 if dof else 1.0
+
+
+def _negative_binomial(mean: float, extra: float) -> Interval:
+    """95 % points of counts with variance mean + extra mean^2."""
+    ends = np.array([0.5 - LEVEL / 2.0, 0.5 + LEVEL / 2.0])
+    low, high = np.ceil(special.nbdtrik(ends, 1.0 / extra, 1.0 / (1.0 + extra * mean))).tolist()
+    return low, high

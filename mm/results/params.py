@@ -219,7 +219,7 @@ class Params(_Model):
     fit_method: Literal["blend", "placement", "poisson_mle", "trial_mle", "log_linear"]
     ci95: Intervals | None = Field(description="null for log_linear, which has no valid one")
     cov_logA_k: tuple[Pair, Pair] | None
-    se_type: Literal["block", "wald", "none"]
+    se_type: Literal["group", "block", "memory", "wald", "none"]
     n_blocks: int
     lambda_at: IntensityAt | None
     passive: PassiveFit | None

@@ -24,6 +24,7 @@ from mm.diagnostics.stability import (
     rescaled_time,
 )
 from mm.diagnostics.time_at_risk import Risk
+from mm.diagnostics.time_rescaling import rescale
 from mm.exposure.accounting import Cells, Exposure, measure_exposure
 from mm.exposure.distance import Selection
 from mm.exposure.trials import trial_sums
@@ -165,16 +166,40 @@ def test_between_periods_finds_a_spread_that_is_there_and_none_that_is_not() -> 
     assert between_periods(rng.poisson(varied).astype(float), mu) == pytest.approx(tau, rel=0.1)
 
 
-def test_predictive_interval_is_wider_than_the_reported_one_by_tau() -> None:
-    fit = fit_poisson(KNOWN)
-    rng = np.random.default_rng(RNG_SEED)
+def test_predictive_interval_of_constant_windows_is_that_of_counts() -> None:
     mu = np.full(40, 30.0)
-    observed = rng.poisson(mu * rng.lognormal(0.0, 0.5, 40)).astype(float)
-    found = predictive(fit, 2.0, observed, mu, 60.0)
-    half = math.log(found.interval[1] / fit.intensity(2.0))
-    assert half == pytest.approx(
-        2.02269 * math.hypot(fit.se_log_intensity(2.0), found.tau), rel=1e-4
-    )
+    steady = mu + np.tile([4.0, -4.0], 20)
+    found = predictive(0.5, 1200, steady, mu, 1, 60.0)
+    assert found.tau == 0.0
+    law = stats.nbinom(1200.0, 1.0 / (1.0 + 30.0 / 1200.0))
+    assert found.interval == pytest.approx(0.5 * law.ppf([0.025, 0.975]) / 30.0)
+
+
+def test_predictive_interval_holds_the_next_minute_of_a_level_that_wanders() -> None:
+    """Log levels of 11 minutes and the one behind them, an AR(1) of sd 0.4."""
+    rng = np.random.default_rng(RNG_SEED)
+    inside, n = 0, 400
+    for _ in range(n):
+        level = [rng.normal(0.0, 0.4)]
+        for _ in range(11):
+            level.append(0.8 * level[-1] + rng.normal(0.0, 0.4 * 0.6))
+        counts = rng.poisson(25.0 * np.exp(level)).astype(float)
+        seen, ahead = counts[:-1], counts[-1]
+        found = predictive(1.0, int(seen.sum()), seen, np.full(11, seen.mean()), 1, 60.0)
+        inside += found.interval[0] <= ahead / seen.mean() <= found.interval[1]
+    assert 0.90 < inside / n < 0.985
+
+
+def test_predictive_interval_from_day_to_day() -> None:
+    """Five days with levels of sd 0.4, and the sixth."""
+    rng = np.random.default_rng(RNG_SEED)
+    inside, n = 0, 400
+    for _ in range(n):
+        days = rng.poisson(400.0 * rng.lognormal(0.0, 0.4, 6)).astype(float)
+        seen, mean = days[:5], days[:5].mean()
+        found = predictive(1.0, int(seen.sum()), seen, np.full(5, mean), 0, 600.0)
+        inside += found.interval[0] <= days[5] / mean <= found.interval[1]
+    assert 0.90 < inside / n < 0.985
 
 
 def test_power_law_is_found_where_it_is_and_not_where_it_is_not() -> None:
@@ -194,11 +219,12 @@ def test_rescaled_time_passes_a_clean_log_and_sees_bursts(
 ) -> None:
     for exposure, expected in ((clean, True), (bursty, False)):
         risk = Risk.continuous(exposure, Selection())
-        found = rescaled_time(risk, risk.fit(), np.random.default_rng(1))
+        rng = np.random.default_rng(1)
+        found = rescaled_time(rescale(risk, risk.fit(), rng), rng)
         assert (found.ks_p > 0.01) is expected
         assert (abs(found.lag1) < 0.1) is expected
         assert found.gaps.mean() == pytest.approx(1.0)
-        assert len(found.gaps) == risk.n_events
+        assert len(found.gaps) == len(np.unique(risk.event_ms))
 
 
 def test_a_bucket_near_mid_does_not_hide_behind_its_neighbour() -> None:
@@ -234,7 +260,7 @@ def test_rescaled_clock_ends_at_the_number_of_events(clean: Exposure) -> None:
 def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: Exposure) -> None:
     risk = Risk.continuous(clean, Selection())
     fit = risk.fit()
-    assert blocks(risk, fit, np.random.default_rng(1)).p > 0.01
+    assert blocks(risk, fit, np.random.default_rng(1), 1).p > 0.01
     found = halves(risk, fit.delta_star)
     assert abs(found.z) < found.t_limit
     middle = int(0.5 * (risk.begin_ms[0] + risk.end_ms[0]))

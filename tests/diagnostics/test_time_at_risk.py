@@ -15,9 +15,9 @@ from mm.calibration import Calibration, run_steps
 from mm.core.arrays import Floats, Ints
 from mm.core.settings import Settings
 from mm.diagnostics.corrections import cells_through_outages
-from mm.diagnostics.stability import rescaled_time, split
+from mm.diagnostics.stability import rescaled_time, split, split_ms
 from mm.diagnostics.time_at_risk import Risk
-from mm.diagnostics.time_rescaling import Clock
+from mm.diagnostics.time_rescaling import Clock, rescale
 from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
 from mm.exposure.segments import joined
@@ -141,26 +141,31 @@ def test_a_part_of_a_log_can_not_be_cut_anew(exposure: Exposure) -> None:
     with pytest.raises(ValueError, match="whole log"):
         part.between(begin, begin + 1_000)
     with pytest.raises(ValueError, match="part of a log"):
-        rescaled_time(part, risk.fit(), np.random.default_rng(1))
+        rescale(part, risk.fit(), np.random.default_rng(1))
 
 
 def test_two_parts_are_the_whole(exposure: Exposure, dt_ms: int | None) -> None:
     risk = risk_of(exposure, Selection(), dt_ms)
-    first, rest = split(risk, 0.37)
+    share = 0.37
+    first, rest = split(risk, share)
+    cut = split_ms(risk, share)
     both = of_risk(first)
     for key, ms in of_risk(rest).items():
         both[key] = both.get(key, 0) + ms
     assert both == of_risk(risk)
     assert first.n_events + rest.n_events == risk.n_events
-    for at, run in enumerate(risk.runs):
-        share = (first.since_ms[first.run == run].max() - risk.begin_ms[at]) / (
-            risk.end_ms[at] - risk.begin_ms[at]
-        )
-        assert share < 0.37
-        assert (
-            first.event_ms[first.event_run == run].max()
-            < rest.event_ms[rest.event_run == run].min()
-        )
+    begin, end = risk.begin_ms.min(), risk.end_ms.max()
+    assert (cut - begin) / (end - begin) == pytest.approx(share, abs=1e-5)
+    assert first.since_ms.max() < cut <= rest.since_ms.min()
+    assert first.event_ms.max() <= cut < rest.event_ms.min()
+
+
+def test_the_time_that_runs_cover_is_cut_by_the_calendar(exposure: Exposure) -> None:
+    """Of runs at [0, 100), [50, 150) and [1000, 1100) half is covered at 125."""
+    begin, end = np.array([1000, 0, 50]), np.array([1100, 100, 150])
+    risk = replace(Risk.continuous(exposure, Selection()), begin_ms=begin, end_ms=end)
+    assert [split_ms(risk, share) for share in (0.2, 0.5, 0.6, 0.8)] == [50, 125, 150, 1050]
+    assert risk.covered_ms == 250
 
 
 def clock_at(times: Floats, start: Ints, stop: Ints, rate: Floats) -> Floats:
@@ -191,21 +196,24 @@ def test_rescaled_gaps_are_expected_events_between_events(
     risk, all_ = risk_of(exposure, Selection(), dt_ms), pieces_of(exposure, Selection(), dt_ms)
     fit = risk.fit()
     rng = np.random.default_rng(9)
-    gaps = []
-    for run in risk.runs:
-        mine = all_["run"] == run
-        hazard = all_["ms"][mine] / 1000.0 * fit.A * np.exp(-fit.k * all_["delta"][mine])
-        length = all_["stop"][mine] - all_["start"][mine]
-        rate = (hazard if dt_ms is None else -np.expm1(-hazard)) / length
-        times = np.sort(risk.event_ms[risk.event_run == run]).astype(float)
-        if dt_ms is not None:
-            times = np.sort(times - rng.random(len(times)))
-        at = clock_at(times, all_["start"][mine], all_["stop"][mine], rate)
-        gaps.append(np.diff(at, prepend=0.0))
-    expected = np.concatenate(gaps)
-    found = rescaled_time(risk, fit, np.random.default_rng(9)).gaps
-    np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-10, atol=1e-10)
-    assert found.min() >= 0.0
+    # Both runs are over the same minutes: one clock.
+    hazard = all_["ms"] / 1000.0 * fit.A * np.exp(-fit.k * all_["delta"])
+    rate = (hazard if dt_ms is None else -np.expm1(-hazard)) / (all_["stop"] - all_["start"])
+    times = risk.event_ms.astype(float)
+    if dt_ms is not None:
+        times = times - rng.random(len(times))
+    at = clock_at(np.sort(times), all_["start"], all_["stop"], rate)
+    found = rescale(risk, fit, np.random.default_rng(9))
+    np.testing.assert_allclose(found.gaps, np.diff(at, prepend=0.0), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(
+        found.position,
+        at / (hazard.sum() if dt_ms is None else (rate * (all_["stop"] - all_["start"])).sum()),
+        rtol=1e-10,
+    )
+    assert found.gaps.min() >= 0.0
+    assert found.new.sum() == (len(times) if dt_ms else len(np.unique(times)))
+    gaps = rescaled_time(found, rng).gaps
+    np.testing.assert_array_equal(gaps, found.gaps[found.new] / found.gaps[found.new].mean())
 
 
 def numbers(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -62,6 +62,13 @@ def test_runs_of_other_days_have_blocks_of_their_own(days: int) -> None:
     assert number.tolist() == [*range(8), *range(9, 17)], "the last of a run has no neighbour"
 
 
+def test_three_days_are_three_and_no_24_minutes() -> None:
+    days = [replace(LOG, start_ms=LOG.start_ms + day * 86_400_000) for day in range(3)]
+    fit = pooled(*(simulate(day, seed) for seed, day in enumerate(days))).estimate.fit
+    assert fit is not None
+    assert (fit.se_type, fit.n_blocks) == ("group", 3)
+
+
 def test_of_one_run_the_periods_are_its_blocks() -> None:
     exposure = pooled(simulate(LOG, 1)).accounts.exposure
     assert exposure.periods.number.tolist() == list(range(exposure.paths[0].n_blocks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,44 @@ def test_the_block_covariance_by_hand() -> None:
     # sum u u' = diag(2, 8), times 5/4
     assert found.cov == ((2.5, 0.0), (0.0, 10.0))
     assert found.third == NO_SKEW
+
+
+def test_from_three_groups_on_they_are_what_is_independent() -> None:
+    score = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -1.0], [0.0, -1.0], [0.0, 0.0]])
+    block, group = np.array([3, 4, 6, 9, 9, 11]), np.array([0, 0, 1, 1, 2, 2])
+    found = robust_by_block(np.eye(2), score, block, group)
+    assert (found.se_type, found.n_blocks) == ("group", 3)
+    # sums by group: (0, 0), (0, 1), (0, -1); times 3/2
+    assert found.cov == ((0.0, 0.0), (0.0, 3.0))
+    assert found.quantile == pytest.approx(scipy.stats.t.ppf(0.975, 2))
+    two = robust_by_block(np.eye(2), score, block, np.minimum(group, 1))
+    assert two == robust_by_block(np.eye(2), score, block)
+
+
+def test_days_with_a_level_of_their_own_are_covered() -> None:
+    """lambda(3) of five days whose levels have sd 0.4; as one sequence of minutes it is 53 %."""
+    rng = np.random.default_rng(12)
+    delta = np.tile([1.0, 2.0, 3.0, 5.0, 8.0, 12.0], 55)
+    block = np.repeat(np.arange(55), 6)
+    mu = 30.0 * np.exp(-0.3 * delta)
+    by_day = by_minute = 0
+    for _ in range(200):
+        level = rng.lognormal(-0.08, 0.4, 5)[block // 11]
+        cells = Cells(
+            block=block + block // 11,
+            side=np.ones(330, dtype=np.int8),
+            delta=delta,
+            exposure_ms=np.full(330, 60_000),
+            events=rng.poisson(mu * level),
+            qty=np.zeros(330),
+            group=block // 11,
+        )
+        days, minutes = fit_poisson(cells), fit_poisson(replace(cells, group=None))
+        truth = 0.5 * math.exp(-0.9)
+        by_day += days.interval(3.0)[0] <= truth <= days.interval(3.0)[1]
+        by_minute += minutes.interval(3.0)[0] <= truth <= minutes.interval(3.0)[1]
+    assert by_day >= 180
+    assert by_minute < 130
 
 
 def test_few_blocks_give_the_textbook_interval() -> None:
