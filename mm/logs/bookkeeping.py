@@ -129,7 +129,45 @@ def unmatched_moves(fills: pd.DataFrame, time: Ints, ledger: Ledger) -> tuple[in
         wrong = either - both
         if not best[0] or wrong * best[0] < best[1] * either:
             best = either, wrong
-    return best if best[0] >= _FEW_MOVES else (0, 0)
+    if best[0] < _FEW_MOVES:
+        return 0, 0
+    if best[1]:
+        # Some fills of a row's ms booked in it and others in the next: only the sums tell.
+        best = best[0], min(best[1], _jumps(time, held, fill_ms, signed))
+    return best
+
+
+def _jumps(time: Ints, held: Changes, fill_ms: Ints, signed: Floats) -> int:
+    """How often inventory less all fills booked so far jumps: once for each that one side lacks.
+
+    A row holds all fills before the ms of the row before it, and any of those since, its own ms
+    included: what is lost inside such a window shows in the first row that has none.
+    """
+    order = np.argsort(fill_ms, kind="stable")
+    fill_ms, signed = fill_ms[order], signed[order]
+    bought, sold = (
+        np.append(0.0, np.cumsum(part)) for part in (signed.clip(0), signed.clip(max=0))
+    )
+    booked = bought + sold
+    largest = max(float(np.abs(booked).max()), float(np.abs(held.value).max()))
+    close = 1e-9 * largest + 8.0 * float(np.spacing(largest))
+    value = held.cells(0, len(time))
+    behind = np.searchsorted(fill_ms, time, side="right")
+    before = np.append(0, np.searchsorted(fill_ms, time[:-1], side="left"))
+    busy = np.flatnonzero((before < behind) | (np.diff(value, prepend=value[:1]) != 0.0))
+    # and the first one behind, whose window is empty again
+    busy = np.intersect1d(np.union1d(busy, busy + 1), np.arange(len(time)))
+    jumps, offset = 0, float(value[0] - booked[behind[0]])
+
+    lowest = booked[before] + sold[behind] - sold[before]
+    highest = booked[before] + bought[behind] - bought[before]
+    for row in busy.tolist():
+        low, high = value[row] - highest[row], value[row] - lowest[row]
+        if not low - close <= offset <= high + close:
+            # Before the first move nothing says how much of its ms the first row holds.
+            jumps += row > int(busy[0])
+            offset = float(value[row] - booked[behind[row]])
+    return jumps
 
 
 def _traded(at: Ints, signed: Floats, n_rows: int) -> Ints:
