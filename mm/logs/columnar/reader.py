@@ -25,7 +25,7 @@ from mm.logs.bookkeeping import NAMES, Ledger
 from mm.logs.columnar.ids import FileIds, numbered
 from mm.logs.columnar.packed import Numbers, Repeating, Words
 from mm.logs.columnar.stream import NeedsRowReader, Stream
-from mm.logs.columns import CAPITALS, EVIDENCE, LARGEST, TEXT, Checked
+from mm.logs.columns import CAPITALS, LARGEST, TEXT, Checked
 from mm.logs.files import KINDS, Kind
 from mm.logs.order_ids import OrderNames, words_of
 from mm.logs.rules import check_file, first_broken, rejected_by_reason
@@ -164,7 +164,7 @@ def _numbers(column: pa.ChunkedArray, name: str) -> Floats:
         if column.null_count or not whole:
             raise NeedsRowReader("a row without a time")
         return np.asarray(values)
-    if name in EVIDENCE and np.fmax.reduce(np.abs(values), initial=0.0) >= LARGEST:
+    if name in NAMES and np.fmax.reduce(np.abs(values), initial=0.0) >= LARGEST:
         raise NeedsRowReader(f"{name} is larger than any")
     return np.asarray(values, dtype=np.float64)
 

@@ -48,12 +48,15 @@ class Findings:
         self.line, self.bad = line, np.zeros(rows, dtype=np.bool_)
         self._causes: dict[str, tuple[list[int], str]] = {}
 
-    def check(self, rules: Iterable[Rule], table: pd.DataFrame) -> None:
-        """Set aside the rows that break a rule; a row counts for the first one it breaks."""
+    def check(
+        self, rules: Iterable[Rule], table: pd.DataFrame, raw: pd.DataFrame | None = None
+    ) -> None:
+        """Set aside the rows that break a rule; a row counts for the first one it breaks. ``raw``:
+        the cells to quote, if not those of the table."""
         rows = Rows(table, self.bad)
         for rule in rules:
             if rule.column in rows:
-                cells = table[rule.column] if rule.quoted else None
+                cells = (table if raw is None else raw)[rule.column] if rule.quoted else None
                 self.add(rule.broken(rows), rule.column, rule.what, cells)
 
     def add(
@@ -88,14 +91,14 @@ def check_table(raw: RawTable, kind: str, label: str) -> Checked:
     Raises InputError for missing columns, more than one symbol, times that are not ms.
     """
     check_header(raw.header, kind, label)
-    table, line = _without_blank(raw, [n for n in wanted(kind) if n in raw.table.columns])
-    findings = Findings(len(table), line)
-    for name in table.columns:
+    cells, line = _without_blank(raw, [n for n in wanted(kind) if n in raw.table.columns])
+    table, findings = cells.copy(deep=False), Findings(len(cells), line)
+    for name in map(str, cells.columns):
         if name in TEXT:
-            table[name] = _text(table[name])
+            table[name] = _text(cells[name])
         else:
-            table[name] = _number(table[name], name, findings, label)
-            findings.check(NUMBERS.get(name, ()), table)
+            table[name] = _number(cells[name], name, findings, label)
+            findings.check(NUMBERS.get(name, ()), table, cells)
     check_file(table, line, label)
     findings.check(OF_TIMES, table)
     if raw.cut and len(table):
