@@ -183,7 +183,7 @@ def check_estimate(
         out_of_sample=out_of_sample(risk),
         blocks=blocks(risk, fit, rng, n_period),
         over_time=over_time(risk),
-        schedule=_schedule(risk, options),
+        schedule=_schedule(exposure, selection, risk, options),
         effects=_effects(own_side.cells()),
         predictive=_predictive(risk, fit, star, n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
@@ -226,10 +226,16 @@ def _clock(
     )
 
 
-def _schedule(risk: Risk, options: CheckOptions) -> Schedule | None:
+def _schedule(
+    exposure: Exposure, selection: Selection, risk: Risk, options: CheckOptions
+) -> Schedule | None:
     if options.schedule_min is None:
         return None
-    return make_schedule(risk, *options.schedule_min, options.min_fills)
+    by_distance, beside = risk, None
+    if risk.both_sides and selection.convention == "absolute":
+        # Its A and k are for draws by |delta|, on either side of mid.
+        by_distance, beside = Risk.continuous(exposure, selection), risk
+    return make_schedule(by_distance, *options.schedule_min, options.min_fills, beside)
 
 
 def _replay(draws: Draws, A: float, k: float, dt_ms: int) -> Replay:

@@ -61,11 +61,19 @@ class Entry:
 
 @dataclass(frozen=True, repr=False)
 class Schedule:
-    """Entries in time order, as the consumer reads them."""
+    """Entries in time order, as the consumer reads them.
+
+    ``given``: fills that they give over their own span, against those ``observed`` there. Entries
+    lag behind by half a window and half a step: while activity rises they give too few, while it
+    falls too many. With time reversed real logs that gave 0.8 of their fills give 1.2; a window's
+    fit gives that window's fills exactly.
+    """
 
     entries: tuple[Entry, ...]
     train_ms: int
     step_ms: int
+    given: float
+    observed: int
 
     @property
     def is_empty(self) -> bool:
@@ -104,7 +112,8 @@ class Schedule:
         return (
             f"<p>Schedule: {len(self.entries)} entries of {self.step_ms / 60_000:g} min, each "
             f"fitted on the {self.train_ms / 60_000:g} min before it"
-            f"{f' ({told})' if told else ''}.</p>"
+            f"{f' ({told})' if told else ''}. Over their own span they give {self.given:,.0f} "
+            f"fills; {self.observed:,} were observed.</p>"
         )
 
 
@@ -150,22 +159,36 @@ def over_time(risk: Risk) -> OverTime:
     return OverTime(windows, chi2, dof, float(special.chdtrc(dof, chi2)))
 
 
-def make_schedule(risk: Risk, train_min: float, step_min: float, min_fills: int) -> Schedule:
+def make_schedule(
+    risk: Risk, train_min: float, step_min: float, min_fills: int, beside: Risk | None = None
+) -> Schedule:
     """Entries of ``step_min`` minutes, each fitted on the ``train_min`` minutes before it: what a
-    maker would have known then."""
+    maker would have known then.
+
+    ``risk``: of the distances that the consumer draws by, so |delta| unless they are signed.
+    ``beside``: what is fitted instead in a window where that has no fit.
+    """
     begin, end = int(risk.begin_ms.min()), int(risk.end_ms.max())
     train, step = round(train_min * 60_000), round(step_min * 60_000)
     starts = range(begin + train, end, step)
-    risk = risk.cut_at(np.array([t for start in starts for t in (start - train, start)]))
+    cuts = [t for start in starts for t in (start - train, start, start + step)]
+    risk = risk.cut_at(np.array(cuts, dtype=np.int64))
+    beside = None if beside is None else beside.cut_at(np.array(cuts, dtype=np.int64))
     entries: list[Entry] = []
-    last: tuple[float, float] | None = None
+    last: Fit | None = None
+    given, observed = 0.0, 0
     for start in starts:
         found = window(risk, start - train, start, min_fills)
-        if found.fit is not None:
-            last = (found.fit.A, found.fit.k)
-            entries.append(Entry(start, start + step, found, "fitted", *last))
-        elif last is not None:
-            entries.append(Entry(start, start + step, found, "carried", *last))
-        else:
+        if found.fit is None and beside is not None:
+            other = window(beside, start - train, start, min_fills)
+            found = found if other.fit is None else other
+        last = last if found.fit is None else found.fit
+        ahead = risk.between(start, start + step)
+        observed += ahead.n_events
+        if last is None:
             entries.append(Entry(start, start + step, found, "left_out", math.nan, math.nan))
-    return Schedule(tuple(entries), train, step)
+            continue
+        given += float(ahead.expected(last).sum())
+        status: Literal["fitted", "carried"] = "carried" if found.fit is None else "fitted"
+        entries.append(Entry(start, start + step, found, status, last.A, last.k))
+    return Schedule(tuple(entries), train, step, given, observed)

@@ -323,6 +323,29 @@ def test_schedule_is_causal_finite_and_in_the_consumers_shape(clean: Exposure) -
     )
 
 
+def test_a_schedule_lags_behind_a_level_that_rises() -> None:
+    """A window's fit gives that window's fills; what comes later is more, and less if time is
+    turned round: the fills missing are the change of one window, and no accounting loses them."""
+    exposure = exposure_of(Scenario(duration_s=600.0))
+    risk = Risk.continuous(exposure, Selection())
+    begin, end = int(risk.begin_ms[0]), int(risk.end_ms[0])
+    passed = (risk.event_ms - begin) / (end - begin)
+    chance = np.random.default_rng(RNG_SEED).random(risk.n_events)
+    found = {
+        name: make_schedule(risk.where(None, chance < level), 2.0, 2.0, 10)
+        for name, level in (
+            ("constant", np.full(len(passed), 0.4)),
+            ("rising", 0.15 * 4**passed),
+            ("falling", 0.15 * 4 ** (1 - passed)),
+        )
+    }
+    ratio = {name: one.given / one.observed for name, one in found.items()}
+    assert ratio["constant"] == pytest.approx(1.0, abs=0.1)
+    lag = 4**0.2  # two minutes of ten
+    assert ratio["rising"] == pytest.approx(1 / lag, rel=0.12)
+    assert ratio["falling"] == pytest.approx(lag, rel=0.12)
+
+
 def test_schedule_carries_forward_or_leaves_out_what_has_no_fit(clean: Exposure) -> None:
     risk = Risk.continuous(clean, Selection())
     minute = 60_000
