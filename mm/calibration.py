@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from mm.core.config import backtest_folder, below_root
+from mm.core.display import html
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import CheckOptions, Diagnostics, check_estimate
@@ -54,7 +55,7 @@ class Calibration:
 
     def _repr_html_(self) -> str:
         parts = (self.log, self.accounts, self.estimate, self.diagnostics, self.verdict)
-        return summary(*parts).html
+        return html(summary(*parts))
 
 
 def load(settings: Settings) -> BacktestLog:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from mm.calibration import Calibration
 from mm.core.config import CONFIG_NAME, Config, backtest_folder, below_root, read_config
+from mm.core.display import Parts
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings
 from mm.results.record import MIME, Outcome, outcome_of, write_outcome
@@ -54,8 +54,8 @@ class Headline:
     def __init__(self, chosen: Settings) -> None:
         from IPython import display
 
-        waiting = f"<p>Calibrating {html.escape(chosen.SYMBOL)} …</p>"
-        self._handle = display.display(display.HTML(waiting), display_id=True)
+        waiting = Parts(f"Calibrating {chosen.SYMBOL} …")
+        self._handle = display.display(waiting, display_id=True)
 
     def show(self, result: Calibration) -> None:
         """Put the verdict and the headline numbers there."""

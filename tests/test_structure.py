@@ -155,6 +155,19 @@ def test_the_driver_loads_no_statistics(root: Path, tmp_path: Path) -> None:
     assert not loaded_by(f"{run}\nimport mm.report.page", root) & statistics
 
 
+def test_results_hand_over_words_and_the_templates_hold_the_tags(root: Path) -> None:
+    names = "a|b|br|code|div|em|h[1-6]|i|li|ol|p|pre|small|span|strong|sub|sup|table|tbody|td|th"
+    tag = re.compile(rf"</?({names}|thead|tr|ul)\b[^<>]*>")
+    assert tag.search("<td style='x'>")
+    assert not tag.search("<Fit A> b")
+    rooms = ("core", *STATISTICS, "logs", "results", "plots")
+    paths = [path for room in rooms for path in (root / "mm" / room).rglob("*.py")]
+    for path in [*paths, *(root / "mm" / f"{name}.py" for name in TOP)]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not tag.search(node.value), f"{path.name}:{node.lineno} {node.value[:60]}"
+
+
 def test_the_map_of_the_code_is_up_to_date(root: Path) -> None:
     """Rooms are all named, every path exists, and the glossary stays short."""
     text = (root / "docs" / "code.md").read_text(encoding="utf-8")

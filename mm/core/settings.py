@@ -7,13 +7,13 @@ Everything that can be set is a field here. The parameters cell of the template,
 from __future__ import annotations
 
 import difflib
-import html
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mm.core.display import Table, html
 from mm.core.errors import SettingsError
 
 FitMethod = Literal["blend", "placement", "poisson_mle", "log_linear"]
@@ -159,13 +159,11 @@ class Settings(BaseModel):
         return self.model_dump(exclude_defaults=True)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{html.escape(repr(getattr(self, name)))}</td>"
-            f"<td>{unit_of(name)}</td><td>{html.escape(field.description or '')}</td></tr>"
+        rows = [
+            (name, repr(getattr(self, name)), unit_of(name), field.description or "")
             for name, field in type(self).model_fields.items()
-        )
-        head = "<tr><th>setting</th><th>value</th><th>unit</th><th>meaning</th></tr>"
-        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        ]
+        return html(Table(("setting", "value", "unit", "meaning"), rows))
 
 
 def unit_of(name: str) -> str:

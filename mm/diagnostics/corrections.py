@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mm.core.arrays import Mask, slices
+from mm.core.display import Table, html
 from mm.core.errors import EstimateError
 from mm.core.formatting import figures
 from mm.diagnostics.replay import Draws, replay
@@ -62,22 +62,21 @@ class Waterfall:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(s.what)}</td>"
-            + (
-                f"<td>{figures(s.A)}</td><td>{figures(s.k)}</td><td>{s.fills:,.0f}</td>"
-                if math.isfinite(s.A)
-                else f"<td colspan='3' style='text-align:left'>{html.escape(s.error)}</td>"
-            )
-            + "</tr>"
+        rows = [
+            (s.what, figures(s.A), figures(s.k), f"{s.fills:,.0f}", "")
+            if math.isfinite(s.A)
+            else (s.what, "", "", "", s.error)
             for s in self.steps
+        ]
+        rows.append(("observed first fills", "", "", f"{self.observed:,}", ""))
+        head = (
+            "one correction at a time",
+            "A (1/s)",
+            "k (1/tick)",
+            "fills predicted",
+            "",
         )
-        head = "<tr><th>one correction at a time</th><th>A (1/s)</th><th>k (1/tick)</th>"
-        return (
-            f"<p>{html.escape(self.sentence)}</p><table><thead>{head}<th>fills predicted</th></tr>"
-            f"</thead><tbody>{rows}<tr><th>observed first fills</th><td></td><td></td>"
-            f"<td>{self.observed:,}</td></tr></tbody></table>"
-        )
+        return html(self.sentence, Table(head, rows))
 
 
 def waterfall(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mm.core.display import Cell, Table, html
 from mm.core.formatting import figures, percent, rounded, span
 from mm.fitting.covariance import Interval
 from mm.fitting.fit import Fit
@@ -51,26 +52,30 @@ class FillRates:
     rows: tuple[AtDistance, ...]
 
     def _repr_html_(self) -> str:
-        body = ""
+        rows: list[tuple[Cell, ...]] = []
         for row in self.rows:
             low, high = row.interval
-            chances = "".join(
-                f"<td>{percent(row.within(row.rate, t))}"
-                f"{_percent_range(row.within(low, t), row.within(high, t))}</td>"
+            hour = span(3600.0 * low, 3600.0 * high)
+            known = math.isfinite(low) and math.isfinite(high)
+            chances = [
+                (
+                    percent(row.within(row.rate, t)),
+                    f"{percent(row.within(low, t))} – {percent(row.within(high, t))}"
+                    if known
+                    else "",
+                )
                 for t in HORIZONS_S
+            ]
+            rows.append(
+                (
+                    f"{row.delta:g}" + ("" if row.quoted else " (extrapolated)"),
+                    (rounded(row.per_hour, 3600.0 * low, 3600.0 * high), hour if known else ""),
+                    "–" if row.seen is None else figures(3600.0 * row.seen),
+                    *chances,
+                )
             )
-            mark = "" if row.quoted else " (extrapolated)"
-            body += (
-                f"<tr><td>{row.delta:g}{mark}</td>"
-                f"<td>{rounded(row.per_hour, 3600.0 * low, 3600.0 * high)}"
-                f"{_range(3600.0 * low, 3600.0 * high)}</td>"
-                f"<td>{'–' if row.seen is None else figures(3600.0 * row.seen)}</td>{chances}</tr>"
-            )
-        times = "".join(f"<th>P(fill in {t:g} s)</th>" for t in HORIZONS_S)
-        return (
-            "<table><thead><tr><th>δ (ticks)</th><th>fills per hour (95 %)</th><th>observed</th>"
-            f"{times}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        times = (f"P(fill in {t:g} s)" for t in HORIZONS_S)
+        return html(Table(("δ (ticks)", "fills per hour (95 %)", "observed", *times), rows))
 
 
 def fill_rates(fit: Fit, intensity: EmpiricalIntensity) -> FillRates:
@@ -90,15 +95,3 @@ def fill_rates(fit: Fit, intensity: EmpiricalIntensity) -> FillRates:
     if not at_mid:
         rows.insert(0, AtDistance(0.0, fit.intensity(0.0), fit.interval(0.0), seen=None))
     return FillRates(tuple(rows))
-
-
-def _range(low: float, high: float) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return ""
-    return f" <small>({span(low, high)})</small>"
-
-
-def _percent_range(low: float, high: float) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return ""
-    return f" <small>({percent(low)} – {percent(high)})</small>"

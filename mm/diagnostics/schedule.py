@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special
 
 from mm.core.arrays import Ints
+from mm.core.display import html
 from mm.core.errors import EstimateError
 from mm.diagnostics.time_at_risk import Risk
 from mm.fitting.fit import Fit
@@ -109,11 +110,11 @@ class Schedule:
             s: sum(e.status == s for e in self.entries) for s in ("fitted", "carried", "left_out")
         }
         told = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in counts.items() if n)
-        return (
-            f"<p>Schedule: {len(self.entries)} entries of {self.step_ms / 60_000:g} min, each "
+        return html(
+            f"Schedule: {len(self.entries)} entries of {self.step_ms / 60_000:g} min, each "
             f"fitted on the {self.train_ms / 60_000:g} min before it"
             f"{f' ({told})' if told else ''}. Over their own span they give {self.given:,.0f} "
-            f"fills; {self.observed:,} were observed.</p>"
+            f"fills; {self.observed:,} were observed."
         )
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from mm.core.display import Parts, Table
 from mm.core.formatting import duration, figures, p_value, percent, pm, ranged, ticks_between, utc
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.replay import ReplayRows
@@ -23,39 +22,18 @@ _SOURCES = {
 }
 
 
-@dataclass(frozen=True, repr=False)
-class Shown:
-    """A piece of HTML with a plain text for where HTML can't be shown."""
-
-    html: str
-    text: str = ""
-
-    def __repr__(self) -> str:
-        return self.text or "<table>"
-
-    def _repr_html_(self) -> str:
-        return self.html
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """An HTML table; cells are HTML already, the first column is text."""
-    top = "".join(f"<th>{name}</th>" for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-
-
 def summary(
     log: BacktestLog,
     accounts: Accounts,
     estimate: Estimate,
     found: Diagnostics | None,
     verdict: Verdict,
-) -> Shown:
+) -> Parts:
     """The first screen: verdict, what the log is, fills per hour, round trip."""
     start, end = log.window_ms
     span = sum(run.end_ms - run.start_ms for run in log.runs) / 1000.0
     facts = [
-        ("fills from", html.escape(_SOURCES[log.fill_source])),
+        ("fills from", _SOURCES[log.fill_source]),
         (
             "log",
             f"{utc(start)} to {utc(end)} UTC, {duration(span)}"
@@ -78,13 +56,8 @@ def summary(
         facts.append(("λ", f"≤ {estimate.upper_limit:.3g} /s (2.996/ΣT, one-sided 95 %)"))
     if found is not None:
         facts.append(("replay", _replayed(found)))
-    listed = "".join(
-        f"<tr><th>{name}</th><td style='text-align:left'>{text}</td></tr>" for name, text in facts
-    )
-    parts = [banner(verdict), f"<table><tbody>{listed}</tbody></table>"]
-    if found is not None:
-        parts.append(found.rates._repr_html_())
-    return Shown("".join(parts), f"{log.symbol}: {verdict.line}")
+    rates = None if found is None else found.rates
+    return Parts(verdict, Table((), facts, "Summary"), rates, text=f"{log.symbol}: {verdict.line}")
 
 
 def _replayed(found: Diagnostics) -> str:
@@ -100,15 +73,10 @@ def _replayed(found: Diagnostics) -> str:
     return text
 
 
-def banner(verdict: Verdict) -> str:
-    """The verdict in a box, with every reason."""
-    return verdict._repr_html_()
-
-
-def checks(found: Diagnostics | None) -> Shown:
+def checks(found: Diagnostics | None) -> Parts:
     """Level, shape, time: one line each, with the number that decides."""
     if found is None:
-        return Shown("<p>There is no estimate to check.</p>", "no estimate")
+        return Parts("There is no estimate to check.", text="no estimate")
     ours, pearson, time, halves = found.replay, found.pearson, found.time, found.halves
     test = found.out_of_sample
     low, high = found.draws.min(), found.draws.max()
@@ -131,30 +99,30 @@ def checks(found: Diagnostics | None) -> Shown:
          f"{halves.ratio:.2f} ({halves.z:+.1f} standard errors, limit {halves.t_limit:.1f})"),
         ("", "last 30 % by a fit of the first 70 %", ahead),
     ]  # fmt: skip
-    return Shown(table(("check", "what", "result"), rows), "level, shape, time")
+    return Parts(Table(("check", "what", "result"), rows), text="level, shape, time")
 
 
-def replay(found: Diagnostics | None) -> Shown:
+def replay(found: Diagnostics | None) -> Parts:
     """What the parameters give by placement distance and by distance at the fill."""
     if found is None:
-        return Shown("<p>There are no parameters to replay.</p>", "no parameters")
+        return Parts("There are no parameters to replay.", text="no parameters")
     ours = found.replay
-    placed = table(
+    placed = Table(
         ("placed at (ticks)", "orders", "rested", "fills observed", "given", "95 % by chance", ""),
-        _replay_rows(ours.by_placement.merged()),
+        list(_replay_rows(ours.by_placement.merged())),
     )
-    filled = table(
+    filled = Table(
         ("filled at δ (ticks)", "fills observed", "given", "95 % by chance", ""),
-        _replay_rows(ours.by_fill.merged()),
+        list(_replay_rows(ours.by_fill.merged())),
     )
     through, given = int(ours.through.observed.sum()), float(ours.through.given.sum())
     note = ""
     if through:
         note = (
-            f"<p>Besides, {through:,} fills came after mid had run through the quote, where |δ| "
-            f"gives {given:,.0f}: a backtester that knows no sides of mid fills them elsewhere.</p>"
+            f"Besides, {through:,} fills came after mid had run through the quote, where |δ| "
+            f"gives {given:,.0f}: a backtester that knows no sides of mid fills them elsewhere."
         )
-    return Shown(placed + filled + note, "replay by distance")
+    return Parts(placed, filled, note, text="replay by distance")
 
 
 def _replay_rows(rows: ReplayRows) -> Iterable[Sequence[str]]:
@@ -178,11 +146,11 @@ def _between(usable: tuple[float, float] | None) -> str:
 
 def appendix(
     log: BacktestLog, accounts: Accounts, estimate: Estimate, found: Diagnostics | None
-) -> Shown:
+) -> Parts:
     """What else was looked at: other fits and intervals, other checks, units and time step."""
-    units = table(("unit", "value"), _units(log, accounts, estimate))
+    units = Table(("unit", "value"), list(_units(log, accounts, estimate)))
     if found is None:
-        return Shown(f"<p>There is no estimate.</p>{units}", "no estimate")
+        return Parts("There is no estimate.", units, text="no estimate")
     fit, sides, ahead, effects = found.fit, found.sides, found.predictive, found.effects
     rows = [("shown", ranged(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
     rows += [
@@ -218,19 +186,18 @@ def appendix(
         ("one A and k over time", f"χ² = {found.over_time.chi2:.1f} on {found.over_time.dof}, "
                                   f"p {p_value(found.over_time.p)}"),
     ]  # fmt: skip
-    schedule = "" if found.schedule is None else found.schedule._repr_html_()
-    return Shown(
-        table(("fit or interval", "A (1/s)", "k (1/tick)"), rows)
-        + table(("what", "result"), others)
-        + units
-        + schedule,
-        "appendix",
+    return Parts(
+        Table(("fit or interval", "A (1/s)", "k (1/tick)"), rows),
+        Table(("what", "result"), others),
+        units,
+        found.schedule,
+        text="appendix",
     )
 
 
 def _units(log: BacktestLog, accounts: Accounts, estimate: Estimate) -> Iterable[tuple[str, str]]:
     """In what the numbers are, and the time that a draw of the consumer stands for."""
-    remark = f" ({html.escape(accounts.tick.remark)})" if accounts.tick.remark else ""
+    remark = f" ({accounts.tick.remark})" if accounts.tick.remark else ""
     yield "tick of the distance", f"{accounts.tick.value:g} in quote currency{remark}"
     gap = estimate.mean_state_gap_ms
     if math.isfinite(gap):
@@ -239,13 +206,13 @@ def _units(log: BacktestLog, accounts: Accounts, estimate: Estimate) -> Iterable
     else:
         step = f"{estimate.dt_ms} ms, as given" if estimate.dt_given else "none: no row in range"
     yield "dt_ms against state rows", step
-    yield "fills from", html.escape(_SOURCES[log.fill_source])
+    yield "fills from", _SOURCES[log.fill_source]
 
 
-def waterfall(found: Diagnostics | None) -> Shown:
+def waterfall(found: Diagnostics | None) -> Parts:
     """The corrections from the original's numbers to these."""
     if found is None:
-        return Shown("<p>There is no estimate to compare with.</p>", "no estimate")
+        return Parts("There is no estimate to compare with.", text="no estimate")
     if found.waterfall is None:
-        return Shown("<p>The original notebook can't read pooled runs.</p>", "pooled runs")
-    return Shown(found.waterfall._repr_html_(), found.waterfall.sentence)
+        return Parts("The original notebook can't read pooled runs.", text="pooled runs")
+    return Parts(found.waterfall, text=found.waterfall.sentence)

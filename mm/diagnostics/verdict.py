@@ -6,10 +6,11 @@ size matters; a ``note`` is worth knowing and changes nothing.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from mm.core.display import Paragraph, Table, html
 
 Status = Literal["ok", "warn", "refused"]
 Level = Literal["refused", "warn", "note"]
@@ -73,20 +74,9 @@ class Verdict:
         return f"<Verdict {self.line}>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{f.level}</td>"
-            + "".join(
-                f'<td style="text-align:left">{html.escape(text)}</td>'
-                for text in (f.what, f.cause, f.remedy)
-            )
-            + "</tr>"
-            for f in self.findings
-        )
-        names = ("", "what", "cause", "what to do")
-        head = "".join(f'<th style="text-align:left">{name}</th>' for name in names)
-        head = f"<tr>{head}</tr>"
-        table = f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>" if rows else ""
-        return (
-            f'<p style="border-left:6px solid {_COLOUR[self.status]};padding:.4em .8em">'
-            f"<strong>{self.status}</strong>{html.escape(self.line[len(self.status) :])}</p>{table}"
+        rest = self.line[len(self.status) :]
+        rows = [(f.level, f.what, f.cause, f.remedy) for f in self.findings]
+        return html(
+            Paragraph(self.status, rest, _COLOUR[self.status]),
+            Table(("", "what", "cause", "what to do"), rows, "Findings"),
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mm.core.concurrency import LONG, give_back, side_by_side
+from mm.core.display import html
 from mm.core.errors import InputError
 from mm.core.settings import Settings
 from mm.exposure.accounting import Exposure, lay_out
@@ -58,8 +59,8 @@ class Accounts:
         return f"<Accounts: {rec.fill_rows['event']} events in {rec.exposure_s:,.1f} s of exposure>"
 
     def _repr_html_(self) -> str:
-        unit = f"<p>δ in ticks of {self.tick.value:g}. {self.tick.remark}</p>"
-        return unit + self.reconciliation._repr_html_()
+        unit = f"δ in ticks of {self.tick.value:g}. {self.tick.remark}"
+        return html(unit, self.reconciliation)
 
 
 def account(log: BacktestLog, settings: Settings) -> Accounts:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mm.core.display import Table, html
 from mm.logs.intervals import END_NAMES, RestingIntervals
 
 #: Names of what is lost where the mid is too old.
@@ -87,20 +87,17 @@ class Reconciliation:
             "order-seconds": sum(self.order_ms.values()) / 1000.0,
             "fill rows": float(sum(self.fill_rows.values())),
         }
-        body, last = "", ""
+        rows, last = [], ""
         for what, name, amount in self.rows():
             if not amount and name != "used":
                 continue
             if what != last and what in totals:
-                body += _row(what, "in the log", totals[what])
-            body += _row("" if what == last and what not in totals else what, name, amount)
+                rows.append((what, "in the log", _amount(what, totals[what])))
+                last = what
+            rows.append(("" if what == last else what, name, _amount(what, amount)))
             last = what
-        return (
-            "<table><thead><tr><th>what</th><th>where it went</th><th>amount</th></tr></thead>"
-            f"<tbody>{body}</tbody></table>"
-        )
+        return html(Table(("what", "where it went", "amount"), rows))
 
 
-def _row(what: str, name: str, amount: float) -> str:
-    text = f"{amount:,.3f}" if what == "order-seconds" else f"{amount:,.0f}"
-    return f"<tr><td>{what}</td><td>{html.escape(name)}</td><td>{text}</td></tr>"
+def _amount(what: str, amount: float) -> str:
+    return f"{amount:,.3f}" if what == "order-seconds" else f"{amount:,.0f}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mm.core.display import Paragraph, Parts, html
 from mm.core.errors import EstimateError, OriginalError
 from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, Sums
@@ -93,23 +94,17 @@ class Estimate:
         return f"<Estimate: A = {self.fit.A:.4g} /s, k = {self.fit.k:.4g} /tick>"
 
     def _repr_html_(self) -> str:
-        parts = []
-        if self.fit is None:
-            parts.append(f"<p><strong>No estimate</strong>: {self.refusal}.</p>")
-        else:
-            parts.append(self.fit._repr_html_())
+        refused = None if self.fit else Paragraph("No estimate", f": {self.refusal}.")
+        none = emitted = None
         if self.n_events == 0 and self.exposure_s > 0:
-            parts.append(
-                f"<p>No fill in {self.exposure_s:,.1f} s of exposure: "
-                f"λ ≤ 2.996/ΣT = {self.upper_limit:.3g} /s (one-sided 95 %).</p>"
+            none = (
+                f"No fill in {self.exposure_s:,.1f} s of exposure: "
+                f"λ ≤ 2.996/ΣT = {self.upper_limit:.3g} /s (one-sided 95 %)."
             )
         if self.emitted is not None and self.emitted is not self.fit:
-            parts.append(f"<h4>For a backtester that knows |δ|</h4>{self.emitted._repr_html_()}")
-        if self.original is not None:
-            parts.append(self.original._repr_html_())
-        elif self.original_error is not None:
-            parts.append(f"<p>Original notebook: {self.original_error}</p>")
-        return "".join(parts)
+            emitted = Parts("For a backtester that knows |δ|:", self.emitted)
+        error = self.original_error and f"Original notebook: {self.original_error}"
+        return html(refused, self.fit, none, emitted, self.original or error)
 
 
 def estimate_intensity(

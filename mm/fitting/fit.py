@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from mm.core.arrays import Floats
+from mm.core.display import Table, html
 from mm.core.errors import EstimateError
 from mm.core.formatting import rounded, span
 from mm.exposure.accounting import Cells
@@ -118,11 +119,7 @@ class Fit:
                 "1/s",
             ),
         ]
-        body = "".join(
-            f"<tr><th>{name}</th><td>{rounded(value, low, high)}</td><td>{span(low, high)}</td>"
-            f"<td>{unit}</td></tr>"
-            for name, value, (low, high), unit in rows
-        )
+        shown = [(n, rounded(x, low, high), span(low, high), u) for n, x, (low, high), u in rows]
         kind = {
             "group": f"robust over {self.n_blocks} runs that do not overlap",
             "block": f"robust over {self.n_blocks} blocks",
@@ -131,11 +128,10 @@ class Fit:
             "wald": "Wald",
             "none": "none",
         }
-        return (
-            f"<table><thead><tr><th>{self.method}</th><th>estimate</th><th>95 % interval</th>"
-            f"<th>unit</th></tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{self.n_events:,} events in {self.exposure_s:,.1f} s of exposure; interval: "
-            f"{kind[self.se_type]}.</p>"
+        return html(
+            Table((self.method, "estimate", "95 % interval", "unit"), shown),
+            f"{self.n_events:,} events in {self.exposure_s:,.1f} s of exposure; interval: "
+            f"{kind[self.se_type]}.",
         )
 
 

@@ -12,9 +12,15 @@ import pandas as pd
 from scipy import special
 
 from mm.core.arrays import Floats, Ints, distinct, sums_by
+from mm.core.display import Table, html
 from mm.core.formatting import figures
 from mm.exposure.accounting import Exposure
 from mm.exposure.distance import Selection, buckets
+
+_HEAD = (
+    "δ bucket", "mean δ", "exposure (s)", "events", "qty", "orders", "λ (1/s)", "95 % from", "to",
+    "qty/s",
+)  # fmt: skip
 
 #: The bucket of all negative distances.
 THROUGH = -1
@@ -81,26 +87,16 @@ class EmpiricalIntensity:
         )
 
     def _repr_html_(self) -> str:
-        names = [
-            "δ bucket",
-            "mean δ",
-            "exposure (s)",
-            "events",
-            "qty",
-            "orders",
-            "λ (1/s)",
-            "95 % from",
-            "to",
-            "qty/s",
-        ]
         worth = (self.events > 0) | (self.exposure_s >= _WORTH_SHOWING * self.exposure_s.sum())
-        shown = self.points[worth].set_axis(names, axis=1)
-        table = shown.to_html(index=False, border=0, na_rep="–", float_format=figures)
-        rest = int((~worth).sum())
-        if not rest:
-            return str(table)
-        share = float(self.exposure_s[~worth].sum() / self.exposure_s.sum())
-        return f"{table}<p>{rest} more buckets hold {share:.1%} of the exposure and no fill.</p>"
+        rows = [
+            [f"{x:,}" if isinstance(x, int) else figures(x) for x in row]
+            for row in self.points[worth].astype(object).itertuples(index=False)
+        ]
+        rest, told = int((~worth).sum()), ""
+        if rest:
+            share = float(self.exposure_s[~worth].sum() / self.exposure_s.sum())
+            told = f"{rest} more buckets hold {share:.1%} of the exposure and no fill."
+        return html(Table(_HEAD, rows), told)
 
 
 def empirical_intensity(exposure: Exposure, selection: Selection) -> EmpiricalIntensity:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mm.core.display import html
 from mm.core.errors import OriginalError
 from mm.fitting.original_points import points_of
 from mm.logs.log import Run
@@ -43,9 +44,9 @@ class OriginalFit:
     points: pd.DataFrame
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p>Original notebook: A = {self.A:.6g} /s, k = {self.k:.6g} /tick "
-            f"({self.n_buckets} buckets).</p>"
+        return html(
+            f"Original notebook: A = {self.A:.6g} /s, k = {self.k:.6g} /tick "
+            f"({self.n_buckets} buckets)."
         )
 
 

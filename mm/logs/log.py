@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Ints
+from mm.core.display import Notes, Table, html
+from mm.core.formatting import utc
 from mm.core.settings import FillSource
 from mm.logs.bookkeeping import Ledger
 from mm.logs.columns import SetAside
@@ -119,22 +120,11 @@ class BacktestLog:
         return f"<{type(self).__name__} {self.symbol}: {len(self.runs)} run(s), {rows}>"
 
     def _repr_html_(self) -> str:
-        head = "<tr><th>run</th><th>from (UTC)</th><th>to</th><th>duration</th>" + "".join(
-            f"<th>{kind} rows</th>" for kind in KINDS
-        )
-        body = ""
+        rows = []
         for run in self.runs:
-            times = [
-                pd.Timestamp(t, unit="ms").strftime("%Y-%m-%d %H:%M:%S")
-                for t in (run.start_ms, run.end_ms)
-            ]
-            cells = [run.name, *times, f"{(run.end_ms - run.start_ms) / 60_000:.1f} min"]
-            cells += [f"{len(getattr(run, kind)):,}" for kind in KINDS]
-            body += "<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
+            took = f"{(run.end_ms - run.start_ms) / 60_000:.1f} min"
+            counts = [f"{len(getattr(run, kind)):,}" for kind in KINDS]
+            rows.append([run.name, utc(run.start_ms), utc(run.end_ms), took, *counts])
+        head = ("run", "from (UTC)", "to", "duration", *(f"{kind} rows" for kind in KINDS))
         notes = [*self.warnings, *(w for run in self.runs for w in run.warnings)]
-        notes += [str(aside) for aside in self.set_aside]
-        listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-        return (
-            f"<table><thead>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"{f'<ul>{listed}</ul>' if listed else ''}"
-        )
+        return html(Table(head, rows), Notes([*notes, *map(str, self.set_aside)]))

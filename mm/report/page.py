@@ -16,6 +16,7 @@ from nbconvert.exporters import TemplateExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
+from mm.core import display
 from mm.report import failure, top, words
 from mm.report.arrange import FIT_FIGURE, image_of, outcome_in, sections, slug
 from mm.report.clean import clean
@@ -68,6 +69,7 @@ class ReportExporter(TemplateExporter):
         yield from super().default_filters()
         yield "markdown_to_report", markdown
         yield "clean_output", _output
+        yield "shown", display.html
 
 
 @functools.lru_cache(maxsize=256)  # the notebook's own words are those of every symbol
@@ -115,9 +117,9 @@ def render_report(notebook: Path, record: Record | None = None) -> str:
         "style": stylesheet(),
         "status": known.status,
         "verdict": top.verdict(known, "#verdict"),
-        "facts": top.facts(known),
+        "facts": top.facts(known, outcome.params.fit_method if outcome.params else ""),
         "per_hour": top.fills_per_hour(known),
-        "trip": top.predicted_and_observed(known),
+        "replay": top.replay(known),
         "figure": figure if known.exposure_s else None,
         "caption": top.figure_caption(known),
         "contents": [*contents, ("provenance", "Provenance")],

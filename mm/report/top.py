@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from mm.core import formatting
-from mm.core.formatting import duration, figures
+from mm.core.display import Cell, Table
+from mm.core.formatting import duration, figures, ranged, ticks_between
 from mm.report import words
-from mm.results.params import QuotedIntensity
+from mm.results.params import QuotedIntensity, ReplayRow
 from mm.results.record import Record
 
 #: A first screen has no room for more.
 _MOST_REASONS = 3
-_HORIZONS_S = (10.0,)
+_HORIZON_S = 10.0
 _MEANING = {
     "ok": "the parameters may be used",
     "warn": "the parameters may be used, knowing this",
@@ -37,8 +38,9 @@ def verdict(record: Record, link: str = "") -> str:
     )
 
 
-def facts(record: Record) -> str:
-    """What the log is and what was found in it, as a list of terms."""
+def facts(record: Record, method: str = "") -> str:
+    """What the log is and what was found in it, as a list of terms. ``method``: by which A and k
+    were fitted; empty where they are not to be used."""
     rows = [("Fills from", words.SOURCES.get(record.fill_source or "", record.fill_source or "–"))]
     if record.window_ms is not None:
         rows.append(("Data", words.window(record)))
@@ -47,9 +49,19 @@ def facts(record: Record) -> str:
         rested = f"in {duration(record.exposure_s)} of quotes resting"
         rows.append(("First fills", f"{record.n_fills:,} {rested}"))
     if record.A is not None and record.k is not None:
-        rows.append(("A", f"{words.level(record)} per second, at mid"))
-        tick = f" ({record.tick})" if record.tick else ""
-        rows.append(("k", f"{words.decay(record)} per tick{tick}"))
+        of = f" of {record.tick.removeprefix('tick size ')}" if record.tick else ""
+        by = f", {record.dt_ms} ms a draw ({method})" if method else ""
+        rows.append(
+            (
+                "For your backtester" if method else "A, k",
+                f"A = {words.level(record)} per second at mid, "
+                f"k = {words.decay(record)} per tick{of}{by}",
+            )
+        )
+    through = record.through
+    if through is not None and through.rate is not None and through.n_fills:
+        value = ranged(through.rate, *through.ci95) if through.ci95 else figures(through.rate)
+        rows.append(("Mid ran through", f"{value} fills per second of a quote that mid has passed"))
     if record.lambda_upper is not None:
         limit = figures(3600.0 * record.lambda_upper)
         rows.append(("λ", f"at most {limit} fills per hour (95 %, no fill was seen)"))
@@ -57,28 +69,16 @@ def facts(record: Record) -> str:
     return f'<dl class="facts">{listed}</dl>'
 
 
-def fills_per_hour(record: Record) -> str:
+def fills_per_hour(record: Record) -> Table:
     """What a quote may expect at the distances that were quoted; empty without an estimate."""
-    if not record.lambda_quoted:
-        return ""
-    head = (
-        "δ, ticks",
-        "per hour",
-        "95 % interval",
-        "observed",
-        *(f"in {t:g} s" for t in _HORIZONS_S),
-    )
-    rows = [_at(row) for row in record.lambda_quoted]
-    table = words.table(head, rows, "Fills per hour by distance")
+    head = ("δ, ticks", "per hour", "95 % interval", "observed", f"in {_HORIZON_S:g} s")
     told = "Observed: fills per hour of this log there. In 10 s: chance of a fill within that time."
     if not all(row.quoted for row in record.lambda_quoted):
         told += " * Extrapolated."
     if record.status == "refused":
         told = "What the refused fit says, to show what is wrong with it: not to be used. " + told
-    return (
-        "<h2>Fills per hour of a resting quote, by distance from mid</h2>"
-        f"{table}<p><small>{told}</small></p>"
-    )
+    rows = [_at(row) for row in record.lambda_quoted]
+    return Table(head, rows, "Fills per hour by distance", told)
 
 
 def _at(row: QuotedIntensity) -> tuple[str, ...]:
@@ -88,31 +88,42 @@ def _at(row: QuotedIntensity) -> tuple[str, ...]:
         formatting.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
         formatting.span(*ends) if ends else "–",
         "–" if row.observed_per_hour is None else figures(row.observed_per_hour),
-        *(words.chance(row.chance_within(t)) for t in _HORIZONS_S),
+        words.chance(row.chance_within(_HORIZON_S)),
     )
 
 
-def predicted_and_observed(record: Record) -> str:
-    """Fills that parameters would draw on this log against those it has; empty without them."""
-    replayed = record.replay
-    if replayed is None:
-        return ""
-    rows = [("observed", f"{replayed.observed:,}", "")]
-    ours = "the refused fit" if record.status == "refused" else "these parameters"
-    for who, number in (
-        (ours, replayed.given),
-        ("the original notebook's", replayed.given_by_original),
-        ("parameters in use today", replayed.given_by_old_params),
+def replay(record: Record) -> Table:
+    """Orders filled on this log by the backtester's own rule, by where they were placed, against
+    those that the log has filled; the last row is all of them. Empty without parameters."""
+    found = record.replay
+    head = ("placed at", "orders", "rested", "filled", "replay, 95 %", "")
+    if found is None:
+        return Table(head, ())
+    rows: list[tuple[Cell, ...]] = [_placed(row) for row in found.by_placement]
+    rows.append(("all", "", "", f"{found.observed:,}", f"{found.given:,.0f}", ""))
+    told = (
+        "Placed at: ticks from mid. Filled: by this log. Replay: by these parameters, same quotes."
+    )
+    if record.status == "refused":
+        told = told.replace("these parameters", "the refused fit")
+    for whose, number in (
+        ("The original notebook's", found.given_by_original),
+        ("Parameters in use today", found.given_by_old_params),
     ):
         if number is not None:
-            ratio = f"{number / replayed.observed:.2f}" if replayed.observed else ""
-            rows.append((who, f"{number:,.0f}", ratio))
-    if replayed.given_by_original is None:
-        rows.append(("the original notebook's", "none", ""))
-    return "<h2>Fills on this log, by the backtester's own rule</h2>" + words.table(
-        ("from", "first fills", "over observed"),
-        rows,
-        "Fills predicted and observed",
+            told += f" {whose}: {number:,.0f} in all."
+    return Table(head, rows, "Replay by placement distance", told)
+
+
+def _placed(row: ReplayRow) -> tuple[Cell, ...]:
+    low, high = row.ci95
+    return (
+        "unknown" if row.from_delta < 0 else ticks_between(row.from_delta, row.to_delta),
+        "" if row.orders is None else f"{row.orders:,}",
+        "" if row.rest_s is None else duration(row.rest_s),
+        f"{row.observed:,}",
+        (figures(row.given), f"{low:,}–{high:,}"),
+        "✓" if row.inside else "✗ outside",
     )
 
 
@@ -121,7 +132,8 @@ def figure_caption(record: Record) -> str:
     seen = f"Points: fills per second at each distance, {record.n_fills or 0:,} in all, with exact"
     told = f"{seen} 95 % intervals; triangles: nothing filled, at most so much."
     if record.A is not None and record.k is not None:
-        told += f" Blue: the fit, A = {words.level(record)}, k = {words.decay(record)}."
+        told += f" Blue: the fit; for your backtester A = {words.level(record)}, "
+        told += f"k = {words.decay(record)}."
     if record.original is not None:
         old = f"A = {figures(record.original.A)}, k = {figures(record.original.k)}"
         told += f" Dashed: the original notebook's {old}."

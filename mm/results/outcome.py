@@ -144,17 +144,17 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
     }
 
 
-def replay_numbers(found: Diagnostics, *, with_rows: bool = True) -> ReplayNumbers:
-    """Given and observed fills, in total and, if asked for, by placement distance and by distance
-    at the fill."""
+def replay_numbers(found: Diagnostics, *, by_fill: bool = True) -> ReplayNumbers:
+    """Given and observed fills, in total, by placement distance and, if asked for, by distance at
+    the fill."""
     ours = found.replay
     return ReplayNumbers(
         given=ours.given,
         observed=ours.observed,
         given_by_original=_total(found.replay_original),
         given_by_old_params=_total(found.replay_old),
-        by_placement=_rows(ours.by_placement.merged()) if with_rows else (),
-        by_fill=_rows(ours.by_fill.merged()) if with_rows else (),
+        by_placement=_rows(ours.by_placement.merged()),
+        by_fill=_rows(ours.by_fill.merged()) if by_fill else (),
     )
 
 

@@ -158,7 +158,7 @@ def _record(result: Calibration) -> Record:
         cov_logA_k=fit.cov if fit is not None and valid else None,
         lambda_at=best_known(fit) if fit is not None and valid else None,
         lambda_quoted=() if found is None else quoted_intensities(found),
-        replay=None if found is None else replay_numbers(found, with_rows=False),
+        replay=None if found is None else replay_numbers(found, by_fill=False),
         passive=passive_fit(estimate.passive),
         through=through_numbers(estimate),
         candidates=candidate_numbers(estimate),

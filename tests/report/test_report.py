@@ -20,7 +20,7 @@ from mm.report.clean import clean
 from mm.report.failure import readable, render_failure
 from mm.report.formula import to_mathml
 from mm.report.page import markdown, render_report
-from mm.report.top import facts, figure_caption, verdict
+from mm.report.top import facts, figure_caption, replay, verdict
 from mm.results.record import Record, notebook_name
 from tests.support.browser import Page, chromium
 from tests.support.html_checks import (
@@ -113,7 +113,15 @@ def test_the_first_screen_holds_what_decides(
     )
     assert all(0 <= top < bottom <= 800 for top, bottom in tops), tops
     told = browser.js("document.querySelector('main').innerText").split("Provenance")[0]
-    for words in ("recorded trades", "UTC", "old when calibrated", "95 % interval", "observed"):
+    for words in (
+        "recorded trades",
+        "UTC",
+        "old when calibrated",
+        "95 % interval",
+        "observed",
+        "placed at",
+        "For your backtester",
+    ):
         assert words in told
 
 
@@ -231,6 +239,20 @@ def test_the_interval_of_A_is_shown_as_it_leans() -> None:
     assert "0.30 (0.25–0.60) per tick" in facts(
         record(0.75, ci95={"A": [0.36, 1.56], "k": [0.25, 0.6]})
     )
+
+
+def test_the_replay_marks_what_chance_does_not_give() -> None:
+    shown = replay(record())
+    assert shown.rows == [
+        ("1", "400", "33.3 min", "200", ("210", "182–238"), "✓"),
+        ("2–5", "400", "33.3 min", "121", ("100", "81–119"), "✗ outside"),
+        ("all", "", "", "321", "310", ""),
+    ]
+    assert "The original notebook's: 12 in all" in shown.note
+    assert "the refused fit" in replay(record(status="refused")).note
+    assert not replay(failed()).rows
+    assert "100 ms a draw (blend)" in facts(record(), "blend")
+    assert "backtester" not in facts(record(status="refused"))
 
 
 def test_terminal_colours_are_taken_out() -> None:

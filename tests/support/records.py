@@ -55,6 +55,29 @@ def record(A: float = 1.0, k: float = 0.3, **more: Any) -> Record:
             "ci95": [rate * math.exp(-1.96 * se), rate * math.exp(1.96 * se)],
         },
         "lambda_quoted": quoted,
+        "replay": {
+            "given": 310.0,
+            "observed": 321,
+            "given_by_original": 12.0,
+            "given_by_old_params": None,
+            "by_placement": [
+                {
+                    "from_delta": low,
+                    "to_delta": high,
+                    "orders": 400,
+                    "rest_s": 2000.0,
+                    "observed": seen,
+                    "given": given,
+                    "ci95": ends,
+                    "inside": inside,
+                }
+                for low, high, seen, given, ends, inside in (
+                    (1, 2, 200, 210.0, (182, 238), True),
+                    (2, 6, 121, 100.0, (81, 119), False),
+                )
+            ],
+            "by_fill": [],
+        },
         "n_fills": 321,
         "exposure_s": 4000.0,
         "tick_size": 0.5,

@@ -56,6 +56,8 @@ def preload(modules: list[str]) -> None:
                 getattr(loaded, function)()
         if "matplotlib" in sys.modules:
             _draw()
+        if "mm.core.display" in sys.modules:
+            sys.modules["mm.core.display"].html("x")
         if "pandas" in sys.modules:
             frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
             frame._repr_html_()
