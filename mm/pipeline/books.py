@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -99,30 +100,15 @@ def remove_stale_params(out_dir: Path, symbol: str) -> None:
 def summary_csv(records: Mapping[str, Record]) -> str:
     """One line a symbol."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for symbol, r in records.items():
-        low_high = [*r.ci95.A, *r.ci95.k] if r.ci95 else [None] * 4
-        writer.writerow(
-            safe_cell(value)
-            for value in (
-                symbol,
-                r.status,
-                r.A,
-                *low_high[:2],
-                r.k,
-                *low_high[2:],
-                r.n_fills,
-                r.exposure_s,
-                r.passive and r.passive.A,
-                r.passive and r.passive.k,
-                r.original and r.original.A,
-                r.original and r.original.k,
-                r.tick_size,
-                r.dt_ms,
-                r.fill_source,
-                r.reason,
-                r.finished_utc,
-            )
-        )
+    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for symbol, record in records.items():
+        row: dict[str, Any] = {name: getattr(record, name, None) for name in _COLUMNS}
+        row["symbol"] = symbol
+        for name in ("A", "k"):
+            if record.ci95:
+                row[f"{name}_low"], row[f"{name}_high"] = getattr(record.ci95, name)
+            for kind, fit in (("passive", record.passive), ("original", record.original)):
+                row[f"{kind}_{name}"] = getattr(fit, name, None)
+        writer.writerow({name: safe_cell(value) for name, value in row.items()})
     return buffer.getvalue()

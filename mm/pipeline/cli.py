@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -110,6 +112,7 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
 )
 @click.option(
     "--deadline",
+    "deadline_s",
     type=click.FloatRange(1.0),
     default=600.0,
     show_default=True,
@@ -127,28 +130,7 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
 @click.version_option(mm.__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(
-    data_dir: AnyPath | None,
-    out_dir: AnyPath | None,
-    symbols: str | None,
-    config: Path | None,
-    jobs: int | None,
-    parameters: tuple[tuple[str, str], ...],
-    raw: tuple[tuple[str, str], ...],
-    files: tuple[Path, ...],
-    yamls: tuple[str, ...],
-    only_list: bool,
-    force: bool,
-    retry_failed: bool,
-    shard: str | None,
-    scheduler: str,
-    kernel: Literal["warm", "stock"],
-    deadline: float,
-    retries: int,
-    mail_to: tuple[str, ...],
-    mail_from: str | None,
-    debug: bool,
-) -> None:
+def main(*, only_list: bool, debug: bool, **given: Any) -> None:
     """Calibrate the fill intensity of every symbol that a backtest has logged.
 
     Runs the template notebook once a symbol and leaves its executed copy, a report and the
@@ -164,30 +146,9 @@ def main(
     logging.getLogger("mm").setLevel(logging.WARNING)
     from mm.pipeline.plan import Request
 
-    request = Request(
-        data_dir, out_dir, symbols, config, jobs, shard, parameters, raw, files, yamls
-    )
+    request = Request(**{field.name: given[field.name] for field in fields(Request)})
     try:
-        if only_list:
-            code = _list(request)
-        else:
-            from mm.pipeline.kernels import import_lean
-
-            import_lean("nbformat")  # before what follows imports it with its grammar
-            from mm.pipeline.pages import Mail
-            from mm.report.mail import parse_address
-            from mm.report.send import check_environment
-
-            if scheduler != "local" and "://" not in scheduler:
-                raise click.UsageError(f"--scheduler: found {scheduler!r}, not local or a URL")
-            if mail_to and not mail_from:
-                raise click.UsageError("--mail-to needs --mail-from")
-            for address in filter(None, (mail_from, *mail_to)):
-                parse_address(address)  # a usage error now, not a lost mail after the batch
-            if mail_to:
-                check_environment(os.environ)
-            mail = Mail(mail_from, mail_to)
-            code = _run(request, scheduler, kernel, deadline, retries, force, retry_failed, mail)
+        code = _list(request) if only_list else _run(request, given)
     except CalibrationError as error:
         if debug:
             raise
@@ -211,28 +172,30 @@ def _list(request: Request) -> int:
     return 0
 
 
-def _run(
-    request: Request,
-    scheduler: str,
-    kernel: Literal["warm", "stock"],
-    deadline: float,
-    retries: int,
-    force: bool,
-    retry_failed: bool,
-    mail: Mail,
-) -> int:
+def _run(request: Request, given: Mapping[str, Any]) -> int:
+    from mm.pipeline.kernels import import_lean
+
+    import_lean("nbformat")  # before what follows imports it with its grammar
+    from mm.pipeline.executor import Options
+    from mm.pipeline.pages import Mail
+
+    if given["scheduler"] != "local" and "://" not in given["scheduler"]:
+        raise click.UsageError(f"--scheduler: found {given['scheduler']!r}, not local or a URL")
+    mail = _checked(Mail(given["mail_from"], given["mail_to"]))
+    names = (field.name for field in fields(Options) if field.name != "mail")
+    options = Options(mail=mail, **{name: given[name] for name in names})
+
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
     for line in plan.warnings:
         click.echo(f"warning: {line}", err=True)
-    from mm.pipeline.batch import EXIT_INTERRUPTED, Options, run_batch
+    from mm.pipeline.batch import EXIT_INTERRUPTED, run_batch
     from mm.pipeline.console import Console
 
     console = Console(len(plan.jobs) + len(plan.rejected))
     code = None
     try:
-        options = Options(kernel, deadline, retries, force, retry_failed, mail, scheduler)
         code = run_batch(plan, options, console)
     finally:
         if code is not None:
@@ -240,3 +203,17 @@ def _run(
         else:
             console.abandon()
     return code
+
+
+def _checked(mail: Mail) -> Mail:
+    """The same; what could never be sent is a usage error now, not a lost mail after the batch."""
+    from mm.report.mail import parse_address
+    from mm.report.send import check_environment
+
+    if mail.recipients and not mail.sender:
+        raise click.UsageError("--mail-to needs --mail-from")
+    for address in filter(None, (mail.sender, *mail.recipients)):
+        parse_address(address)
+    if mail.recipients:
+        check_environment(os.environ)
+    return mail
