@@ -51,12 +51,9 @@ def facts(record: Record, method: str = "") -> str:
     if record.A is not None and record.k is not None:
         of = f" of {record.tick.removeprefix('tick size ')}" if record.tick else ""
         by = f", {record.dt_ms} ms a draw ({method})" if method else ""
-        rows.append(
-            (
-                "For your backtester" if method else "A, k",
-                f"A = {words.level(record)} per second at mid, k = {words.decay(record)} per tick{of}{by}",
-            )
-        )
+        told = f"A = {words.level(record)} per second at mid, "
+        told += f"k = {words.decay(record)} per tick{of}{by}"
+        rows.append(("For your backtester" if method else "A, k", told))
     through = record.through
     if through is not None and through.rate is not None and through.n_fills:
         value = ranged(through.rate, *through.ci95) if through.ci95 else figures(through.rate)
@@ -131,7 +128,8 @@ def figure_caption(record: Record) -> str:
     seen = f"Points: fills per second at each distance, {record.n_fills or 0:,} in all, with exact"
     told = f"{seen} 95 % intervals; triangles: nothing filled, at most so much."
     if record.A is not None and record.k is not None:
-        told += f" Blue: the fit; for your backtester A = {words.level(record)}, k = {words.decay(record)}."
+        told += " Blue: the fit; for your backtester "
+        told += f"A = {words.level(record)}, k = {words.decay(record)}."
     if record.original is not None:
         old = f"A = {figures(record.original.A)}, k = {figures(record.original.k)}"
         told += f" Dashed: the original notebook's {old}."
