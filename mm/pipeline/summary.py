@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mm.core.csv_cells import safe_cell
+from mm.core.formatting import safe_cell
 from mm.core.storage import Place
 from mm.pipeline.state import STATE, known_symbols, read_record
 from mm.results.record import Record, params_name, schedule_name, write_text
