@@ -259,6 +259,7 @@ def test_a_phone_sorts_by_a_list(browser: Page, tmp_path: Path) -> None:
     path = tmp_path / "index.html"
     path.write_text(render_index(_many(40), tmp_path, now=NOW), encoding="utf-8")
     browser.screen(390, 844).open(path)
+    assert browser.js("document.documentElement.scrollHeight") < 400 + 40 * 90
     names = "[...document.querySelectorAll('tbody th')].map(c => c.textContent)"
     before = browser.js(names)
     pick = "{{const s = document.querySelector('select'); s.value = '{}';"
