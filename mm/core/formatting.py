@@ -109,3 +109,10 @@ def p_value(p: float, equals: str = "") -> str:
 def ticks_between(low: int, high: int) -> str:
     """Whole ticks low <= x < high as people say them: 3, or 3–5."""
     return f"{low}" if high == low + 1 else f"{low}–{high - 1}"
+
+
+def safe_cell(value: object) -> object:
+    """A cell of a CSV file that no spreadsheet runs as a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return value

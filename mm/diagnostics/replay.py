@@ -9,7 +9,7 @@ distance at the fill, which is what the model speaks of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -33,9 +33,11 @@ class Draws:
 
     Of each (period, level, distance), shape (n,): ``period``, ``level`` (whole ticks at placement),
     ``delta`` (|ticks|), ``through``: whether mid had run through, ``rows``: state rows of resting
-    orders. In a log that was drawn by |distance| nothing counts as run through. Of each first fill
-    at a known mid, shape (m,): ``event_*``. Of each level, shape (l,): ``levels``, ``orders`` that
-    rested, ``rest_s`` of them together. ``tick_size``: unit of all these distances.
+    orders. Of the same in continuous time, shape (r,): ``time_*``, with ``time_s`` that orders
+    rested; ``time_period`` is None in a log that was drawn row by row, in which nothing counts as
+    run through. Of each first fill at a known mid, shape (m,): ``event_*``. Of each level, shape
+    (l,): ``levels``, ``orders`` that rested, ``rest_s`` of them together. ``tick_size``: unit of
+    all these distances.
     """
 
     period: Ints
@@ -43,6 +45,9 @@ class Draws:
     delta: Floats
     through: Mask
     rows: Ints
+    time_period: Ints | None
+    time_delta: Floats
+    time_s: Floats
     event_period: Ints
     event_level: Ints
     event_delta: Floats
@@ -55,7 +60,7 @@ class Draws:
     @classmethod
     def of_log(cls, exposure: Exposure, trials: Sums, drawn: bool = False) -> Draws:
         """From the accounting and its sums of state rows at risk, ``mm.exposure.trials``."""
-        number, events = exposure.periods.number, exposure.events
+        number, events, rested = exposure.periods.number, exposure.events, exposure.sums
         known = ~np.isnan(events.delta)
         known_levels = (exposure.sums.level, trials.level, events.level[known])
         levels = np.unique(np.concatenate(known_levels))
@@ -71,6 +76,9 @@ class Draws:
             delta=np.abs(trials.parts) / PARTS_PER_TICK,
             through=(trials.parts < 0) & (not drawn),
             rows=trials.values[:, 0],
+            time_period=None if drawn else number[rested.block],
+            time_delta=rested.parts / PARTS_PER_TICK,
+            time_s=rested.values[:, 0] / 1000.0,
             event_period=number[events.block[known]],
             event_level=events.level[known],
             event_delta=np.abs(events.delta[known]),
@@ -208,7 +216,9 @@ class ReplayRows:
 class Replay:
     """First fills that parameters give on the log's own quotes and mid path, and those observed.
 
-    ``by_placement``: rows of whole ticks. ``by_fill``: the same of quotes on their own side of mid;
+    ``by_placement``: rows of whole ticks. ``by_fill``: the same of quotes on their own side of mid,
+    in continuous time, sum T lambda: orders are placed at few distances, and state rows come more
+    or less often there than time goes by, which is no matter of how lambda falls;
     ``through``: of those that mid had run through, which |delta| takes for passive ones. ``total``:
     all of them as one row. ``variance``: of the number given, sum p (1 - p) rows.
     """
@@ -244,47 +254,72 @@ def replay(draws: Draws, model: PoissonFillModel) -> Replay:
     """What the parameters give, row by row, against what was observed."""
     p = draws.probability(model)
     given = draws.rows * p
-    periods = 1 + max(int(draws.period.max(initial=0)), int(draws.event_period.max(initial=0)))
+    known = [draws.period, draws.event_period]
+    known += [] if draws.time_period is None else [draws.time_period]
+    periods = 1 + max(int(period.max(initial=0)) for period in known)
 
-    def rows(
-        by: By, at: Ints, event_at: Ints, some: Mask | None = None, events: Mask | None = None
-    ) -> ReplayRows:
-        own = slice(None) if some is None else some
-        own_events = slice(None) if events is None else events
-        at, event_at = at[own], event_at[own_events]
-        labels = np.unique(np.concatenate([at, event_at]))
-        cell = np.searchsorted(labels, at) * periods + draws.period[own]
-        event_cell = np.searchsorted(labels, event_at) * periods + draws.event_period[own_events]
-        shape = (len(labels), periods)
-        expected = sums_by(cell, given[own], len(labels) * periods).reshape(shape)
-        seen = np.bincount(event_cell, minlength=len(labels) * periods).reshape(shape)
-        none = np.zeros(len(labels), dtype=np.int64)
-        there = np.searchsorted(draws.levels, labels) if by == "placement" else none
+    def rows(by: By, risk: _ByPeriod, events: _ByPeriod) -> ReplayRows:
+        labels = np.unique(np.concatenate([risk.at, events.at]))
+        expected, seen = (_table(part, labels, periods) for part in (risk, events))
         placed = by == "placement"
+        there = np.searchsorted(draws.levels, labels if placed else labels[:0])
+        none = np.zeros(len(labels), dtype=np.int64)
         return ReplayRows(
             by=by,
             low=labels,
             high=labels + 1,
             orders=draws.orders[there] if placed else none,
             rest_s=draws.rest_s[there] if placed else none.astype(np.float64),
-            observed=seen.sum(axis=1).astype(np.int64),
+            observed=np.rint(seen.sum(axis=1)).astype(np.int64),
             given=expected.sum(axis=1),
             dispersion=_dispersion(seen, expected),
         )
 
     bucket, event_bucket = buckets(draws.delta), buckets(draws.event_delta)
-    here, events_here = np.zeros_like(bucket), np.zeros_like(event_bucket)
+    drawn = _ByPeriod(bucket, draws.period, given)
+    filled = _ByPeriod(event_bucket, draws.event_period, np.ones(len(event_bucket)))
+    in_time = drawn.where(~draws.through)
+    if draws.time_period is not None:
+        rate = model.rate(draws.time_delta * (draws.tick_size / model.tick_size))
+        at_risk = buckets(np.abs(draws.time_delta))
+        in_time = _ByPeriod(at_risk, draws.time_period, rate * draws.time_s)
+        in_time = in_time.where(draws.time_delta >= 0)
     return Replay(
         model=model,
-        by_placement=rows("placement", draws.level, draws.event_level),
-        by_fill=rows("fill", bucket, event_bucket, ~draws.through, ~draws.event_through),
-        through=rows("fill", here, events_here, draws.through, draws.event_through),
-        total=rows("fill", here, events_here),
+        by_placement=rows(
+            "placement", replace(drawn, at=draws.level), replace(filled, at=draws.event_level)
+        ),
+        by_fill=rows("fill", in_time, filled.where(~draws.event_through)),
+        through=rows(
+            "fill", drawn.where(draws.through).as_one(), filled.where(draws.event_through).as_one()
+        ),
+        total=rows("fill", drawn.as_one(), filled.as_one()),
         variance=float((draws.rows * (p * (1.0 - p))).sum()),
     )
 
 
-def _dispersion(seen: Ints, expected: Floats) -> float:
+@dataclass(frozen=True)
+class _ByPeriod:
+    """Amounts at whole ticks in periods of time, shape (n,)."""
+
+    at: Ints
+    period: Ints
+    amount: Floats
+
+    def where(self, some: Mask) -> _ByPeriod:
+        return _ByPeriod(self.at[some], self.period[some], self.amount[some])
+
+    def as_one(self) -> _ByPeriod:
+        """All distances as one."""
+        return replace(self, at=np.zeros_like(self.at))
+
+
+def _table(part: _ByPeriod, labels: Ints, periods: int) -> Floats:
+    cell = np.searchsorted(labels, part.at) * periods + part.period
+    return sums_by(cell, part.amount, len(labels) * periods).reshape(len(labels), periods)
+
+
+def _dispersion(seen: Floats, expected: Floats) -> float:
     """Pearson's statistic over its degrees of freedom, of cells (row, period), shape (r, b), that
     expect one fill at least; each row's expectation scaled to its total first, so that what the
     parameters get wrong about distance is not taken for variation in time."""

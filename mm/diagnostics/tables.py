@@ -108,11 +108,11 @@ def replay(found: Diagnostics | None) -> Parts:
         return Parts("There are no parameters to replay.", text="no parameters")
     ours = found.replay
     placed = Table(
-        ("placed at (ticks)", "orders", "rested", "fills observed", "given", "95 % by chance", ""),
+        ("placed at (ticks)", "orders", "rested", "filled", "replay", "95 % by chance", ""),
         list(_replay_rows(ours.by_placement.merged())),
     )
     filled = Table(
-        ("filled at δ (ticks)", "fills observed", "given", "95 % by chance", ""),
+        ("filled at δ (ticks)", "filled", "replay", "95 % by chance", ""),
         list(_replay_rows(ours.by_fill.merged())),
     )
     through, given = int(ours.through.observed.sum()), float(ours.through.given.sum())

@@ -22,7 +22,11 @@ class PoissonFillModel:
     dt_ms: int
     tick_size: float
 
+    def rate(self, delta: Floats) -> Floats:
+        """lambda at |delta| ticks of ``tick_size``, 1/s."""
+        return np.asarray(self.A * np.exp(np.minimum(-self.k * np.abs(delta), 700.0)))
+
     def probability(self, delta: Floats) -> Floats:
         """Probability of a fill in one draw at |delta| ticks of ``tick_size``."""
-        hazard = self.A * np.exp(np.minimum(-self.k * np.abs(delta), 700.0)) * (self.dt_ms / 1000.0)
+        hazard = self.rate(delta) * (self.dt_ms / 1000.0)
         return np.asarray(-np.expm1(-hazard), dtype=np.float64)

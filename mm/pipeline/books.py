@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mm.core.csv_cells import safe_cell
 from mm.core.errors import OutputError
+from mm.core.formatting import safe_cell
 from mm.core.storage import AnyPath
 from mm.pipeline.locks import STATE
 from mm.results.record import Record, params_name, schedule_name, write_text

@@ -80,14 +80,18 @@ def image_of(document: Any, cell_id: str) -> Image | None:
         if cell.get("id") != cell_id:
             continue
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "image/png" in data:
-                size = output.get("metadata", {}).get("image/png", {})
-                png = "".join("".join(data["image/png"]).split())
-                # In a notebook's file a text is a list of its lines.
-                alt = "".join(data.get("text/plain", "")) or "figure"
-                return Image(png, alt, int(size.get("width", 720)), int(size.get("height", 460)))
+            if "image/png" in output.get("data", {}):
+                return image_in(output)
     return None
+
+
+def image_in(output: Any) -> Image:
+    """The picture of an output that has one."""
+    data, size = output["data"], output.get("metadata", {}).get("image/png", {})
+    png = "".join("".join(data["image/png"]).split())
+    # In a notebook's file a text is a list of its lines.
+    alt = "".join(data.get("text/plain", "")) or "figure"
+    return Image(png, alt, int(size.get("width", 720)), int(size.get("height", 460)))
 
 
 def read_image(notebook: Path, cell_id: str) -> Image | None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mm.core.csv_cells import safe_cell
-from mm.core.formatting import figures
+from mm.core.formatting import figures, safe_cell
 from mm.report import compare
 from mm.report.compare import Line
 from mm.report.news import shortened

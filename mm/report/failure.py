@@ -9,8 +9,9 @@ from typing import Any
 import nbformat
 
 from mm.report import words
-from mm.report.frame import page
 from mm.report.provenance import provenance
+from mm.report.render import render
+from mm.report.top import Box
 from mm.results.record import ErrorKind, Record
 
 _LAST_LINES = 25
@@ -49,7 +50,6 @@ _REMEDIES: dict[ErrorKind, tuple[str, ...]] = {
     ),
 }
 _BESIDE = "The notebook, as far as it got, is beside this page: it can be run on by hand."
-_NO_LINES = "It left none: what it was doing when it ended is the cell above."
 _KINDS: dict[ErrorKind, str] = {
     "input": "The input or a setting can't be used.",
     "exception": "The notebook raised an exception.",
@@ -66,23 +66,18 @@ def render_failure(symbol: str, record: Record, notebook_path: Path | None) -> s
     document = _read(notebook_path)
     kind = record.error_kind or ("exception" if document is not None else "internal")
     what = record.error or _error_line(document) or "It ended without a result and without a word."
-    todo = "".join(f"<li>{words.text(t)}</li>" for t in _REMEDIES[kind])
-    if document is not None:
-        todo += f"<li>{_BESIDE}</li>"
-    parts = [
-        f'<div class="verdict failed"><p><strong>failed</strong> '
-        f"<span>{_KINDS[kind]}</span></p>"
-        f"<p>{words.text(words.sentence(readable(what)))}</p></div>",
-        f"<h2>What to do</h2><ul>{todo}</ul>",
-        "<p>There are no parameters: what a failed run leaves must not be used.</p>",
-        f"<h2>Where</h2><p>{_where(document, record)}</p>",
-    ]
-    lines = last_lines(document)
-    shown = f'<pre tabindex="0">{words.text(lines)}</pre>' if lines else f"<p>{_NO_LINES}</p>"
-    parts.append(f"<h2>The last lines</h2>{shown}")
-    parts.append(f'<h2 id="provenance">Provenance</h2>{provenance(record)}')
-    body = f'<div class="body">{"".join(parts)}</div>'
-    return page(f"{symbol} fill calibration", "failed", body)
+    where, code = _where(document, record)
+    return render(
+        "failure",
+        title=f"{symbol} fill calibration",
+        status="failed",
+        verdict=Box("failed", _KINDS[kind], (words.sentence(readable(what)),)),
+        todo=[*_REMEDIES[kind], *([_BESIDE] if document is not None else [])],
+        where=where,
+        code=code,
+        lines=last_lines(document),
+        provenance=provenance(record),
+    )
 
 
 def readable(text: str) -> str:
@@ -119,10 +114,10 @@ def _error_line(document: Any) -> str:
     return lines[-1] if lines else ""
 
 
-def _where(document: Any, record: Record) -> str:
-    """Which cell it was, under which heading."""
+def _where(document: Any, record: Record) -> tuple[str, str]:
+    """Which cell it was, under which heading, and its first lines."""
     if document is None:
-        return "Before the notebook started, so there is no cell to look at."
+        return "Before the notebook started, so there is no cell to look at.", ""
     heading, count = "", 0
     for cell in document.cells:
         if cell.cell_type == "markdown":
@@ -133,7 +128,7 @@ def _where(document: Any, record: Record) -> str:
         failed = any(o.output_type == "error" for o in cell.get("outputs", []))
         if failed or (record.error_cell is not None and count == record.error_cell):
             source = "\n".join(cell.source.splitlines()[:6])
-            section = f", under “{words.text(heading)}”" if heading else ""
+            section = f", under “{heading}”" if heading else ""
             number = f"Cell {count}" if count else "A cell"
-            return f'{number}{section}:</p>\n<pre tabindex="0">{words.text(source)}</pre>\n<p>'
-    return f"After cell {count}." if count else "Before the first cell."
+            return f"{number}{section}:", source
+    return (f"After cell {count}." if count else "Before the first cell."), ""

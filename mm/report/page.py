@@ -1,29 +1,29 @@
 """One symbol's report: its executed notebook as one file that opens anywhere.
 
-nbconvert renders the notebook through a template of ours: code hidden, no script, nothing loaded
-from outside, formulas as MathML, pictures with the words that describe them.
+Code hidden, no script, nothing loaded from outside, formulas as MathML, pictures with words that
+describe them.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import TemplateExporter
+from markupsafe import Markup, escape
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from traitlets.config import Config
 
-from mm.core import display
 from mm.report import failure, top, words
-from mm.report.arrange import FIT_FIGURE, image_of, outcome_in, sections, slug
+from mm.report.arrange import FIT_FIGURE, image_in, image_of, outcome_in, sections, slug
 from mm.report.clean import clean
 from mm.report.formula import to_mathml
-from mm.report.frame import POLICY, TEMPLATES, stylesheet
 from mm.report.provenance import provenance
+from mm.report.render import render
 from mm.results.record import Record
+
+#: Lets a keyboard reach a formula that a narrow screen scrolls.
+_REACHED = 'tabindex="0" role="group" aria-label="Formula"'
 
 
 class _Renderer(IPythonRenderer):
@@ -31,7 +31,7 @@ class _Renderer(IPythonRenderer):
     notebook's start at the second level and skip none."""
 
     def block_math(self, body: str) -> str:
-        return f'<div class="formula">{to_mathml(body, block=True)}</div>\n'
+        return f'<div class="formula" {_REACHED}>{to_mathml(body, block=True)}</div>\n'
 
     def inline_math(self, body: str) -> str:
         return to_mathml(body)
@@ -44,54 +44,19 @@ class _Renderer(IPythonRenderer):
             return f"<h3>{text}</h3>\n"
         return f'<h2 id="{slug(text)}">{text}</h2>\n'
 
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return str(super().link(text, url, title)) if url[:1] == "#" else f"{text} ({escape(url)})"
 
-class ReportExporter(TemplateExporter):
-    """Exports an executed calibration notebook with the template ``mm``."""
-
-    file_extension = ".html"
-    output_mimetype = "text/html"
-
-    def __init__(self, **kwargs: Any) -> None:
-        config = Config(
-            TemplateExporter={
-                "template_name": "mm",
-                "extra_template_basedirs": [str(TEMPLATES)],
-                "exclude_input": True,
-                "optimistic_validation": True,  # once, not after every preprocessor
-                # Of those that are on by default, what an executed notebook can need.
-                "default_preprocessors": ["nbconvert.preprocessors.CoalesceStreamsPreprocessor"],
-            }
-        )
-        super().__init__(config=config, **kwargs)
-
-    def default_filters(self) -> Any:
-        """nbconvert's filters and ours."""
-        yield from super().default_filters()
-        yield "markdown_to_report", markdown
-        yield "clean_output", _output
-        yield "shown", display.html
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        return str(escape(text))
 
 
 @functools.lru_cache(maxsize=256)  # the notebook's own words are those of every symbol
-def markdown(source: str) -> str:
+def markdown(source: str) -> Markup:
     """Markdown as HTML that may stand in a report."""
     renderer = _Renderer(escape=True, exclude_anchor_links=True)
-    return clean(str(MarkdownWithMath(renderer=renderer).render(source)), label="table")
-
-
-def _output(source: str, label: str) -> str:
-    return clean(source, label=label, heading=3)
-
-
-_of_thread = threading.local()
-
-
-def _exporter() -> ReportExporter:
-    """This thread's exporter: compiling its templates takes longer than filling them in."""
-    if not hasattr(_of_thread, "exporter"):
-        _of_thread.exporter = ReportExporter()
-    exporter: ReportExporter = _of_thread.exporter
-    return exporter
+    made = str(MarkdownWithMath(renderer=renderer).render(source))
+    return clean(made, "table", headings=True)
 
 
 def render_report(notebook: Path, record: Record | None = None) -> str:
@@ -107,24 +72,21 @@ def render_report(notebook: Path, record: Record | None = None) -> str:
         return failure.render_failure(symbol, record or Record(status="failed"), notebook)
     known = record or outcome.record
     symbol = str(known.settings.get("SYMBOL") or notebook.stem)
-    figure = image_of(document, FIT_FIGURE)
-    parts = sections(document)
-    document.cells = [cell for part in parts for cell in part.cells]
-    contents = [(part.anchor, part.title) for part in parts if part.title]
-    report = {
-        "title": f"{symbol} fill calibration",
-        "policy": POLICY,
-        "style": stylesheet(),
-        "status": known.status,
-        "verdict": top.verdict(known, "#verdict"),
-        "facts": top.facts(known, outcome.params.fit_method if outcome.params else ""),
-        "per_hour": top.fills_per_hour(known),
-        "replay": top.replay(known),
-        "figure": figure if known.exposure_s else None,
-        "caption": top.figure_caption(known),
-        "contents": [*contents, ("provenance", "Provenance")],
-        "provenance": provenance(known, outcome.params.versions if outcome.params else None),
-        "made": f"Made {words.instant(known.finished_utc)}" if known.finished_utc else "",
-    }
-    body, _ = _exporter().from_notebook_node(document, resources={"report": report})
-    return str(body)
+    return render(
+        "report",
+        title=f"{symbol} fill calibration",
+        status=known.status,
+        verdict=top.verdict(known, "#verdict"),
+        facts=top.facts(known, outcome.params.fit_method if outcome.params else ""),
+        per_hour=top.fills_per_hour(known),
+        replay=top.replay(known),
+        figure=image_of(document, FIT_FIGURE) if known.exposure_s else None,
+        caption=top.figure_caption(known),
+        sections=sections(document),
+        markdown=markdown,
+        clean=clean,
+        image_in=image_in,
+        readable=failure.readable,
+        provenance=provenance(known, outcome.params.versions if outcome.params else None),
+        made=f"Made {words.instant(known.finished_utc)}" if known.finished_utc else "",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from mm.core.settings import Settings
 from mm.report import words
@@ -10,32 +11,18 @@ from mm.results.params import versions
 from mm.results.record import Record
 
 
-def provenance(record: Record, made_with: Mapping[str, str] | None = None) -> str:
+def provenance(record: Record, made_with: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The last section of a report. ``made_with``: versions; None takes those of this process."""
-    inputs = [
-        (words.text(name), f'<code class="hash">{digest}</code>')
-        for name, digest in sorted(record.inputs_sha256.items())
-    ]
-    parts = ["<h3>Inputs</h3>"]
-    if inputs:
-        parts.append(words.table(("file", "SHA-256"), inputs, "Input files", "texts"))
-    else:
-        parts.append("<p>Not known: it ended before all of its input was read.</p>")
-    parts.append("<h3>Settings</h3>")
-    settings = [
-        (words.text(name), words.text(_shown(value)), words.text(_origin(record, name, value)))
-        for name, value in record.settings.items()
-    ]
-    if settings:
-        head = ("setting", "value", "set by")
-        parts.append(words.table(head, settings, "Settings", "texts"))
-    parts.append("<h3>Made</h3>")
     took = "" if record.seconds is None else f", in {record.seconds:.1f} s"
-    parts.append(f"<p>{words.instant(record.finished_utc)}{took}</p>")
-    used = made_with or versions()
-    listed = ", ".join(f"{words.text(n)} {words.text(v)}" for n, v in used.items())
-    parts.append(f"<p>With {listed}.</p>")
-    return "".join(parts)
+    return {
+        "inputs": [(name, digest, "") for name, digest in sorted(record.inputs_sha256.items())],
+        "settings": [
+            (name, _shown(value), _origin(record, name, value))
+            for name, value in record.settings.items()
+        ],
+        "made": f"{words.instant(record.finished_utc)}{took}",
+        "versions": ", ".join(f"{n} {v}" for n, v in (made_with or versions()).items()),
+    }
 
 
 def _shown(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mm.core.formatting import figures
@@ -30,10 +31,21 @@ def read_points(path: Path) -> list[tuple[float, float]]:
     return sorted((delta, rate) for _, delta, rate in seen[:_MOST_POINTS])
 
 
-def drawing(record: Record, points: Points) -> str:
-    """Points and fitted line, λ on a log scale, as inline SVG; a dash without points."""
+@dataclass(frozen=True)
+class Drawing:
+    """Paths of an SVG of this size, and what they show in words."""
+
+    told: str
+    fit: str
+    dots: str
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+
+def drawing(record: Record, points: Points) -> Drawing | None:
+    """Points and fitted line, λ on a log scale; None without points."""
     if not points:
-        return "–"
+        return None
     far = max(delta for delta, _ in points)
     logs = [math.log10(rate) for _, rate in points]
     ends = []
@@ -48,13 +60,10 @@ def drawing(record: Record, points: Points) -> str:
         return f"{x:.0f} {y:.0f}"
 
     dots = "".join(f"M{place(d, math.log10(r))}h0" for d, r in points if d >= 0)
-    line = f'<path class="fit" d="M{place(*ends[0])}L{place(*ends[1])}"/>' if ends else ""
+    line = f"M{place(*ends[0])}L{place(*ends[1])}" if ends else ""
     told = (
         f"{len(points)} observed intensities, from {figures(3600 * points[0][1])} fills per "
         f"hour at {points[0][0]:.1f} ticks to {figures(3600 * points[-1][1])} at "
         f"{points[-1][0]:.1f}" + (", with the fit" if ends else "")
     )
-    return (
-        f'<svg class="spark" role="img" aria-label="{told}" width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}">{line}<path class="dots" d="{dots}"/></svg>'
-    )
+    return Drawing(told, line, dots)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mm.core import formatting
 from mm.core.display import Cell, Table
 from mm.core.formatting import duration, figures, ranged, ticks_between
@@ -20,25 +22,30 @@ _MEANING = {
 }
 
 
-def verdict(record: Record, link: str = "") -> str:
+@dataclass(frozen=True)
+class Box:
+    """A status, what it means and why; ``link`` leads to what to do."""
+
+    status: str
+    meaning: str
+    lines: tuple[str, ...]
+    link: str = ""
+
+
+def verdict(record: Record, link: str = "") -> Box:
     """The status in a box with its reasons, a line each; ``link`` leads to all of them."""
     reasons = [r.split(". ")[0] for r in record.reasons]
     if record.error:
         reasons.append(record.error)
-    lines = [words.text(words.sentence(r)) for r in reasons[:_MOST_REASONS]]
+    lines = [words.sentence(r) for r in reasons[:_MOST_REASONS]]
     if len(reasons) > _MOST_REASONS:
         left = len(reasons) - _MOST_REASONS
         lines.append(f"And {left} more: see Verdict.")
     lines = lines or ["No check found anything that matters."]
-    more = f' <a href="{link}">What to do</a>' if link and reasons else ""
-    listed = "".join(f"<p>{line}</p>" for line in lines)
-    return (
-        f'<div class="verdict {record.status}"><p><strong>{record.status}</strong> '
-        f"<span>{_MEANING[record.status]}.{more}</span></p>{listed}</div>"
-    )
+    return Box(record.status, f"{_MEANING[record.status]}.", tuple(lines), link if reasons else "")
 
 
-def facts(record: Record, method: str = "") -> str:
+def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
     """What the log is and what was found in it, as a list of terms. ``method``: by which A and k
     were fitted; empty where they are not to be used."""
     rows = [("Fills from", words.SOURCES.get(record.fill_source or "", record.fill_source or "–"))]
@@ -51,13 +58,9 @@ def facts(record: Record, method: str = "") -> str:
     if record.A is not None and record.k is not None:
         of = f" of {record.tick.removeprefix('tick size ')}" if record.tick else ""
         by = f", {record.dt_ms} ms a draw ({method})" if method else ""
-        rows.append(
-            (
-                "For your backtester" if method else "A, k",
-                f"A = {words.level(record)} per second at mid, "
-                f"k = {words.decay(record)} per tick{of}{by}",
-            )
-        )
+        told = f"A = {words.level(record)} per second at mid, "
+        told += f"k = {words.decay(record)} per tick{of}{by}"
+        rows.append(("For your backtester" if method else "A, k", told))
     through = record.through
     if through is not None and through.rate is not None and through.n_fills:
         value = ranged(through.rate, *through.ci95) if through.ci95 else figures(through.rate)
@@ -65,8 +68,7 @@ def facts(record: Record, method: str = "") -> str:
     if record.lambda_upper is not None:
         limit = figures(3600.0 * record.lambda_upper)
         rows.append(("λ", f"at most {limit} fills per hour (95 %, no fill was seen)"))
-    listed = "".join(f"<div><dt>{n}</dt><dd>{words.text(v)}</dd></div>" for n, v in rows)
-    return f'<dl class="facts">{listed}</dl>'
+    return rows
 
 
 def fills_per_hour(record: Record) -> Table:
@@ -132,8 +134,8 @@ def figure_caption(record: Record) -> str:
     seen = f"Points: fills per second at each distance, {record.n_fills or 0:,} in all, with exact"
     told = f"{seen} 95 % intervals; triangles: nothing filled, at most so much."
     if record.A is not None and record.k is not None:
-        told += f" Blue: the fit; for your backtester A = {words.level(record)}, "
-        told += f"k = {words.decay(record)}."
+        told += " Blue: the fit; for your backtester "
+        told += f"A = {words.level(record)}, k = {words.decay(record)}."
     if record.original is not None:
         old = f"A = {figures(record.original.A)}, k = {figures(record.original.k)}"
         told += f" Dashed: the original notebook's {old}."

@@ -1,11 +1,9 @@
-"""Numbers and times as people read them, as escaped HTML or plain text."""
+"""Numbers and times as people read them."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from mm.core.formatting import duration, figures, pm, ranged, utc
@@ -22,11 +20,6 @@ SOURCES = {
 _PLAIN_WORD = re.compile(r"[a-z]{2,}(?=[ ,;:]|$)")
 
 
-def text(value: object) -> str:
-    """Anything as HTML text. Direction is isolated where a name may hold right-to-left letters."""
-    return html.escape(str(value))
-
-
 def sentence(value: str) -> str:
     """A finding's text as a sentence. A symbol (k, λ) or a file's name at its start stays as it is
     written."""
@@ -34,11 +27,6 @@ def sentence(value: str) -> str:
     if _PLAIN_WORD.match(value):
         value = f"{value[:1].upper()}{value[1:]}"
     return f"{value}{end}"
-
-
-def name(value: str) -> str:
-    """A symbol as HTML: its letters can't turn the line around them."""
-    return f"<bdi>{html.escape(value)}</bdi>"
 
 
 def level(record: Record) -> str:
@@ -86,7 +74,7 @@ def chance(p: float) -> str:
 def instant(iso: str | None) -> str:
     """An ISO time as ``2026-11-22 09:30 UTC``; as it is if it is no time."""
     when = moment(iso)
-    return when.strftime("%Y-%m-%d %H:%M UTC") if when else text(iso or "–")
+    return when.strftime("%Y-%m-%d %H:%M UTC") if when else iso or "–"
 
 
 def moment(iso: str | None) -> datetime | None:
@@ -120,22 +108,3 @@ def age(record: Record) -> str:
         else:
             covers.append(f"{duration(seconds)} old when calibrated")
     return ", ".join(covers) or "–"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], label: str, kind: str = "") -> str:
-    """A table in a frame that scrolls; cells are HTML already, the first of a row heads it.
-    ``kind``: ``texts`` where no column is of numbers."""
-    top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>' + "".join(_cell(c) for c in rest) + "</tr>"
-        for first, *rest in rows
-    )
-    named = f' class="{kind}"' if kind else ""
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">'
-        f"<table{named}><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(content: str) -> str:
-    return f'<td class="to-left">{content}</td>' if len(content) > 32 else f"<td>{content}</td>"
