@@ -56,8 +56,8 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
         rested = f"in {duration(record.exposure_s)} of quotes resting"
         rows.append(("First fills", f"{record.n_fills:,} {rested}"))
     if record.A is not None and record.k is not None:
-        of = f" of {record.tick.removeprefix('tick size ')}" if record.tick else ""
-        by = f", {record.dt_ms} ms a draw ({method})" if method else ""
+        of = f" ({record.tick})" if record.tick else ""
+        by = f"; {method}, {record.dt_ms} ms a draw" if method else ""
         told = f"A = {words.level(record)} per second at mid, "
         told += f"k = {words.decay(record)} per tick{of}{by}"
         rows.append(("For your backtester" if method else "A, k", told))

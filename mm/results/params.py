@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 _PACKAGES = (
     *("numpy", "pandas", "scipy", "pyarrow", "pydantic"),
-    *("papermill", "nbformat", "nbconvert", "matplotlib", "pillow", "latex2mathml"),
+    *("papermill", "nbformat", "nbconvert", "matplotlib", "pillow"),
+    *("jinja2", "nh3", "latex2mathml"),
 )
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -250,7 +250,7 @@ def test_the_replay_marks_what_chance_does_not_give() -> None:
     assert "The original notebook's: 12 in all" in shown.note
     assert "the refused fit" in replay(record(status="refused")).note
     assert not replay(failed()).rows
-    assert "100 ms a draw (blend)" in dict(facts(record(), "blend"))["For your backtester"]
+    assert "blend, 100 ms a draw" in dict(facts(record(), "blend"))["For your backtester"]
     assert "For your backtester" not in dict(facts(record(status="refused")))
 
 
