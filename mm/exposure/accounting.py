@@ -200,6 +200,7 @@ def lay_out(
             partial(_path, run, max_state_gap_ms, max(1, round(block_s * 1000))),
         )
         on_path.append(PathRange.of(orders, path, tick_size))
+        orders = orders.with_takers(on_path[-1].crossed)
         events.append(_events(number, first_block, orders, path, on_path[-1], tick_size))
         intervals.append(orders)
         paths.append(path)

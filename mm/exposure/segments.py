@@ -52,6 +52,7 @@ class PathRange:
     ``first``: the stretch in which an order starts, ``behind`` the one behind its end.
     ``from_row``, ``to_row``: the state rows start <= t < end. ``level``: whole ticks between price
     and mid in the ms of the PLACE row, at its start where mid is not known then, else UNKNOWN.
+    ``crossed``: whether it was placed through that mid.
     """
 
     first: npt.NDArray[np.int32]
@@ -59,6 +60,7 @@ class PathRange:
     from_row: npt.NDArray[np.int32]
     to_row: npt.NDArray[np.int32]
     level: npt.NDArray[np.int32]
+    crossed: Mask
 
     @classmethod
     def of(cls, orders: RestingIntervals, path: MidPath, tick_size: float) -> PathRange:
@@ -77,18 +79,24 @@ class PathRange:
         (first, from_row), (behind, to_row) = begun, ended
         # An order that ends where it starts is in no stretch.
         behind = np.where(orders.end_ms > orders.start_ms, behind, first)
-        level = _levels(orders, path, first, tick_size)
-        return cls(*(at.astype(np.int32) for at in (first, behind, from_row, to_row, level)))
+        placed = _placed(orders, path, first, tick_size)
+        level = np.where(np.isnan(placed), UNKNOWN, buckets(_finite(np.abs(placed))))
+        i32 = np.int32
+        ends = first.astype(i32), behind.astype(i32), from_row.astype(i32), to_row.astype(i32)
+        return cls(*ends, level.astype(i32), placed < 0)
 
 
-def _levels(orders: RestingIntervals, path: MidPath, first: Ints, tick_size: float) -> Ints:
-    """The level of each order: quotes of a ladder round outwards from their distance to mid, so
-    that whole ticks are the ladder's own steps."""
+def _placed(orders: RestingIntervals, path: MidPath, first: Ints, tick_size: float) -> Floats:
+    """Signed ticks from mid at which each order was placed, NaN where nobody knows. Quotes of a
+    ladder round outwards from their distance, so that whole ticks are the ladder's own steps."""
     at = np.searchsorted(path.start_ms, orders.placed_ms, side="right") - 1
     mid = path.mid[at]
     mid = np.where(np.isnan(mid), path.mid[first], mid)
-    ticks = np.abs(signed_ticks(orders.side, orders.price, mid, tick_size))
-    return np.where(np.isnan(ticks), UNKNOWN, buckets(np.minimum(np.nan_to_num(ticks), FARTHEST)))
+    return signed_ticks(orders.side, orders.price, mid, tick_size)
+
+
+def _finite(ticks: Floats) -> Floats:
+    return np.minimum(np.nan_to_num(ticks), FARTHEST)
 
 
 def segments_of(

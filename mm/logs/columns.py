@@ -29,12 +29,14 @@ OPTIONAL = {
         "reject_reason",
         "symbol",
     ),
-    "fills": ("side", "price", "qty", "reason", "symbol"),
+    "fills": ("side", "price", "qty", "reason", "liquidity", "symbol"),
     "state": ("inventory", "cash", "mtm_value", "open_orders", "symbol"),
 }
-TEXT = frozenset({"order_id", "action", "status", "side", "reason", "reject_reason", "symbol"})
+TEXT = frozenset(
+    {"order_id", "action", "status", "side", "reason", "reject_reason", "liquidity", "symbol"}
+)
 #: Words by which rows are chosen, however they are written.
-CAPITALS = ("action", "side", "status")
+CAPITALS = ("action", "side", "status", "liquidity")
 TIMES = ("recv_ms", "active_recv_ms", "expire_recv_ms", "cancel_effective_ms")
 #: Evidence only: no number comes from them, so a bad cell there costs no row.
 EVIDENCE = frozenset({"remaining_qty", "inventory", "cash", "mtm_value", "open_orders"})

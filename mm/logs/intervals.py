@@ -7,7 +7,7 @@ definitions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ FILL_STATUSES = (
     "event",
     "before the order was active",
     "after the order's end",
+    "as a taker",
 )
-EVENT, BEFORE_ACTIVE, AFTER_END = 0, 1, 2
+EVENT, BEFORE_ACTIVE, AFTER_END, TAKER = 0, 1, 2, 3
 NO_FILL = -1
 
 
@@ -45,7 +46,7 @@ class RestingIntervals:
 
     Of the orders with a fill only, in their order, shape (m,): ``first_fill_ms``; quantities in
     base currency, NaN where the log has none: ``qty`` of the order, ``fill_qty`` of all rows in
-    the first fill's ms, ``filled_qty`` of all rows.
+    the first fill's ms, ``filled_qty`` of all rows; ``rows_at_first``, ``rows``: their number.
     """
 
     order_id: pd.api.extensions.ExtensionArray
@@ -60,11 +61,35 @@ class RestingIntervals:
     qty: Floats
     fill_qty: Floats
     filled_qty: Floats
+    rows_at_first: Ints
+    rows: Ints
     n_reversed: int
     n_rejected: int
     fill_rows: dict[str, int]
     ignored_actions: dict[str, int]
     warnings: tuple[str, ...]
+
+    def with_takers(self, crossed: Mask) -> RestingIntervals:
+        """The same where orders that crossed, a mask (n,), and were filled in the ms in which they
+        became active took liquidity: their first fill is no event of a maker."""
+        has_fill = self.fill_status != NO_FILL
+        at_once = np.zeros(len(crossed), dtype=np.bool_)
+        at_once[has_fill] = self.first_fill_ms == self.start_ms[has_fill]
+        took = crossed & at_once & (self.fill_status == EVENT)
+        if not took.any():
+            return self
+        of_filled = took[has_fill]
+        n, first, every = (
+            int(np.count_nonzero(took)),
+            int(self.rows_at_first[of_filled].sum()),
+            int(self.rows[of_filled].sum()),
+        )
+        rows = dict(self.fill_rows)
+        rows["first fill"] -= n
+        rows["same ms as the first fill"] -= first - n
+        rows["later partial fill"] -= every - first
+        rows[FILL_STATUSES[TAKER]] += every
+        return replace(self, fill_status=np.where(took, TAKER, self.fill_status), fill_rows=rows)
 
     @property
     def events(self) -> tuple[Ints, Mask]:
@@ -121,6 +146,9 @@ def resting_intervals(
     np.maximum(end, start, out=end)
 
     in_first_ms = known & (fill_ms == np.append(first, np.nan)[order_index])
+    took = np.zeros(n, dtype=np.bool_)
+    took[order_index[in_first_ms & _taker_rows(fills)]] = True
+    fill_status[took & (fill_status == EVENT)] = TAKER
     qty = _column(fills, "qty")
     return RestingIntervals(
         order_id=orders["order_id"].array[rows],
@@ -135,6 +163,8 @@ def resting_intervals(
         qty=_column(orders, "qty", rows[filled]),
         fill_qty=_total(qty, order_index, in_first_ms, n)[filled],
         filled_qty=_total(qty, order_index, known, n)[filled],
+        rows_at_first=np.bincount(order_index[in_first_ms], minlength=n)[filled],
+        rows=np.bincount(order_index[known], minlength=n)[filled],
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
         fill_rows=_fill_rows(orders, own_codes, fill_codes, order_index, in_first_ms, fill_status),
@@ -211,9 +241,20 @@ def _fill_rows(
         "later partial fill": int(np.count_nonzero(in_event_order & ~in_first_ms)),
         FILL_STATUSES[BEFORE_ACTIVE]: int(np.count_nonzero(status_of_row == BEFORE_ACTIVE)),
         FILL_STATUSES[AFTER_END]: int(np.count_nonzero(status_of_row == AFTER_END)),
+        FILL_STATUSES[TAKER]: int(np.count_nonzero(status_of_row == TAKER)),
         "of a rejected order": int(np.count_nonzero(of_rejected)),
         "of an unknown order": int(np.count_nonzero(~known & ~of_rejected)),
     }
+
+
+def _taker_rows(fills: pd.DataFrame) -> Mask:
+    """Fill rows that say that the order took liquidity."""
+    took = np.zeros(len(fills), dtype=np.bool_)
+    if "liquidity" in fills:
+        took |= is_one_of(fills["liquidity"], "TAKER", "T")
+    if "reason" in fills:
+        took |= is_one_of(fills["reason"], "taker", "TAKER")
+    return took
 
 
 def ignored_actions(orders: pd.DataFrame) -> dict[str, int]:

@@ -93,12 +93,13 @@ class BacktestLog:
         """What filled the orders, by the ``reason`` of the fill rows."""
         reasons = [set(run.fills["reason"].unique()) for run in self.runs if "reason" in run.fills]
         names = {str(name) for found in reasons for name in found if name}
+        names = {name for name in names if name.lower() not in ("taker", "nan")}
         drawn = {name for name in names if name.startswith("poisson")}
         if not names:
             return "unknown"
         if drawn:
             return "poisson" if drawn == names else "mixed"
-        return "trade_driven"
+        return "trade_driven" if names == {"trade_cross"} else "unknown"
 
     @property
     def set_aside(self) -> tuple[SetAside, ...]:

@@ -127,7 +127,10 @@ def _account_run(number: int, frames: Frames, rules: Rules, sums: Sums) -> None:
     for order_id, place in placed.items():
         prints = fills_of.pop(order_id, [])
         order = _life(place, rows_of[order_id], prints, end_of_run, sums)
-        order = replace(order, level=_level(place["recv_ms"], order, times, mid_at, rules))
+        signed = _placed(place["recv_ms"], order, times, mid_at, rules)
+        order = replace(order, level=-1 if signed is None else abs(signed) // 10**6)
+        if signed is not None and signed < 0 and order.first_fill == order.start:
+            order = replace(order, fate="taker" if order.fate == "event" else order.fate)
         _walk(number, order, times, mid_at, rows_at, rules, block, sums)
         _first_fill(number, order, prints, times, mid_at, rules, block, sums)
         _trials(number, order, state, rules, block, sums)
@@ -178,15 +181,17 @@ def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums:
     return Order(place["side"], float(place["price"]), start, end, first, fate, -1)
 
 
-def _level(
+def _placed(
     placed: int, order: Order, times: list[int], mid_at: dict[int, float], rules: Rules
-) -> int:
-    """Whole ticks from mid in the ms of placement, else at the start, else -1."""
+) -> int | None:
+    """Millionths of a tick from mid in the ms of placement, else at the start, negative through
+    mid; None where nobody knows."""
     for time in (placed, order.start):
         i = bisect_right(times, time) - 1
         if i >= 0 and time - times[i] < rules.max_gap_ms:
-            return abs(rules.micro(order.side, order.price, mid_at[times[i]])) // 10**6
-    return -1
+            signed = replace(rules, signed=True)
+            return signed.micro(order.side, order.price, mid_at[times[i]])
+    return None
 
 
 def _walk(
@@ -238,7 +243,9 @@ def _first_fill(
     sums: Sums,
 ) -> None:
     """Every fill row of one order under one name."""
-    if order.fate == "early":
+    if order.fate == "taker":
+        sums.fill_rows["as a taker"] += len(prints)
+    elif order.fate == "early":
         sums.fill_rows["before the order was active"] += len(prints)
     elif order.fate == "late":
         sums.fill_rows["after the order's end"] += len(prints)

@@ -40,5 +40,6 @@ def findings(
     yield from inputs.of_time_step(log, estimate)
     yield from inputs.of_tick(tick)
     yield from inputs.of_source(log)
+    yield from inputs.of_takers(reconciliation)
     yield from inputs.of_runs(log)
     yield from inputs.of_log(log, reconciliation.warnings)

@@ -15,6 +15,7 @@ from mm.diagnostics.verdict import Finding
 from mm.exposure.accounts import Accounts
 from mm.exposure.reconcile import Reconciliation
 from mm.fitting.estimate import Estimate
+from mm.logs.intervals import FILL_STATUSES, TAKER
 from mm.logs.load import BacktestLog
 from mm.logs.tick import TickSize
 
@@ -125,12 +126,32 @@ def of_source(log: BacktestLog) -> Iterator[Finding]:
             "The fills file is empty; fills of a Poisson fill model would need another likelihood",
             "Write the fills file too",
         )
+    elif log.fill_source == "unknown":
+        yield Finding(
+            "note",
+            "fill_source",
+            "What filled the orders is unknown: the fills' reason is neither trade_cross nor "
+            "poisson…, or not there; whether they know of a queue this log does not say",
+        )
     elif log.fill_source == "trade_driven":
         yield Finding(
             "note",
             "fill_source",
             "Fills come from recorded trades and know no queue: any print at or through the "
             "price fills",
+        )
+
+
+def of_takers(lost: Reconciliation) -> Iterator[Finding]:
+    """Orders that took liquidity."""
+    rows = lost.fill_rows.get(FILL_STATUSES[TAKER], 0)
+    if rows:
+        yield Finding(
+            "note",
+            "takers",
+            f"{rows:,} fill rows are of orders that took liquidity (placed through mid and filled "
+            "as they became active, or so said): no events of a maker, set aside",
+            number=float(rows),
         )
 
 
