@@ -111,6 +111,8 @@ def diagnose(
         max_state_gap_ms=settings.MAX_STATE_GAP_MS,
         min_fills=settings.MIN_FILLS,
         tolerance=settings.WARN_RATIO,
+        share=settings.WARN_FILL_SHARE,
+        p=settings.WARN_P,
         schedule_min=(train, settings.SCHEDULE_STEP_MIN or train) if train else None,
         old=read_fill_model(below_root(old), accounts.tick.value) if old else None,
     )

@@ -84,6 +84,29 @@ class FillFraction:
     eventual: float
 
 
+@dataclass(frozen=True)
+class CheckOptions:
+    """What the checks are asked for, apart from what they look at.
+
+    ``min_exposure_s``, ``block_s``, ``max_state_gap_ms``: as the original's fit and the accounting
+    had them.
+    ``min_fills``: events that a schedule's window needs. ``tolerance``: a ratio of fills off by
+    more than this matters where ``share`` of the fills are, if chance gives it more rarely than
+    ``p``. ``schedule_min``: (train, step) of a
+    schedule in minutes; None makes none. ``old``: parameters in use today, judged the same way.
+    """
+
+    min_exposure_s: float
+    block_s: float
+    max_state_gap_ms: int
+    min_fills: int = 10
+    tolerance: float = 0.25
+    share: float = 0.1
+    p: float = 0.01
+    schedule_min: tuple[float, float] | None = None
+    old: PoissonFillModel | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Diagnostics:
     """What was held against one fit; see the fields' own types.
@@ -95,6 +118,7 @@ class Diagnostics:
     ``replay_old``: of the original's and of older parameters.
     """
 
+    options: CheckOptions
     fit: Fit
     rates: FillRates
     replay: Replay
@@ -122,26 +146,6 @@ class Diagnostics:
     clock: MidClock | None
 
 
-@dataclass(frozen=True)
-class CheckOptions:
-    """What the checks are asked for, apart from what they look at.
-
-    ``min_exposure_s``, ``block_s``, ``max_state_gap_ms``: as the original's fit and the accounting
-    had them.
-    ``min_fills``: events that a schedule's window needs. ``tolerance``: a ratio of fills off by
-    more than this matters, see ``Diagnostics.usable``. ``schedule_min``: (train, step) of a
-    schedule in minutes; None makes none. ``old``: parameters in use today, judged the same way.
-    """
-
-    min_exposure_s: float
-    block_s: float
-    max_state_gap_ms: int
-    min_fills: int = 10
-    tolerance: float = 0.25
-    schedule_min: tuple[float, float] | None = None
-    old: PoissonFillModel | None = None
-
-
 def check_estimate(
     runs: Sequence[Run],
     exposure: Exposure,
@@ -156,7 +160,7 @@ def check_estimate(
         return None
     rng = np.random.default_rng(SEED)
     risk = Risk.of_estimate(exposure, estimate)
-    # All borders of time at once: one look at the pieces near them.
+    # All borders of time at once: one look at the risk segments near them.
     cuts = [split_ms(risk, 0.5), split_ms(risk, TRAIN_SHARE)]
     risk = risk.cut_at(np.append(slice_edges(risk), cuts))
     draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
@@ -170,6 +174,7 @@ def check_estimate(
     rates = fill_rates(fit, intensity)
     n_period = _period(risk, fit)
     return Diagnostics(
+        options=options,
         fit=fit,
         rates=rates,
         replay=replay(draws, model),

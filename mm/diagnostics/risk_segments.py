@@ -1,4 +1,4 @@
-"""The pieces of time at risk, a bounded chunk at a time, and their sums between borders of time."""
+"""Risk segments, a bounded chunk at a time, and their sums between borders of time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mm.exposure.trials import rows_at_risk
 
 @dataclass(frozen=True)
 class Chunk:
-    """Pieces of one run. Arrays of shape (n,): ``block``, ``side``, ``start_ms``, ``stop_ms``,
-    ``delta`` (ticks, as selected), ``amount_ms`` (exposure; of a draw dt)."""
+    """Risk segments of one run. Arrays of shape (n,): ``block``, ``side``, ``start_ms``,
+    ``stop_ms``, ``delta`` (ticks, as selected), ``amount_ms`` (exposure; of a draw dt)."""
 
     run: int
     block: Ints
@@ -29,8 +29,8 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The pieces of a log within a range of distances: segments, or with ``dt_ms`` draws."""
+class RiskSegments:
+    """The risk segments of a log within a range of distances: segments, or with ``dt_ms`` draws."""
 
     exposure: Exposure
     selection: Selection
@@ -42,7 +42,7 @@ class Pieces:
         return 0 if self.dt_ms is None else 1
 
     def chunks(self, blocks: Mask | None = None) -> Iterator[Chunk]:
-        """All pieces, or those in the chosen blocks; a mask over the blocks of all runs."""
+        """All segments, or those in the chosen blocks; a mask over the blocks of all runs."""
         if self.dt_ms is None:
             for s in self.exposure.chunks(None if blocks is None else self._stretches(blocks)):
                 seg = self.selection.contains(s.delta)
@@ -78,7 +78,7 @@ class Pieces:
 
 
 def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
-    """The same pieces, cut where one of these times (in order) lies inside them."""
+    """The same segments, cut where one of these times (in order) lies inside them."""
     first = np.searchsorted(times_ms, chunk.start_ms, side="right")
     n = np.maximum(np.searchsorted(times_ms, chunk.stop_ms, side="left") - first, 0) + 1
     if n.max(initial=1) == 1:
@@ -99,35 +99,36 @@ def runs_blocks(exposure: Exposure) -> tuple[Ints, Ints]:
     return np.repeat(np.arange(len(counts)), counts), np.concatenate(starts)
 
 
-def spans(pieces: Pieces, block: Ints) -> tuple[Ints, Ints, Ints]:
-    """Runs with time at risk, and of each the start of its first piece and the end of its last.
+def spans(segments: RiskSegments, block: Ints) -> tuple[Ints, Ints, Ints]:
+    """Runs with time at risk, and of each the start of its first segment and the end of its last.
 
     ``block``: of all cells, in order. Shapes (r,).
     """
-    run_of, _ = runs_blocks(pieces.exposure)
+    run_of, _ = runs_blocks(segments.exposure)
     run = run_of[block]
     runs = np.unique(run)
-    # No piece is in two blocks: the first starts in the first block, the last ends in the last.
+    # No segment is in two blocks: the first starts in the first block, the last ends in the last.
     ends = np.zeros(len(run_of), dtype=np.bool_)
     ends[block[np.searchsorted(run, runs)]] = True
     ends[block[np.searchsorted(run, runs, side="right") - 1]] = True
     begin = np.full(len(runs), np.iinfo(np.int64).max)
     end = np.full(len(runs), np.iinfo(np.int64).min)
-    for chunk in pieces.chunks(ends):
+    for chunk in segments.chunks(ends):
         at = int(np.searchsorted(runs, chunk.run))
         begin[at] = min(begin[at], chunk.start_ms.min())
         end[at] = max(end[at], chunk.stop_ms.max())
     return runs, begin, end
 
 
-def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
+def cut_cells(segments: RiskSegments, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
     """The blocks in which one of these times lies, a mask over the blocks of all runs, and their
     cells without events, none of which holds time before such a time and time after it; and when
     each of these begins, ms. A draw counts whole where it is made."""
-    run_of, block_start = runs_blocks(pieces.exposure)
-    earliest = block_start - pieces.lag_ms  # start of a block's first piece, at the earliest
+    run_of, block_start = runs_blocks(segments.exposure)
+    # Start of a block's first segment, at the earliest.
+    earliest = block_start - segments.lag_ms
     cut = np.zeros(len(run_of), dtype=np.bool_)
-    for run in range(len(pieces.exposure.paths)):
+    for run in range(len(segments.exposure.paths)):
         first, behind = np.searchsorted(run_of, [run, run + 1])
         own = np.searchsorted(earliest[first:behind], times_ms, side="right") - 1 + first
         inside = own >= first
@@ -135,7 +136,7 @@ def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
         cut[own[earliest[own] < times]] = True
     sums: dict[int, CellSums] = {}
     borders: dict[int, Ints] = {}
-    for whole in pieces.chunks(cut) if cut.any() else ():
+    for whole in segments.chunks(cut) if cut.any() else ():
         chunk = _split(whole, times_ms)
         if chunk.run not in sums:
             own_blocks = earliest[run_of == chunk.run]
@@ -156,4 +157,4 @@ def cut_cells(pieces: Pieces, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
     parts.append((nothing, nothing.astype(np.int8), np.zeros(0), nothing, nothing))
     block, side, delta, ms, since = (np.concatenate(column) for column in zip(*parts, strict=True))
     none = np.zeros(len(ms), dtype=np.int64)
-    return cut, Cells(block, side, delta, ms, none, np.zeros(len(ms)), pieces.dt_ms), since
+    return cut, Cells(block, side, delta, ms, none, np.zeros(len(ms)), segments.dt_ms), since

@@ -18,7 +18,7 @@ _SOURCES = {
     "trade_driven": "recorded trades (they know no queue: any print at or through the price fills)",
     "poisson": "a Poisson fill model, one draw a state row",
     "mixed": "recorded trades and a Poisson fill model, joined",
-    "unknown": "not told by the log",
+    "unknown": "not said by the log",
 }
 
 
@@ -29,7 +29,7 @@ def summary(
     found: Diagnostics | None,
     verdict: Verdict,
 ) -> Parts:
-    """The first screen: verdict, what the log is, fills per hour, round trip."""
+    """The first screen: verdict, what the log is, fills per hour, replay."""
     start, end = log.window_ms
     span = sum(run.end_ms - run.start_ms for run in log.runs) / 1000.0
     facts = [
@@ -74,32 +74,65 @@ def _replayed(found: Diagnostics) -> str:
 
 
 def checks(found: Diagnostics | None) -> Parts:
-    """Level, shape, time: one line each, with the number that decides."""
+    """Level, shape, time: one line each, with the number that decides and its threshold."""
     if found is None:
         return Parts("There is no estimate to check.", text="no estimate")
-    ours, pearson, time, halves = found.replay, found.pearson, found.time, found.halves
-    test = found.out_of_sample
-    low, high = found.draws.min(), found.draws.max()
-    ahead = "–"
-    if test is not None:
-        ahead = f"{test.predicted:,.0f} predicted, {test.observed:,} observed "
-        ahead += f"({test.z:+.1f} standard errors, limit {test.t_limit:.1f})"
-    power = "–" if found.power is None else f"{found.power.delta_aic:+.1f}"
+    ours, options, halves, test = found.replay, found.options, found.halves, found.out_of_sample
+    limits = (options.tolerance, options.share, options.p)
+    size = f"off by {options.tolerance:.0%}"
+    level = ours.total.off(options.tolerance, 0.0, options.p, 0)
     rows = [
-        ("level", "fills given / observed",
-         f"{ours.given:,.0f} / {ours.observed:,} = {ours.ratio:.2f}"),
-        ("", "20 seeded draws with the emitted dt_ms", f"{low:,.0f} to {high:,.0f} fills"),
-        ("shape", "Pearson by distance",
-         f"X² = {pearson.x2:.1f} on {pearson.dof}, p {p_value(pearson.p)}"),
-        ("", "power law against exponential (AIC, + for the power law)", power),
-        ("", "distances over which the fit holds", _between(found.usable)),
-        ("time", "gaps on the rescaled clock (KS)", f"{time.ks:.3f}, p {p_value(time.ks_p)}"),
-        ("", "neighbouring gaps (lag 1)", f"{time.lag1:+.2f}, p {p_value(time.lag1_p)}"),
-        ("", "second half over first",
-         f"{halves.ratio:.2f} ({halves.z:+.1f} standard errors, limit {halves.t_limit:.1f})"),
-        ("", "last 30 % by a fit of the first 70 %", ahead),
-    ]  # fmt: skip
-    return Parts(Table(("check", "what", "result"), rows), text="level, shape, time")
+        (
+            _mark(not level),
+            "level",
+            "fills that the parameters give, over those observed",
+            f"{ours.given:,.0f} / {ours.observed:,} = {ours.ratio:.2f}",
+            f"{size}, beyond chance",
+        )
+    ]
+    for what, table in (
+        ("orders by placement distance", ours.by_placement.merged()),
+        ("fills by distance at the fill", ours.by_fill.merged()),
+    ):
+        off = table.off(*limits)
+        rows.append(
+            (
+                _mark(not off),
+                "shape",
+                what,
+                f"{int(table.inside.sum())} of {len(table.inside)} rows inside",
+                f"{size} where {options.share:.0%} of fills or orders are, beyond chance",
+            )
+        )
+    if math.isfinite(halves.z):
+        rows.append(
+            _over_time(
+                "second half over first", halves.ratio, halves.z, halves.t_limit, options.tolerance
+            )
+        )
+    if test is not None and test.predicted > 0:
+        name = "last 30 % over what a fit of the first 70 % predicts"
+        ratio = test.observed / test.predicted
+        rows.append(_over_time(name, ratio, test.z, test.t_limit, options.tolerance))
+    head = ("", "check", "what", "result", "fails if")
+    return Parts(Table(head, rows), text="level, shape, time")
+
+
+def _over_time(
+    what: str, ratio: float, z: float, limit: float, tolerance: float
+) -> tuple[str, str, str, str, str]:
+    large = ratio <= 0 or abs(math.log(ratio)) > math.log1p(tolerance)
+    return (
+        _mark(not (large and abs(z) > limit)),
+        "time",
+        what,
+        f"{ratio:.2f}, {abs(z):.1f} standard errors",
+        f"off by {tolerance:.0%} and {limit:.1f} standard errors",
+    )
+
+
+def _mark(holds: bool) -> str:
+    return "✓" if holds else "✗"
 
 
 def replay(found: Diagnostics | None) -> Parts:
@@ -172,10 +205,19 @@ def appendix(
         if side is not None:
             rows.append((name, ranged(side.A, *side.ci_A), pm(side.k, *side.ci_k)))
     low, high = ahead.interval
+    pearson, time = found.pearson, found.time
+    power = "–" if found.power is None else f"{found.power.delta_aic:+.1f}"
     others = [
         ("λ in a further " + duration(ahead.period_s),
          f"{figures(3600 * low)} to {figures(3600 * high)} fills per hour at "
          f"{found.halves.delta:.1f} ticks (spread between periods {ahead.tau:.0%})"),
+        ("20 seeded draws with the emitted dt_ms",
+         f"{found.draws.min():,.0f} to {found.draws.max():,.0f} fills"),
+        ("Pearson by distance", f"X² = {pearson.x2:.1f} on {pearson.dof}, p {p_value(pearson.p)}"),
+        ("power law against exponential (AIC, + for the power law)", power),
+        ("distances over which the fit holds", _between(found.usable)),
+        ("gaps on the rescaled clock (KS)", f"{time.ks:.3f}, p {p_value(time.ks_p)}"),
+        ("neighbouring gaps (lag 1)", f"{time.lag1:+.2f}, p {p_value(time.lag1_p)}"),
         ("fills per block", f"vary {found.blocks.dispersion:.2f} times as much as counts would, "
                             f"p {p_value(found.blocks.p)}"),
         ("over-dispersion by distance φ", figures(found.pearson.phi)),

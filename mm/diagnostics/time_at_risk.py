@@ -1,8 +1,9 @@
 """Who was at risk when: the one input of every fit and diagnostic that looks at time.
 
-A trade-driven log is at risk in continuous time: its pieces are the exposure's segments. A log
-drawn row by row is at risk at its state rows only: its pieces are single draws of dt each. Either
-is held as sums by cell; only blocks in which a border of time lies are looked at piece by piece.
+A trade-driven log is at risk in continuous time: its risk segments are the exposure's segments. A
+log drawn row by row is at risk at its state rows only: its risk segments are single draws of dt
+each. Either is held as sums by cell; only blocks in which a border of time lies are looked at
+segment by segment.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides
-from mm.diagnostics.risk_segments import Pieces, cut_cells, runs_blocks, spans
+from mm.diagnostics.risk_segments import RiskSegments, cut_cells, runs_blocks, spans
 from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, Sums, make_cells, to_parts
 from mm.exposure.distance import Selection
@@ -28,10 +29,10 @@ class Risk:
     """Time at risk by cell, shape (n,), and events, shape (m,), over the selected distances.
 
     ``run``, ``block``, ``side`` (+1 BUY, -1 SELL), ``delta`` (ticks, as selected), ``amount_ms``:
-    exposure of the cell, dt for each draw. ``since_ms``: a cell's pieces all start then or later,
-    and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms`` their time.
+    exposure of the cell, dt for each draw. ``since_ms``: a cell's segments all start then or
+    later, and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms`` their time.
     ``runs``: those with time at risk, shape (r,), from ``begin_ms`` to ``end_ms`` of each.
-    ``pieces``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
+    ``segments``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
     ``both_sides``: distances are signed, and quotes that mid has run through have their own rate.
     """
 
@@ -51,7 +52,7 @@ class Risk:
     end_ms: Ints
     dt_ms: int | None
     cuts: Ints
-    pieces: Pieces | None
+    segments: RiskSegments | None
     periods: Periods
     both_sides: bool
 
@@ -60,7 +61,7 @@ class Risk:
         """Segments and first fills in range."""
         e = exposure.events
         events = (e.run, e.block, e.side, e.time_ms, e.delta)
-        return cls._made(Pieces(exposure, selection, None), exposure.sums, events)
+        return cls._made(RiskSegments(exposure, selection, None), exposure.sums, events)
 
     @classmethod
     def drawn(
@@ -72,7 +73,7 @@ class Risk:
         events = (e.run, e.block, e.side, e.time_ms, e.delta)
         sums = trial_sums(exposure, to_fill_row=True) if trials is None else trials
         sums = replace(sums, values=sums.values[:, :1] * dt_ms)
-        return cls._made(Pieces(exposure, selection, dt_ms), sums, events)
+        return cls._made(RiskSegments(exposure, selection, dt_ms), sums, events)
 
     @classmethod
     def of_estimate(cls, exposure: Exposure, estimate: Estimate) -> Risk:
@@ -83,34 +84,34 @@ class Risk:
 
     @classmethod
     def _made(
-        cls, pieces: Pieces, sums: Sums, events: tuple[Ints, Ints, Sides, Ints, Floats]
+        cls, segments: RiskSegments, sums: Sums, events: tuple[Ints, Ints, Sides, Ints, Floats]
     ) -> Risk:
-        inside = pieces.selection.contains(sums.delta)
+        inside = segments.selection.contains(sums.delta)
         block, side = sums.block[inside], sums.side[inside]
-        run, block_start = runs_blocks(pieces.exposure)
+        run, block_start = runs_blocks(segments.exposure)
         event_run, event_block, event_side, event_ms, event_delta = events
-        ev = pieces.selection.contains(event_delta)
-        runs, begin, end = spans(pieces, block)
+        ev = segments.selection.contains(event_delta)
+        runs, begin, end = spans(segments, block)
         return cls(
             run=run[block],
             block=block,
             side=side,
-            since_ms=block_start[block] - pieces.lag_ms,
-            delta=pieces.selection.measure(sums.delta[inside]),
+            since_ms=block_start[block] - segments.lag_ms,
+            delta=segments.selection.measure(sums.delta[inside]),
             amount_ms=sums.values[inside, 0],
             event_run=event_run[ev],
             event_block=event_block[ev],
             event_side=event_side[ev],
             event_ms=event_ms[ev],
-            event_delta=pieces.selection.measure(event_delta[ev]),
+            event_delta=segments.selection.measure(event_delta[ev]),
             runs=runs,
             begin_ms=begin,
             end_ms=end,
-            dt_ms=pieces.dt_ms,
+            dt_ms=segments.dt_ms,
             cuts=np.zeros(0, dtype=np.int64),
-            pieces=pieces,
-            periods=pieces.exposure.periods,
-            both_sides=pieces.selection.convention == "both",
+            segments=segments,
+            periods=segments.exposure.periods,
+            both_sides=segments.selection.convention == "both",
         )
 
     @property
@@ -142,11 +143,11 @@ class Risk:
         unless they are borders already."""
         if np.isin(times_ms, self.cuts).all():
             return self
-        if self.pieces is None:
+        if self.segments is None:
             raise ValueError("only the whole log can be cut at new times")
         cuts = np.union1d(self.cuts, times_ms)
-        cut, cells, since_ms = cut_cells(self.pieces, cuts)
-        run, _ = runs_blocks(self.pieces.exposure)
+        cut, cells, since_ms = cut_cells(self.segments, cuts)
+        run, _ = runs_blocks(self.segments.exposure)
         kept = ~cut[self.block]
         return replace(
             self,
@@ -179,7 +180,7 @@ class Risk:
             since_ms=self.since_ms[cells],
             delta=self.delta[cells],
             amount_ms=self.amount_ms[cells],
-            pieces=None,
+            segments=None,
         )
 
     def on_own_side(self) -> Risk:
@@ -190,7 +191,7 @@ class Risk:
         return replace(part, both_sides=False)
 
     def between(self, start_ms: int, stop_ms: int) -> Risk:
-        """Pieces that start in [start_ms, stop_ms), events in (start_ms, stop_ms]."""
+        """Risk segments that start in [start_ms, stop_ms), events in (start_ms, stop_ms]."""
         cut = self.cut_at(np.array([start_ms, stop_ms]))
         cells = (cut.since_ms >= start_ms) & (cut.since_ms < stop_ms)
         return cut.where(cells, (cut.event_ms > start_ms) & (cut.event_ms <= stop_ms))

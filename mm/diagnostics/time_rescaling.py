@@ -20,7 +20,7 @@ _SEED = 20_240_809
 
 
 class Clock:
-    """What the clock advances between events, summed from pieces of time in any order.
+    """What the clock advances between events, summed from risk segments of time in any order.
 
     ``times``: of the events, in order, ms, shape (n,). Memory goes with n alone.
     """
@@ -29,11 +29,11 @@ class Clock:
         self._times = times
         # Of each gap, ended by its event: what of it begins or ends inside; the last is behind all.
         self._inside = np.zeros(len(times) + 1)
-        # Change of the rate of pieces that cover a whole gap, from one gap to the next.
+        # Change of the rate of risk segments that cover a whole gap, from one gap to the next.
         self._change = np.zeros(len(times) + 1)
 
     def add(self, start_ms: Ints, stop_ms: Ints, rate: Floats) -> None:
-        """Pieces [start_ms, stop_ms) at a rate per ms, shape (m,)."""
+        """Risk segments [start_ms, stop_ms) at a rate per ms, shape (m,)."""
         times, n = self._times, len(self._times)
         first = np.searchsorted(times, start_ms, side="right")
         last = np.searchsorted(times, stop_ms, side="left")
@@ -75,9 +75,9 @@ def first_in_ms(risk: Risk) -> Mask:
 def rescale(risk: Risk, fit: Fit, rng: np.random.Generator) -> Rescaled:
     """Events by the total intensity of all orders at risk together.
 
-    Raises ValueError for a part of a log, whose pieces are not known.
+    Raises ValueError for a part of a log, whose risk segments are not known.
     """
-    if risk.pieces is None:
+    if risk.segments is None:
         raise ValueError("a part of a log has no clock")
     group_of, single = risk.periods.group, first_in_ms(risk)
     event_group = group_of[risk.event_block]
@@ -92,7 +92,7 @@ def rescale(risk: Risk, fit: Fit, rng: np.random.Generator) -> Rescaled:
         order = np.argsort(times, kind="stable")
         clocks[group] = Clock(times[order])
         new.append(single[mine][order])
-    for chunk in risk.pieces.chunks():
+    for chunk in risk.segments.chunks():
         rate = fit.rates(chunk.delta) / 1000.0
         if risk.dt_ms is not None:
             rate = -np.expm1(-rate * risk.dt_ms)

@@ -1,6 +1,6 @@
 """The verdict: whether the numbers may be used, apart from the numbers themselves.
 
-``refused`` means no parameters leave the house; ``warn`` means they do, with a reason whose
+``refused`` means no parameters are written; ``warn`` means they do, with a reason whose
 size matters; a ``note`` is worth knowing and changes nothing.
 """
 

@@ -107,7 +107,7 @@ def residuals(found: Diagnostics | None) -> Picture:
         axes.set_ylim(-limit, limit)
         axes.set_title("Standardised residuals by distance")
         axes.set_xlabel("distance from mid δ (ticks)")
-        axes.set_ylabel("(observed − expected) / √expected")
+        axes.set_ylabel("residual (σ)")
     alt = (
         f"Standardised residuals by distance in {len(pearson.residuals)} buckets, "
         f"{int(far.sum())} of them beyond two "

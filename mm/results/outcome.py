@@ -1,4 +1,4 @@
-"""From the steps' results to the parameters that leave the house."""
+"""From the steps' results to the parameters that are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time at risk in sums and chunks, against all its pieces at once: cuts, clock, diagnostics."""
+"""Time at risk in sums and chunks, against all its segments at once: cuts, clock, diagnostics."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def risk_of(exposure: Exposure, selection: Selection, dt_ms: int | None) -> Risk
 
 
 def pieces_of(exposure: Exposure, selection: Selection, dt_ms: int | None) -> dict[str, Any]:
-    """All pieces at once: run, block, side, start, stop, distance, amount."""
+    """All risk segments at once: run, block, side, start, stop, distance, amount."""
     if dt_ms is None:
         s = exposure.segments
         found = {"run": s.run, "block": s.block, "side": s.side, "delta": s.delta}
@@ -111,7 +111,7 @@ def test_between_two_times_is_the_time_at_risk_that_lies_there(
     risk, all_ = risk_of(exposure, selection, dt_ms), pieces_of(exposure, selection, dt_ms)
     begin, end = int(risk.begin_ms.min()), int(risk.end_ms.max())
     rng = np.random.default_rng(5)
-    # At and beside borders of blocks, starts of pieces, and anywhere.
+    # At and beside borders of blocks, starts of segments, and anywhere.
     border, some = exposure.paths[0].block_start_ms[3:5], rng.choice(all_["start"], 6)
     for times in (
         np.concatenate([border - 1, border]),
@@ -169,7 +169,7 @@ def test_the_time_that_runs_cover_is_cut_by_the_calendar(exposure: Exposure) -> 
 
 
 def clock_at(times: Floats, start: Ints, stop: Ints, rate: Floats) -> Floats:
-    """The rescaled clock by its definition: rate times what has passed of each piece."""
+    """The rescaled clock by its definition: rate times what has passed of each risk segment."""
     return np.array([(rate * np.clip(t - start, 0, stop - start)).sum() for t in times])
 
 

@@ -148,7 +148,7 @@ def _misfit(rows: ReplayRows, i: int, n: int, settings: Settings) -> Finding:
     return Finding(
         "warn",
         "shape",
-        f"Replay, {of} {where}: {rows.observed[i]:,} fills observed, the parameters give "
+        f"Replay, {of} {where}: {rows.observed[i]:,} filled, the parameters give "
         f"{rows.given[i]:,.0f} ({low} to {high} would be chance){more}",
         "One A and k of |δ| can't follow how fills fall with distance on this log",
         "Read the table by placement distance: expect at each distance what it says was given",
