@@ -30,7 +30,8 @@ class Risk:
 
     ``run``, ``block``, ``side`` (+1 BUY, -1 SELL), ``delta`` (ticks, as selected), ``amount_ms``:
     exposure of the cell, dt for each draw. ``since_ms``: a cell's segments all start then or
-    later, and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms`` their time.
+    later, and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms``
+    their time.
     ``runs``: those with time at risk, shape (r,), from ``begin_ms`` to ``end_ms`` of each.
     ``segments``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
     ``both_sides``: distances are signed, and quotes that mid has run through have their own rate.
