@@ -17,13 +17,14 @@ from scipy import fft, special
 from mm.core.arrays import Floats, Mask
 from mm.fitting.covariance import LEVEL
 
-#: Frequencies 1 to 4, half periods of the log's length, are compared with periods of 10 to 60 s.
+#: Frequencies 1 to 4, half periods of the log's length, are compared with periods of 20 to 120 s:
+#: bursts that end within a block or two raise those as well, and the interval by block holds them.
 _LOW = 4
-_PERIODS_S = (10.0, 60.0)
+_PERIODS_S = (20.0, 120.0)
 #: What is held against memory: the two lowest frequencies, with the quantile of t(2), and wider.
-#: t(2) alone covers 83 to 87 % where memory is much longer than the log, with 1.25 it is 88 to 92.
+#: t(2) alone covers 83 to 87 % where memory is much longer than the log, with 1.4 it is 86 to 92.
 _LOWEST = 2
-_WIDER = 1.25
+_WIDER = 1.4
 _SMALL = 0.025
 _FEWEST = 12
 
@@ -44,7 +45,7 @@ class Rescaled:
 
 @dataclass(frozen=True)
 class Memory:
-    """Low frequencies of the rescaled times against those of 10 to 60 s.
+    """Low frequencies of the rescaled times against those of 20 to 120 s.
 
     ``ratio``: mean c_j^2 of one over the other, F distributed while the spectrum is flat, with
     its p-value. ``phi``: mean c_j^2 of the two lowest. ``n_events``: N.
@@ -62,7 +63,7 @@ class Memory:
 
     @property
     def half_width(self) -> float:
-        """What log lambda may be off for it, 95 %: 1.25 t(2; .975) sqrt((phi - 1) / N)."""
+        """What log lambda may be off for it, 95 %: 1.4 t(2; .975) sqrt((phi - 1) / N)."""
         if not self.outlasts_log:
             return 0.0
         quantile = float(special.stdtrit(_LOWEST, 0.5 + LEVEL / 2.0))

@@ -97,7 +97,7 @@ def _of_interval(
             "note",
             "memory",
             f"The log is shorter than its own memory: over times as long as it λ wanders "
-            f"{memory.ratio:.1f} times as much as from one half minute to the next; the reported "
+            f"{memory.ratio:.1f} times as much as within a minute or two; the reported "
             "intervals are wider for it",
         )
         return
