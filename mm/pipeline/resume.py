@@ -25,7 +25,7 @@ _CALIBRATION = (
     *("calibration.py", "notebook.py"),
 )
 _PAGES = ("report", "pipeline")
-_PAGES_PACKAGES = ("nbconvert", "nbformat", "latex2mathml", "jinja2", "nh3", "css-inline")
+_PAGES_PACKAGES = ("nbconvert", "nbformat", "latex2mathml", "jinja2", "nh3")
 
 
 def code_marks() -> dict[str, str]:

@@ -154,7 +154,16 @@ def test_quotes_that_mid_has_run_through_are_told_apart(
     through = sum(n for key, n in signed.events.items() if key[3] < 0)
     assert told.through.observed.sum() == through > 0
     assert told.by_fill.observed.sum() == told.observed - through
-    assert told.through.given.sum() + told.by_fill.given.sum() == pytest.approx(told.given)
+    # by the distance at the fill in time: T lambda
+    in_time = sum(
+        ms / 1000.0 * MODEL.A * math.exp(-MODEL.k * key[3] / 1e6)
+        for key, ms in signed.exposure_ms.items()
+        if key[3] >= 0
+    )
+    assert told.by_fill.given.sum() == pytest.approx(in_time, rel=1e-9)
+    # what mid has run through by draws, as in total
+    drawn = sum(n * chance(MODEL, key[3] / 1e6) for key, n in signed.at_risk.items() if key[3] < 0)
+    assert told.through.given.sum() == pytest.approx(drawn, rel=1e-9)
 
 
 def rows(observed: list[int], given: list[float], dispersion: float = 1.0) -> ReplayRows:
