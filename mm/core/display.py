@@ -35,12 +35,12 @@ class Table:
         """The name, or what the heads say."""
         return self.name or ", ".join(filter(None, self.head)) or "table"
 
-    @property
+    @functools.cached_property
     def columns(self) -> list[int]:
         """The columns that hold something."""
         return [i for i in range(max(map(len, self.rows))) if any(row[i] for row in self.rows)]
 
-    @property
+    @functools.cached_property
     def left(self) -> set[int]:
         """The columns that stand to the left: the first, and those of words."""
         votes: Counter[int] = Counter()

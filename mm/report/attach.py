@@ -44,7 +44,7 @@ class Reports:
     """The reports that are attached, and what to say of those that are not."""
 
     files: tuple[File, ...]
-    told: str
+    note: str
 
 
 def table_csv(found: Sequence[Line], delta: float | None) -> bytes:
@@ -112,11 +112,11 @@ def _zipped(paths: dict[str, Path], room: int, now: datetime) -> Reports:
     if not packed:
         return Reports((), f"no report fits into {size}: they are in the results folder.")
     file = File(_ZIP_NAME, ("application", "zip"), buffer.getvalue())
-    told = f"{_every(packed)}, zipped"
+    note = f"{_every(packed)}, zipped"
     if left:
-        told += f", those that need a person first; {left} more do not fit into {size}"
-        told += " and are in the results folder"
-    return Reports((file,), f"{told}.")
+        note += f", those that need a person first; {left} more do not fit into {size}"
+        note += " and are in the results folder"
+    return Reports((file,), f"{note}.")
 
 
 def _deflated(content: bytes) -> int:

@@ -43,9 +43,9 @@ def plain(content: Content) -> str:
     if news.none:
         return f"{_calm(content)}\n{news.quiet} {content.attached}\n"
     parts = [content.title, ""]
-    for title, told in (("What needs a person", news.needed), ("What changed", news.changed)):
-        if told:
-            parts += [title, *(f"- {line}" for line in _bounded(told)), ""]
+    for title, items in (("What needs a person", news.needed), ("What changed", news.changed)):
+        if items:
+            parts += [title, *(f"- {line}" for line in _bounded(items)), ""]
     if news.worst:
         parts.append(f"Worst lines; {_MODEL}, λ in fills per hour{_at(content)}")
         for line in news.worst:
@@ -53,8 +53,8 @@ def plain(content: Content) -> str:
                 f"{n} {v}" for n, v in _numbers(line, content.delta) if v not in _EMPTY
             )
             parts.append(f"- {shortened(line.symbol, 80)} {line.status}. {numbers}".rstrip(". "))
-            if _untold(line):
-                parts.append(f"  {_untold(line)}")
+            if _other_reason(line):
+                parts.append(f"  {_other_reason(line)}")
         parts.append("")
     return "\n".join([*parts, content.attached, ""])
 
@@ -83,10 +83,10 @@ def _at(content: Content) -> str:
     return "" if content.delta is None else f" at {content.delta:g} ticks"
 
 
-def _bounded(told: Sequence[str]) -> list[str]:
-    more = len(told) - MOST_LINES
+def _bounded(items: Sequence[str]) -> list[str]:
+    more = len(items) - MOST_LINES
     rest = [f"and {more} more: see the attached table"] if more > 0 else []
-    return [*told[:MOST_LINES], *rest]
+    return [*items[:MOST_LINES], *rest]
 
 
 def _numbers(line: Line, delta: float | None) -> list[tuple[str, str]]:
@@ -102,7 +102,7 @@ def _numbers(line: Line, delta: float | None) -> list[tuple[str, str]]:
     ]
 
 
-def _untold(line: Line) -> str:
+def _other_reason(line: Line) -> str:
     """A reason that does not stand among what needs a person already."""
     return shortened(line.reason) if line.status in ("warn", "ok") else ""
 
@@ -125,13 +125,13 @@ def _worst(line: Line, content: Content) -> dict[str, Any]:
         "status": line.status,
         "colour": _COLOUR[line.status],
         "numbers": [words.in_two(value) for _, value in _numbers(line, content.delta)],
-        "told": f"{name}: {_untold(line)}" if _untold(line) else "",
+        "text": f"{name}: {_other_reason(line)}" if _other_reason(line) else "",
         "cid": "",
     }
     found = content.figures.get(line.symbol)
     if found is None:
         return row
     cid, image = found
-    told = f"{name}, {line.status}" + (f": {reason}" if reason else "")
+    text = f"{name}, {line.status}" + (f": {reason}" if reason else "")
     height = round(image.height * _FIGURE_WIDTH / max(image.width, 1))
-    return row | {"told": told, "cid": cid, "height": height, "alt": image.alt}
+    return row | {"text": text, "cid": cid, "height": height, "alt": image.alt}

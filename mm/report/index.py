@@ -66,13 +66,13 @@ def render_index(
 
 
 def _explained(delta: float | None) -> str:
-    told = "A, k and λ with 95 % intervals; λ in first fills per hour of a resting quote. "
+    text = "A, k and λ with 95 % intervals; λ in first fills per hour of a resting quote. "
     if delta is not None:
-        told += (
+        text += (
             f"λ is compared at {delta:g} ticks of each symbol's own tick size, the middle of the "
             "distances at which each is known best; * where a symbol never quoted there. "
         )
-    return told + (
+    return text + (
         "Change: λ against the run before, at the distance where it is known best, and in "
         "standard errors (SE) of the change."
     )

@@ -70,7 +70,7 @@ def build_message(
         found=current,
         delta=delta,
         figures=figures,
-        attached=f"Attached: all {len(found)} symbols as a table; {reports.told}",
+        attached=f"Attached: all {len(found)} symbols as a table; {reports.note}",
     )
     message = EmailMessage(policy=policy.SMTP)
     message["Subject"] = f"[{compare.headline(current)}] fill calibration {now:%Y-%m-%d}"

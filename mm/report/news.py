@@ -41,8 +41,8 @@ def news_of(found: Sequence[Line], *, first_run: bool) -> News:
     if first_run:
         changed.insert(0, f"First run: {compare.headline(current)}. There is nothing before it.")
     # One that has nothing to show stands among what needs a person, with its reason.
-    told = [line for line in current if line.record.exposure_s]
-    worst = [line for line in told if line.status != "ok" or _is_news(line)]
+    measured = [line for line in current if line.record.exposure_s]
+    worst = [line for line in measured if line.status != "ok" or _is_news(line)]
     return News(tuple(changed), tuple(needed), tuple(worst[:WORST]), _quiet(current))
 
 
@@ -94,13 +94,13 @@ def _change(line: Line, *, first_run: bool) -> str:
 
 def _set_anew(line: Line, before: Record) -> str:
     """``MAX_DELTA_TICKS 50 → 20: A 1.00 → 1.20, k 0.300 → 0.310``."""
-    told = ", ".join(f"{n} {_value(a)} → {_value(b)}" for n, (a, b) in line.set_anew.items())
+    changes = ", ".join(f"{n} {_value(a)} → {_value(b)}" for n, (a, b) in line.set_anew.items())
     numbers = [
         f"{name} {_number(then)} → {_number(now)}"
         for name, then, now in (("A", before.A, line.record.A), ("k", before.k, line.record.k))
         if then != now
     ]
-    return f"{told}: {', '.join(numbers) or 'A and k as before'}"
+    return f"{changes}: {', '.join(numbers) or 'A and k as before'}"
 
 
 def _value(setting: object) -> str:

@@ -35,7 +35,7 @@ def read_points(path: Path) -> list[tuple[float, float]]:
 class Drawing:
     """Paths of an SVG of this size, and what they show in words."""
 
-    told: str
+    description: str
     fit: str
     dots: str
     width: int = _WIDTH
@@ -61,9 +61,9 @@ def drawing(record: Record, points: Points) -> Drawing | None:
 
     dots = "".join(f"M{place(d, math.log10(r))}h0" for d, r in points if d >= 0)
     line = f"M{place(*ends[0])}L{place(*ends[1])}" if ends else ""
-    told = (
+    description = (
         f"{len(points)} observed intensities, from {figures(3600 * points[0][1])} fills per "
         f"hour at {points[0][0]:.1f} ticks to {figures(3600 * points[-1][1])} at "
         f"{points[-1][0]:.1f}" + (", with the fit" if ends else "")
     )
-    return Drawing(told, line, dots)
+    return Drawing(description, line, dots)

@@ -58,9 +58,9 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
     if record.A is not None and record.k is not None:
         of = f" ({record.tick})" if record.tick else ""
         by = f"; {method}, {record.dt_ms} ms a draw" if method else ""
-        told = f"A = {words.level(record)} per second at mid, "
-        told += f"k = {words.decay(record)} per tick{of}{by}"
-        rows.append(("For your backtester" if method else "A, k", told))
+        values = f"A = {words.level(record)} per second at mid, "
+        values += f"k = {words.decay(record)} per tick{of}{by}"
+        rows.append(("For your backtester" if method else "A, k", values))
     through = record.through
     if through is not None and through.rate is not None and through.n_fills:
         value = ranged(through.rate, *through.ci95) if through.ci95 else figures(through.rate)
@@ -74,13 +74,13 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
 def fills_per_hour(record: Record) -> Table:
     """What a quote may expect at the distances that were quoted; empty without an estimate."""
     head = ("δ, ticks", "per hour", "95 % interval", "observed", f"in {_HORIZON_S:g} s")
-    told = "Observed: fills per hour of this log there. In 10 s: chance of a fill within that time."
+    note = "Observed: fills per hour of this log there. In 10 s: chance of a fill within that time."
     if not all(row.quoted for row in record.lambda_quoted):
-        told += " * Extrapolated."
+        note += " * Extrapolated."
     if record.status == "refused":
-        told = "What the refused fit says, to show what is wrong with it: not to be used. " + told
+        note = "What the refused fit says, to show what is wrong with it: not to be used. " + note
     rows = [_at(row) for row in record.lambda_quoted]
-    return Table(head, rows, "Fills per hour by distance", told)
+    return Table(head, rows, "Fills per hour by distance", note)
 
 
 def _at(row: QuotedIntensity) -> tuple[str, ...]:
@@ -103,18 +103,18 @@ def replay(record: Record) -> Table:
         return Table(head, ())
     rows: list[tuple[Cell, ...]] = [_placed(row) for row in found.by_placement]
     rows.append(("all", "", "", f"{found.observed:,}", f"{found.given:,.0f}", ""))
-    told = (
+    note = (
         "Placed at: ticks from mid. Filled: by this log. Replay: by these parameters, same quotes."
     )
     if record.status == "refused":
-        told = told.replace("these parameters", "the refused fit")
+        note = note.replace("these parameters", "the refused fit")
     for whose, number in (
         ("The original notebook's", found.given_by_original),
         ("Parameters in use today", found.given_by_old_params),
     ):
         if number is not None:
-            told += f" {whose}: {number:,.0f} in all."
-    return Table(head, rows, "Replay by placement distance", told)
+            note += f" {whose}: {number:,.0f} in all."
+    return Table(head, rows, "Replay by placement distance", note)
 
 
 def _placed(row: ReplayRow) -> tuple[Cell, ...]:
@@ -132,11 +132,11 @@ def _placed(row: ReplayRow) -> tuple[Cell, ...]:
 def figure_caption(record: Record) -> str:
     """What the figure of the first screen shows, with its numbers."""
     seen = f"Points: fills per second at each distance, {record.n_fills or 0:,} in all, with exact"
-    told = f"{seen} 95 % intervals; triangles: nothing filled, at most so much."
+    text = f"{seen} 95 % intervals; triangles: nothing filled, at most so much."
     if record.A is not None and record.k is not None:
-        told += " Blue: the fit; for your backtester "
-        told += f"A = {words.level(record)}, k = {words.decay(record)}."
+        text += " Blue: the fit; for your backtester "
+        text += f"A = {words.level(record)}, k = {words.decay(record)}."
     if record.original is not None:
         old = f"A = {figures(record.original.A)}, k = {figures(record.original.k)}"
-        told += f" Dashed: the original notebook's {old}."
-    return f"{told} Bars: how long quotes rested there."
+        text += f" Dashed: the original notebook's {old}."
+    return f"{text} Bars: how long quotes rested there."

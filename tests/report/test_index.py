@@ -156,8 +156,8 @@ def test_the_drawing_is_described_and_stands_within_its_frame(tmp_path: Path) ->
     assert points == [(0.5, 0.9), (1.5, 0.6)]
     drawn = drawing(record(), points)
     assert drawn is not None
-    told = "2 observed intensities, from 3,240 fills per hour at 0.5 ticks to 2,160 at 1.5"
-    assert told in drawn.told
+    words = "2 observed intensities, from 3,240 fills per hour at 0.5 ticks to 2,160 at 1.5"
+    assert words in drawn.description
     places = re.findall(r"[ML](-?\d+) (-?\d+)", drawn.fit + drawn.dots)
     assert len(places) == 4
     assert all(0 <= int(x) <= 132 and 0 <= int(y) <= 46 for x, y in places)

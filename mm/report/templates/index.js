@@ -60,8 +60,8 @@ const search = document.createElement("input");
 search.type = "search";
 search.placeholder = "symbol or reason";
 search.setAttribute("aria-label", "Show symbols whose name or reason contains");
-const told = document.createElement("span");
-told.setAttribute("role", "status");
+const tally = document.createElement("span");
+tally.setAttribute("role", "status");
 const boxes = [...new Set(rows.map((row) => row.className))].map((status) => {
   const box = document.createElement("input");
   box.type = "checkbox";
@@ -78,7 +78,7 @@ const filter = () => {
     row.hidden = !(wanted.has(row.className) && words.includes(text));
     shown += !row.hidden;
   }
-  told.textContent = shown === rows.length ? "" : `${shown} of ${rows.length} shown`;
+  tally.textContent = shown === rows.length ? "" : `${shown} of ${rows.length} shown`;
 };
 tools.append(search);
 for (const box of boxes) {
@@ -87,6 +87,6 @@ for (const box of boxes) {
   tools.append(label);
   box.addEventListener("change", filter);
 }
-tools.append(sorting, told);
+tools.append(sorting, tally);
 search.addEventListener("input", filter);
 tools.hidden = false;
