@@ -37,6 +37,10 @@ def of_time(found: Diagnostics, estimate: Estimate, settings: Settings) -> Itera
             "Activity switches between quiet and busy; the pooled fit sees little of the busy "
             "time, since quotes fill at once in it",
             "Quote on the predictive interval; compare the block-effects fit",
+            blocks.spread if bursty else time.lag1,
+            f"spread above {settings.WARN_TAU:g}"
+            if bursty
+            else f"lag 1 above {settings.WARN_LAG1:g}",
         )
 
 
@@ -46,6 +50,7 @@ def _of_change(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
     changed, remedy = "The market changed during the log", "Calibrate on a shorter stretch, or "
     remedy += "emit a schedule (SCHEDULE_TRAIN_MIN)"
     compared = f"λ in the second half was {halves.ratio:.2f} times that of the first"
+    size = f"a factor of {1 + settings.WARN_RATIO:g} either way, beyond chance"
     if trend is not None and off(trend.ratio, settings) and abs(trend.z) > trend.t_limit:
         yield Finding(
             "warn",
@@ -54,6 +59,8 @@ def _of_change(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
             f"({abs(trend.z):.1f} standard errors of a straight line)",
             "The market changed from run to run",
             "Calibrate on the latest runs",
+            trend.ratio,
+            size,
         )
     elif off(halves.ratio, settings) and abs(halves.z) > halves.t_limit:
         yield Finding(
@@ -62,6 +69,8 @@ def _of_change(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
             f"{compared} (at {halves.delta:.1f} ticks, {abs(halves.z):.1f} standard errors)",
             changed,
             remedy,
+            halves.ratio,
+            size,
         )
     elif (
         test is not None
@@ -76,6 +85,8 @@ def _of_change(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
             f"rest; there were {test.observed:,}",
             changed,
             "Expect tomorrow to differ as much; see the predictive interval",
+            test.observed / test.predicted,
+            size,
         )
     elif off(halves.ratio, settings):
         yield Finding(
@@ -83,6 +94,8 @@ def _of_change(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
             "halves",
             f"{compared} (at {halves.delta:.1f} ticks): within what such a log varies by "
             f"({abs(halves.z):.1f} standard errors, limit {halves.t_limit:.1f})",
+            number=halves.ratio,
+            threshold=size,
         )
 
 
@@ -99,6 +112,8 @@ def _of_interval(
             f"The log is shorter than its own memory: over times as long as it λ wanders "
             f"{memory.ratio:.1f} times as much as within a minute or two; the reported "
             "intervals are wider for it",
+            number=memory.p,
+            threshold="p below 0.025",
         )
         return
     varies, certain = found.blocks.dispersion, found.blocks.p < settings.WARN_P
