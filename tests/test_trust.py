@@ -24,6 +24,11 @@ def coverage(root: Path) -> ModuleType:
     return module
 
 
+@pytest.fixture(scope="module")
+def truths(coverage: ModuleType) -> ModuleType:
+    return sys.modules[coverage.Cell.__module__]
+
+
 def numbers(coverage: ModuleType, role: str) -> list[int]:
     return [i for i, cell in enumerate(coverage.CELLS) if cell.role == role]
 
@@ -49,8 +54,8 @@ def test_broken_truths_are_warned_of(coverage: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("sweeps", [False, True])
-def test_the_second_generator_fills_at_its_rate(coverage: ModuleType, sweeps: bool) -> None:
-    world = coverage.Ladder(lambda signed: np.full(len(signed), 0.2), sweeps=sweeps, reach=1e9)
+def test_the_second_generator_fills_at_its_rate(truths: ModuleType, sweeps: bool) -> None:
+    world = truths.Ladder(lambda signed: np.full(len(signed), 0.2), sweeps=sweeps, reach=1e9)
     orders, fills, _ = world.tables(5)
     times = [
         orders[orders["action"] == "PLACE"].set_index("order_id")["recv_ms"].rename("placed"),
@@ -66,10 +71,10 @@ def test_the_second_generator_fills_at_its_rate(coverage: ModuleType, sweeps: bo
     assert at_once > 5.0 if sweeps else at_once < 1.1
 
 
-def test_slow_hawkes_is_as_wide_as_its_memory_makes_it(coverage: ModuleType) -> None:
+def test_slow_hawkes_is_as_wide_as_its_memory_makes_it(truths: ModuleType) -> None:
     # Over much longer than its memory of 200 s: mean 1, and 1/(1 - 0.9)^2 times a count's variance.
     rng = np.random.default_rng(3)
-    means = np.array([coverage._hawkes(np.arange(10_000.0), rng).mean() for _ in range(200)])
+    means = np.array([truths.hawkes(np.arange(10_000.0), rng).mean() for _ in range(200)])
     assert means.mean() == pytest.approx(1.0, abs=4 * means.std() / 200**0.5)
     assert means.var() * 5.5 * 10_000.0 == pytest.approx(100.0, rel=0.4)
 
