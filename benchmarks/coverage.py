@@ -200,6 +200,9 @@ TITLES = {
     "losing": "Hard cases",
 }
 
+#: What stands below this line is kept.
+BELOW = "<!-- below: not written by benchmarks/coverage.py -->\n"
+
 HEAD = """# Trust table
 
 Whole calibrations of simulated logs with known truth: bias of A and k, coverage of their reported
@@ -271,7 +274,9 @@ def main() -> None:
             f"python benchmarks/coverage.py --runs {args.runs} --others {args.others} "
             f"--seed {args.seed}"
         )
-        args.out.write_text(document(found, command), encoding="utf-8")
+        before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
+        kept = BELOW + before.partition(BELOW)[2]
+        args.out.write_text(f"{document(found, command)}\n{kept}", encoding="utf-8")
 
 
 if __name__ == "__main__":
