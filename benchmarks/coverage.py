@@ -181,17 +181,24 @@ def line(cell: Cell, drawn: Sequence[Drawn]) -> str:
 
 
 def claim(cell: Cell, drawn: Sequence[Drawn]) -> str | None:
-    """What is claimed of a cell's warnings, and whether it holds here; None where nothing is."""
-    not_ok = 1.0 - shares(drawn)["ok"]
+    """What is claimed of a cell, and whether it holds here; None where nothing is."""
+    not_ok = float(np.mean([d.status != "ok" for d in drawn]))
     if cell.warned is not None:
         met = not_ok >= cell.warned
-        said = f"must not be called ok in {cell.warned:.0%}"
+        said = f"must be warned of or refused in {cell.warned:.0%}, is in {not_ok:.1%}"
     elif cell.role == "clean":
         met = not_ok <= 0.025
-        said = "may be warned of or refused in 2.5%"
+        said = f"may be warned of or refused in 2.5%, is in {not_ok:.1%}"
+    elif cell.held is not None and cell.A is not None and cell.k is not None:
+        at_3 = cell.A * math.exp(-3.0 * cell.k)
+        share = float(np.mean([inside(at_3, d.shown.ci_3) for d in drawn if d.shown]))
+        met = share >= cell.held or not_ok >= 0.9
+        said = (
+            f"must hold λ(3) in {cell.held:.0%} or be warned of in 90%: {share:.1%}, {not_ok:.1%}"
+        )
     else:
         return None
-    return f"- {'met' if met else '**not met**'}: {cell.name}: {said}, is in {not_ok:.1%}"
+    return f"- {'met' if met else '**not met**'}: {cell.name}: {said}"
 
 
 TITLES = {
@@ -208,8 +215,9 @@ HEAD = """# Trust table
 Whole calibrations of simulated logs with known truth: bias of A and k, coverage of their reported
 95 % intervals, and what the verdict said.
 
-Made by `{command}`; the second column counts the logs. Of 200
-logs a coverage of 95 % is known to ± 3 points, of 100 to ± 4.3.
+Made by `{command}`;
+the second column counts the logs. Of 200 logs a coverage of 95 % is known to ± 3 points, of 100 to
+± 4.3.
 
 ## How to read it
 
@@ -238,7 +246,7 @@ def document(found: dict[int, list[Drawn]], command: str) -> str:
         text += f"\n## {title}\n" + TABLE + "\n".join(rows) + "\n"
         text += NOTES[role]
     claims = [said for i, drawn in found.items() if (said := claim(CELLS[i], drawn))]
-    return text + "\n## Claims on warnings\n\n" + "\n".join(claims) + "\n"
+    return text + "\n## Claims\n\n" + "\n".join(claims) + "\n"
 
 
 NOTES = {
@@ -247,7 +255,15 @@ NOTES = {
 In bursts the pooled fit tends to a limit of its own, below the time average of A: quotes fill at
 once in busy time and so see little of it.
 """,
-    "losing": "",
+    "losing": """
+Where it loses. Of few fills the mean A and k are too high, and k is often not told from 0. The
+level of a log shorter than its own memory (slow Hawkes) is known worse than its interval says.
+Passive fills and those of quotes that mid has run through are told apart by the shown fit; no A and
+k of |δ| hold both, so the emitted ones tend to something else, and the log is warned of. A k that
+is small but not 0 is not told from 0 in most logs of 11 minutes. Orders that one print sweeps fill
+together: intervals allow for that, out of sample calls 5 % of such logs changed that are not.
+Quotes at one distance say nothing of k: such logs are refused.
+""",
 }
 
 
