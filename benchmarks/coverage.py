@@ -257,7 +257,8 @@ once in busy time and so see little of it.
 """,
     "losing": """
 Where it loses. Of few fills the mean A and k are too high, and k is often not told from 0. The
-level of a log shorter than its own memory (slow Hawkes) is known worse than its interval says.
+level of a log shorter than its own memory (slow Hawkes) is held in 83 of these 100 logs, less than
+claimed, and in 282 of 300 more (seeds 2 to 4); the verdict calls most of them ok, with a note.
 Passive fills and those of quotes that mid has run through are told apart by the shown fit; no A and
 k of |δ| hold both, so the emitted ones tend to something else, and the log is warned of. A k that
 is small but not 0 is not told from 0 in most logs of 11 minutes. Orders that one print sweeps fill
