@@ -1,9 +1,10 @@
 """The trust table: bias, coverage and warnings of the whole calibration on known truths.
 
-    python benchmarks/coverage.py --runs 1000 --seed 1 --out docs/trust.md
+    python benchmarks/coverage.py --seed 1 --out docs/trust.md
 
-Each cell simulates that many independent logs and calibrates each as a user would. `short` runs
-of it are in the tests. Uses all cores; 1000 runs a cell take about half an hour on two.
+Each cell simulates independent logs and calibrates each as a user would; short runs of it are in
+the tests. Two generators share no code with the estimator nor with each other: ``mm.simulate``,
+and that of ``known_truths.py`` for what the first can't make. About twenty minutes of one core.
 """
 
 from __future__ import annotations
@@ -15,228 +16,284 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parent))
+
+from known_truths import CELLS, Cell
 
 from mm.calibration import run_steps
 from mm.core.errors import EstimateError
 from mm.core.settings import Settings
-from mm.exposure.accounting import Cells
-from mm.fitting.fit import fit_poisson
+from mm.exposure.cells import Cells
+from mm.fitting.consumer import BLEND, fit_by_placement
+from mm.fitting.fit import Fit, fit_poisson
 from mm.logs.load import log_from_frames
-from mm.simulate import Burst, Scenario, simulate
 
-_BASE = Scenario(A=1.5, k=0.3, requote_ticks=None)
-_BURSTS = (Burst(5.0, 0.2, 5.0), Burst(8.0, 0.1, 15.0))
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One line of the table: a scenario, what is asked of it, and settings that it needs."""
+class Fitted:
+    """A and k with their intervals, and that of λ at three ticks, 1/s."""
 
-    name: str
-    scenario: Scenario
-    settings: dict[str, object]
-    clean: bool = True
+    A: float
+    k: float
+    ci_A: Interval
+    ci_k: Interval
+    ci_3: Interval
 
-
-CELLS = (
-    Cell("clean, 6 min (6 blocks)", replace(_BASE, duration_s=360.0), {}),
-    Cell("clean, 11 min (11 blocks)", replace(_BASE, duration_s=660.0), {}),
-    Cell(
-        "partials, rejects, outage, cancels on move, 11 min",
-        replace(
-            _BASE,
-            ttl_ms=8000,
-            requote_ticks=3.0,
-            dwell_ms=6000,
-            reject_share=0.03,
-            partial_share=0.1,
-            outages=((240.0, 12.0),),
-            duration_s=660.0,
-        ),
-        {},
-    ),
-    Cell("expiry after 2 s, 11 min", replace(_BASE, ttl_ms=2000, duration_s=660.0), {}),
-    Cell("fast mid, 3 ticks/√s, 11 min", replace(_BASE, volatility=3.0, duration_s=660.0), {}),
-    Cell("thin, about 80 fills, 11 min", replace(_BASE, A=0.03, duration_s=660.0), {}),
-    Cell(
-        "one draw a tick (trial likelihood), 11 min",
-        replace(_BASE, fill_mode="per_tick", dt_ms=100, duration_s=660.0),
-        {"POISSON_DT_MS": 100},
-    ),
-    *(
-        Cell(
-            f"bursts ×{burst.multiplier:g}, {burst.share:.0%} of the time, "
-            f"{burst.mean_length_s:g} s each, 20 min",
-            replace(_BASE, A=0.5, burst=burst, duration_s=1200.0),
-            {},
-            clean=False,
-        )
-        for burst in _BURSTS
-    ),
-    Cell(
-        "power law p = 1.5, δ0 = 1, 10 min, about 700 fills",
-        replace(_BASE, A=0.68, shape="power", power_p=1.5, power_delta0=1.0, duration_s=600.0),
-        {},
-        clean=False,
-    ),
-)
+    @classmethod
+    def of(cls, fit: Fit) -> Fitted:
+        """What the table needs of a fit."""
+        return cls(fit.A, fit.k, fit.ci_A, fit.ci_k, fit.interval(3.0))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One calibrated log."""
+    """One calibrated log. ``through``: the rate of through-fills and its interval; ``sums``:
+    signed distance, level, exposure in ms and events, for the limits."""
 
-    A: float
-    k: float
-    ci_A: tuple[float, float]
-    ci_k: tuple[float, float]
+    shown: Fitted | None
+    emitted: Fitted | None
+    through: tuple[float, Interval] | None
     n: int
     status: str
     codes: tuple[str, ...]
-    A_blocks: float
-    A_time: float
-    sums: tuple[np.ndarray, np.ndarray, np.ndarray]
+    sums: tuple[Floats, ...]
 
 
-def draw(job: tuple[int, int, int]) -> Drawn | None:
+def draw(job: tuple[int, int, int]) -> Drawn:
     """Simulate and calibrate one log: (cell number, run number, seed)."""
     number, run, seed = job
     cell = CELLS[number]
     # By name, so that a cell's logs stay the same when others come and go.
-    log = simulate(cell.scenario, seed * 1_000_003 + zlib.crc32(cell.name.encode()) + run)
-    settings = Settings.build({"TICK_SIZE": cell.scenario.tick_size, **cell.settings})
-    result = run_steps(log_from_frames([(log.orders, log.fills, log.state)]), settings)
-    fit, found = result.estimate.fit, result.diagnostics
-    if fit is None or found is None:
-        return None
-    cells = result.accounts.exposure.cells(result.accounts.selection)
-    delta, of = np.unique(np.round(cells.delta, 1), return_inverse=True)
+    tables = cell.runs(seed * 1_000_003 + zlib.crc32(cell.name.encode()) + run)
+    settings = Settings.build({"TICK_SIZE": 1.0, **dict(cell.settings)})
+    result = run_steps(log_from_frames(tables), settings)
+    estimate, rate = result.estimate, result.estimate.through
+    cells = result.accounts.exposure.cells(estimate.selection.both)
+    level = cells.delta if cells.level is None else cells.level
+    kinds, of = np.unique(
+        np.column_stack([np.round(cells.delta, 2), level]), axis=0, return_inverse=True
+    )
+    of = of.ravel()
     sums = (
-        delta,
+        kinds[:, 0],
+        kinds[:, 1],
         np.bincount(of, weights=cells.exposure_ms),
         np.bincount(of, weights=cells.events),
     )
     return Drawn(
-        fit.A,
-        fit.k,
-        fit.ci_A,
-        fit.ci_k,
-        fit.n_events,
+        Fitted.of(estimate.fit) if estimate.fit else None,
+        Fitted.of(estimate.emitted) if estimate.emitted else None,
+        (rate.rate, rate.interval) if rate else None,
+        estimate.n_events,
         result.verdict.status,
         tuple(sorted({f.code for f in result.verdict.reasons})),
-        found.effects.A_mean if found.effects else math.nan,
-        float(log.truth["A_time_average"]),
         sums,
     )
 
 
-def long_run_limit(drawn: Sequence[Drawn]) -> tuple[float, float]:
-    """A and k that the pooled estimator tends to: the fit of all logs of a cell together."""
-    delta = np.concatenate([d.sums[0] for d in drawn])
-    labels, of = np.unique(delta, return_inverse=True)
-    ms = np.bincount(of, weights=np.concatenate([d.sums[1] for d in drawn]))
-    n = np.bincount(of, weights=np.concatenate([d.sums[2] for d in drawn]))
-    zero = np.zeros(len(labels), dtype=np.int64)
-    cells = Cells(zero, zero.astype(np.int8), labels, ms.astype(np.int64), n.astype(np.int64), ms)
+def limits(drawn: Sequence[Drawn]) -> tuple[Pair, Pair]:
+    """(A, k) that the shown and the emitted fit tend to: those of all logs of a cell together."""
+    delta, level, ms, n = (
+        np.concatenate(column) for column in zip(*(d.sums for d in drawn), strict=True)
+    )
+
+    def cells(some: NDArray[np.bool_]) -> Cells:
+        zero = np.zeros(int(some.sum()), dtype=np.int64)
+        whole = (v[some].astype(np.int64) for v in (ms, n))
+        placed = level[some].astype(np.int64)
+        return Cells(
+            zero, zero.astype(np.int8), np.abs(delta[some]), *whole, zero * 1.0, level=placed
+        )
+
     try:
-        fit = fit_poisson(cells)
+        shown = fit_poisson(cells(delta >= 0))
     except EstimateError:
-        return math.nan, math.nan
-    return fit.A, fit.k
+        return (math.nan, math.nan), (math.nan, math.nan)
+    try:
+        emitted = fit_by_placement(cells(delta == delta), BLEND, "blend")
+    except EstimateError:
+        return (shown.A, shown.k), (math.nan, math.nan)
+    return (shown.A, shown.k), (emitted.A, emitted.k)
 
 
-def inside(value: float, interval: tuple[float, float]) -> bool:
+def inside(value: float, interval: Interval) -> bool:
     """Whether an interval covers a value."""
     return interval[0] <= value <= interval[1]
 
 
+def columns(fits: Sequence[Fitted | None], truth: Pair) -> str:
+    """Bias of A and k, and shares of intervals that hold A, k and λ(3), over logs with a fit."""
+    there = [fit for fit in fits if fit is not None]
+    A, k = truth
+    if not there or not math.isfinite(A):
+        return "– | – | – | – | –"
+    at_3 = A * math.exp(-3.0 * k)
+    held = [
+        np.mean([inside(A, f.ci_A) for f in there]),
+        np.mean([inside(k, f.ci_k) for f in there]),
+        np.mean([inside(at_3, f.ci_3) for f in there]),
+    ]
+    bias = (np.mean([f.A for f in there]) / A - 1.0, np.mean([f.k for f in there]) / k - 1.0)
+    return " | ".join([f"{b:+.1%}" for b in bias] + [f"{share:.1%}" for share in held])
+
+
+def shares(drawn: Sequence[Drawn]) -> dict[str, float]:
+    """Share of logs by status."""
+    return {s: float(np.mean([d.status == s for d in drawn])) for s in ("ok", "warn", "refused")}
+
+
 def line(cell: Cell, drawn: Sequence[Drawn]) -> str:
     """One row of the table."""
-    exact = cell.clean
-    A, k = (cell.scenario.A, cell.scenario.k) if exact else long_run_limit(drawn)
-    runs = len(drawn)
-    bias_A = float(np.mean([d.A for d in drawn])) / A - 1.0
-    bias_k = float(np.mean([d.k for d in drawn])) / k - 1.0
-    cover_A = float(np.mean([inside(A, d.ci_A) for d in drawn]))
-    cover_k = float(np.mean([inside(k, d.ci_k) for d in drawn]))
-    warned = float(np.mean([d.status != "ok" for d in drawn]))
+    runs, exact = len(drawn), cell.A is not None and cell.k is not None
+    truth = (cell.A, cell.k) if cell.A is not None and cell.k is not None else None
+    limit_shown, limit_emitted = limits(drawn)
+    shown = truth or limit_shown
+    emitted = truth if truth and cell.exact_emitted else limit_emitted
+    against = f"{'truth' if exact else 'limit'} {shown[0]:.4g}, {shown[1]:.3g}"
+    if emitted != shown:
+        against += f"; emitted: limit {emitted[0]:.4g}, {emitted[1]:.3g}"
+    if cell.through is not None:
+        rates = [d.through for d in drawn if d.through is not None]
+        bias = float(np.mean([rate for rate, _ in rates])) / cell.through - 1.0
+        held = float(np.mean([inside(cell.through, interval) for _, interval in rates]))
+        against += f"; λ_through = {cell.through:g}: bias {bias:+.1%}, in {held:.1%}"
     codes = Counter(code for d in drawn for code in d.codes)
     listed = ", ".join(f"{code} {count / runs:.1%}" for code, count in codes.most_common(6))
-    extra = ""
-    if cell.scenario.burst is not None:
-        time = float(np.mean([d.A_time for d in drawn]))
-        blocks = float(np.nanmean([d.A_blocks for d in drawn]))
-        extra = (
-            f"; against the time average of A: pooled {A / time - 1.0:+.1%}, "
-            f"block effects {blocks / time - 1.0:+.1%}"
-        )
-    truth = "truth" if exact else "long-run limit"
+    status = " | ".join(f"{share:.1%}" for share in shares(drawn).values())
+    fitted = sum(d.shown is not None for d in drawn)
+    counted = f"{runs:,}" if fitted == runs else f"{runs:,}, {fitted} with a fit"
     return (
-        f"| {cell.name} | {runs:,} | {np.mean([d.n for d in drawn]):,.0f} "
-        f"| {truth} A = {A:.4g}, k = {k:.4g}"
-        f"{extra} | {bias_A:+.1%} | {bias_k:+.1%} | {cover_A:.1%} | {cover_k:.1%} | {warned:.1%} "
-        f"| {listed or '–'} |"
+        f"| {cell.name} | {counted} | {np.mean([d.n for d in drawn]):,.0f} | {against} "
+        f"| {columns([d.shown for d in drawn], shown)} "
+        f"| {columns([d.emitted for d in drawn], emitted)} | {status} | {listed or '–'} |"
     )
 
+
+def claim(cell: Cell, drawn: Sequence[Drawn]) -> str | None:
+    """What is claimed of a cell, and whether it holds here; None where nothing is."""
+    not_ok = float(np.mean([d.status != "ok" for d in drawn]))
+    if cell.warned is not None:
+        met = not_ok >= cell.warned
+        said = f"must be warned of or refused in {cell.warned:.0%}, is in {not_ok:.1%}"
+    elif cell.role == "clean":
+        met = not_ok <= 0.025
+        said = f"may be warned of or refused in 2.5%, is in {not_ok:.1%}"
+    elif cell.held is not None and cell.A is not None and cell.k is not None:
+        at_3 = cell.A * math.exp(-3.0 * cell.k)
+        share = float(np.mean([inside(at_3, d.shown.ci_3) for d in drawn if d.shown]))
+        met = share >= cell.held or not_ok >= 0.9
+        said = (
+            f"must hold λ(3) in {cell.held:.0%} or be warned of in 90%: {share:.1%}, {not_ok:.1%}"
+        )
+    else:
+        return None
+    return f"- {'met' if met else '**not met**'}: {cell.name}: {said}"
+
+
+TITLES = {
+    "clean": "The model is true: a warning is a false alarm",
+    "power": "The model is not true: a log that is called ok is a miss",
+    "losing": "Hard cases",
+}
+
+#: What stands below this line is kept.
+BELOW = "<!-- below: not written by benchmarks/coverage.py -->\n"
 
 HEAD = """# Trust table
 
 Whole calibrations of simulated logs with known truth: bias of A and k, coverage of their reported
-95 % intervals, share of logs that got a warning, and which.
+95 % intervals, and what the verdict said.
 
-Made by `python benchmarks/coverage.py --runs {runs} --seed {seed}`; the second column counts
-the logs.
+Made by `{command}`;
+the second column counts the logs. Of 200 logs a coverage of 95 % is known to ± 3 points, of 100 to
+± 4.3.
 
-| scenario | logs | fills | held against | bias A | bias k | A in | k in | warned | reasons |
-|---|---|---|---|---|---|---|---|---|---|
+## How to read it
+
+*bias* is of the mean estimate, *in* the share of 95 % intervals that hold what the row is held
+against: first of the shown fit (quotes on their own side of mid), then of the emitted A and k (for
+a backtester that knows |δ| only). *λ(3)* is the rate at three ticks: where a desk quotes, and
+better known than A, which is extrapolated to mid. *held against*: A in 1/s and k in 1/tick, the
+*truth* or, where no A and k are true, the *limit*, the same fit of all logs of the row together.
+A limit is what the estimate tends to, not what it should: bias and coverage against it say
+nothing on whether the numbers may be used, the verdict's columns do. Logs without a fit are not
+in bias and coverage; refused ones with a fit are.
 """
 
-FOOT = """
-How to read it: *bias* is of the mean estimate against what the row is held against, *A in* and *k
-in* are the shares of logs whose 95 % interval holds it. In the first seven rows the model is
-true: a warning there is a false alarm. In bursts the pooled fit tends to a limit of its own,
-below the time average of A, since quotes fill at once in busy time and so see little of it; the
-interval is for that limit, and all but 0.6 % of such logs are warned of. Under the power law no A
-and k are true.
-
-The interval is the one robust by block. From 15 blocks on it also holds what neighbouring blocks
-have in common and leans to the side on which bursts were missed (Hall 1992); with the textbook
-interval the rows of bursts would cover A in 87 to 90 % of the logs.
+TABLE = """
+| scenario | logs | fills | held against | bias A | bias k | A in | k in | λ(3) in \
+| emitted: bias A | bias k | A in | k in | λ(3) in | ok | warn | refused | reasons |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
-def table(runs: int, seed: int, cells: Sequence[int], workers: int) -> list[str]:
-    """The rows of the chosen cells."""
-    rows = []
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for number in cells:
-            jobs = [(number, run, seed) for run in range(runs)]
-            drawn = [d for d in pool.map(draw, jobs, chunksize=max(1, runs // 40)) if d]
-            rows.append(line(CELLS[number], drawn))
-            print(rows[-1], flush=True)
-    return rows
+def document(found: dict[int, list[Drawn]], command: str) -> str:
+    """The page: a table for each role, and the claims."""
+    text = HEAD.format(command=command)
+    for role, title in TITLES.items():
+        rows = [line(CELLS[i], drawn) for i, drawn in found.items() if CELLS[i].role == role]
+        text += f"\n## {title}\n" + TABLE + "\n".join(rows) + "\n"
+        text += NOTES[role]
+    claims = [said for i, drawn in found.items() if (said := claim(CELLS[i], drawn))]
+    return text + "\n## Claims\n\n" + "\n".join(claims) + "\n"
+
+
+NOTES = {
+    "clean": "",
+    "power": """
+In bursts the pooled fit tends to a limit of its own, below the time average of A: quotes fill at
+once in busy time and so see little of it.
+""",
+    "losing": """
+Where it loses. Of few fills the mean A and k are too high, and k is often not told from 0. The
+level of a log shorter than its own memory (slow Hawkes) is held in 83 of these 100 logs, less than
+claimed, and in 282 of 300 more (seeds 2 to 4); the verdict calls most of them ok, with a note.
+Passive fills and those of quotes that mid has run through are told apart by the shown fit; no A and
+k of |δ| hold both, so the emitted ones tend to something else, and the log is warned of. A k that
+is small but not 0 is not told from 0 in most logs of 11 minutes. Orders that one print sweeps fill
+together: intervals allow for that, out of sample calls 5 % of such logs changed that are not.
+Quotes at one distance say nothing of k: such logs are refused.
+""",
+}
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=200, help="logs of a clean cell")
+    parser.add_argument("--others", type=int, default=100, help="logs of any other cell")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cells", help="numbers of cells, comma-separated; all by default")
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     chosen = [int(c) for c in args.cells.split(",")] if args.cells else range(len(CELLS))
-    rows = table(args.runs, args.seed, list(chosen), args.workers)
+    found: dict[int, list[Drawn]] = {}
+    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
+        for i in chosen:
+            runs = args.runs if CELLS[i].role == "clean" else args.others
+            jobs = [(i, run, args.seed) for run in range(runs)]
+            found[i] = pool.map(draw, jobs, chunksize=max(1, runs // 40))
+            print(line(CELLS[i], found[i]), flush=True)
     if args.out:
-        text = HEAD.format(runs=args.runs, seed=args.seed) + "\n".join(rows) + "\n" + FOOT
-        args.out.write_text(text, encoding="utf-8")
+        command = (
+            f"python benchmarks/coverage.py --runs {args.runs} --others {args.others} "
+            f"--seed {args.seed}"
+        )
+        before = args.out.read_text(encoding="utf-8") if args.out.exists() else ""
+        kept = BELOW + before.partition(BELOW)[2]
+        args.out.write_text(f"{document(found, command)}\n{kept}", encoding="utf-8")
 
 
 if __name__ == "__main__":
