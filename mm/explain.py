@@ -29,10 +29,12 @@ from mm.core.errors import CalibrationError, SettingsError
 from mm.core.formatting import duration, figures, pm, ranged, utc
 from mm.core.settings import Settings
 from mm.core.storage import AnyPath, Remote, path_or_url
-from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay
+from mm.diagnostics.draws import Draws
+from mm.diagnostics.replay import Replay, ReplayRows, replay
 from mm.logs.files import find_symbols
 from mm.logs.load import BacktestLog
-from mm.results.params import read_fill_model, read_numbers
+from mm.results.outcome import Calibration
+from mm.results.read import read_fill_model, read_numbers
 
 
 def page(
@@ -135,7 +137,7 @@ def _off(rows: ReplayRows, settings: Settings) -> list[str]:
     ]
 
 
-def _own(result: calibration.Calibration) -> str:
+def _own(result: Calibration) -> str:
     fit = result.estimate.emitted
     if fit is None:
         return f"no estimate: {result.estimate.refusal}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,9 +23,6 @@ from mm.results.params import (
     ReplayNumbers,
     ThroughNumbers,
 )
-
-if TYPE_CHECKING:
-    from mm.calibration import Calibration
 
 #: Under this name an executed notebook carries its outcome.
 MIME = "application/vnd.mm.calibration+json"
@@ -111,72 +108,6 @@ class Outcome(BaseModel):
     params: Params | None
     points_csv: str
     schedule: dict[str, Any] | None = None
-
-
-def outcome_of(result: Calibration) -> Outcome:
-    """Record, parameters and points of a calibration, whatever its verdict."""
-    return Outcome(
-        record=_record(result),
-        params=result.params,
-        points_csv=result.points_csv(),
-        schedule=_schedule(result),
-    )
-
-
-def _schedule(result: Calibration) -> dict[str, Any] | None:
-    found = result.diagnostics
-    if result.params is None or found is None or found.schedule is None:
-        return None
-    return found.schedule.to_dict(result.estimate.dt_ms, result.accounts.tick.value)
-
-
-def _record(result: Calibration) -> Record:
-    # Only here: who reads records, as the driver does, needs none of the statistics.
-    from mm.results.outcome import (
-        best_known,
-        candidate_numbers,
-        finding_numbers,
-        finite,
-        intervals,
-        original_numbers,
-        passive_fit,
-        quoted_intensities,
-        replay_numbers,
-        through_numbers,
-    )
-
-    estimate, fit, found = result.estimate, result.estimate.emitted, result.diagnostics
-    valid = fit is not None and fit.se_type != "none"
-    return Record(
-        status=result.verdict.status,
-        reasons=tuple(str(f) for f in result.verdict.reasons),
-        notes=tuple(str(f) for f in result.verdict.notes),
-        findings=finding_numbers(result.verdict),
-        A=None if fit is None else finite(fit.A),
-        k=None if fit is None else finite(fit.k),
-        ci95=None if fit is None else intervals(fit),
-        cov_logA_k=fit.cov if fit is not None and valid else None,
-        lambda_at=best_known(fit) if fit is not None and valid else None,
-        lambda_quoted=() if found is None else quoted_intensities(found),
-        replay=None if found is None else replay_numbers(found, by_fill=False),
-        passive=passive_fit(estimate.passive),
-        through=through_numbers(estimate),
-        candidates=candidate_numbers(estimate),
-        original=original_numbers(estimate),
-        original_error=estimate.original_error,
-        n_fills=estimate.n_events,
-        exposure_s=estimate.exposure_s,
-        lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
-        tick_size=result.accounts.tick.value,
-        dt_ms=estimate.dt_ms,
-        fill_source=result.log.fill_source,
-        fill_fraction=None if found is None else finite(found.fill_fraction.first),
-        window_ms=result.log.window_ms,
-        window_s=sum(run.end_ms - run.start_ms for run in result.log.runs) / 1000.0,
-        runs=len(result.log.runs),
-        inputs_sha256=result.log.inputs_sha256,
-        settings=result.settings.model_dump(mode="json"),
-    )
 
 
 def notebook_name(symbol: str) -> str:
