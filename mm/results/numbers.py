@@ -28,9 +28,11 @@ def replay_numbers(found: Diagnostics, *, by_fill: bool = True) -> ReplayNumbers
     """Given and observed fills, in total, by placement distance and, if asked for, by distance at
     the fill."""
     ours = found.replay
+    low, high = ours.total.interval
     return ReplayNumbers(
         given=ours.given,
         observed=ours.observed,
+        ci95=(int(low[0]), int(high[0])),
         given_by_original=_total(found.replay_original),
         given_by_old_params=_total(found.replay_old),
         by_placement=_rows(ours.by_placement.merged()),

@@ -119,6 +119,7 @@ class ReplayNumbers(_Model):
 
     given: Finite
     observed: int
+    ci95: tuple[int, int] = Field(description="of the number given, by chance")
     given_by_original: Finite | None
     given_by_old_params: Finite | None
     by_placement: tuple[ReplayRow, ...]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mm.core.errors import OutputError
+from mm.core.settings import FillSource
 from mm.results.params import (
     Candidate,
     FindingNumbers,
@@ -36,7 +37,8 @@ ErrorKind = Literal[
 class Record(BaseModel):
     """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
     ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the
-    numbers follow from; ``pages``: of the code that made its report; ``outputs``: SHA-256 of its
+    numbers follow from; ``covered_s``: time of the market in at least one run; ``mid``: its median;
+    ``pages``: of the code that made its report; ``outputs``: SHA-256 of its
     files by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,10 +64,11 @@ class Record(BaseModel):
     lambda_upper: float | None = None
     tick_size: float | None = None
     dt_ms: int | None = None
-    fill_source: str | None = None
+    fill_source: FillSource | None = None
     fill_fraction: float | None = None
     window_ms: tuple[int, int] | None = None
-    window_s: float | None = None
+    covered_s: float | None = None
+    mid: float | None = None
     runs: int = 1
     error: str | None = None
     error_kind: ErrorKind | None = None
