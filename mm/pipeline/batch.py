@@ -18,7 +18,7 @@ from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
-from mm.pipeline.kernels import WarmKernelError
+from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
@@ -134,7 +134,7 @@ def _run_all(
             return _run_on(executor, results, todo, runs, watcher)
     except KeyboardInterrupt:
         return runs, True
-    except WarmKernelError as error:
+    except KernelError as error:
         return [*runs, *(_failed(job, f"no kernel: {error}") for job, _ in todo)], False
 
 
