@@ -129,7 +129,7 @@ class ForkServer:
             ours.settimeout(None)
             return ForkedProcess(ours, *INT.unpack(answer))
         ours.close()
-        said = last_lines(self._log)
+        said = last_lines(self._log, 1)
         raise KernelError(
             f"no kernel from the kernel server: {why}" + (f" ({said})" if said else "")
         )

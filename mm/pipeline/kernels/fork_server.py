@@ -35,7 +35,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Server:
-    """The kernels that run, by pid: their connections, and what is readable when they have ended."""
+    """The kernels that run, by pid: a connection, and a descriptor that says when it has ended."""
 
     def __init__(self, control: socket.socket, owner: int) -> None:
         self.stopped = False

@@ -10,8 +10,8 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from papermill.engines import NBClientEngine, papermill_engines
 
-from mm.pipeline.kernels.fork_client import ForkServer
-from mm.pipeline.kernels.kernel import Kernel
+from mm.pipeline.kernels.fork_client import ForkedProcess, ForkServer
+from mm.pipeline.kernels.kernel import Kernel, KernelError
 
 ENGINE = "mm-saved-once"
 
@@ -63,6 +63,9 @@ class ForkedKernel(Kernel):
     ) -> None:
         self._server = server
         super().__init__(directory, env, cwd)
+        if not isinstance(self._process, ForkedProcess):
+            super().kill()
+            raise KernelError("jupyter_client did not ask the kernel server for its kernel")
 
     def _choose_provisioner(self) -> None:
         manager = self.manager

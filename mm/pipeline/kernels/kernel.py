@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ _numbers = itertools.count()
 # sockaddr_un.sun_path holds 108 bytes on Linux and 104 on macOS, the closing zero among them.
 SOCKET_PATH_MAX = 103
 LONGEST_NAME = "/mmk-12345678/3fffff.ffffff-99-pipe"
-LAST_LINES, LAST_CHARS = 3, 300
+LAST_CHARS = 300
 END_TIMEOUT_S = 10.0
 
 
@@ -64,6 +65,7 @@ class Kernel:
             # Without the user's kernelspecs, which may point anywhere: this Python's only.
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
             connection_file=f"{self.stem}.json",
+            log=logging.getLogger("papermill"),  # what it logs is raised too
         )
         if sys.platform != "win32":  # ZMQ has no other transport there
             self.manager.transport, self.manager.ip = "ipc", self.stem
@@ -71,7 +73,8 @@ class Kernel:
         with self.stderr.open("ab") as log:
             options = {"env": env, "cwd": str(Path(cwd).absolute()), "stdout": log, "stderr": log}
             memory = ["--HistoryManager.hist_file=:memory:"]  # as nbclient starts them
-            asyncio.run(self.manager.start_kernel(extra_arguments=memory, **options))
+            starting: Any = self.manager.start_kernel(extra_arguments=memory, **options)
+            asyncio.run(starting)
         provisioner: Any = self.manager.provisioner
         self._process: subprocess.Popen[bytes] = provisioner.process
         #: Also the number of its process group and session.
@@ -136,6 +139,8 @@ class Kernel:
         for client in self._clients:
             client.stop_channels()
             client.context.destroy(linger=0)
+        cleaning: Any = self.manager.cleanup_resources()
+        asyncio.run(cleaning)
         stem = Path(self.stem)
         for path in stem.parent.glob(f"{stem.name}[-.]*"):
             if path.is_dir():
@@ -156,14 +161,14 @@ def make_directory() -> str:
     )
 
 
-def last_lines(path: Path) -> str:
+def last_lines(path: Path, count: int = 3) -> str:
     """The last lines of a log, or those of a crash there, as one; empty if there are none."""
     with contextlib.suppress(OSError), path.open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 65536))
         lines = [" ".join(line.split()) for line in log.read().decode(errors="replace").split("\n")]
         lines = [line for line in lines if line]
         crash = (at for at, line in enumerate(lines) if line.startswith("Fatal Python error"))
-        return " | ".join(lines[next(crash, -LAST_LINES) :][:LAST_LINES])[:LAST_CHARS]
+        return " | ".join(lines[next(crash, -count) :][:count])[:LAST_CHARS]
     return ""
 
 

@@ -13,7 +13,6 @@ import faulthandler
 import gc
 import importlib
 import importlib.util
-import io
 import os
 import random
 import sys
@@ -46,15 +45,6 @@ def preload(modules: list[str]) -> None:
         loaded = importlib.import_module(module)
         if function:
             getattr(loaded, function)()
-    if "matplotlib" in sys.modules:
-        _draw()
-    if "mm.core.display" in sys.modules:
-        sys.modules["mm.core.display"].html("x")
-    if "pandas" in sys.modules:
-        frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
-        frame._repr_html_()
-        frame.to_string()
-        frame.to_csv()
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise RuntimeError(f"{threads} threads after loading {', '.join(modules)}: unsafe to fork")
@@ -67,23 +57,6 @@ def preload(modules: list[str]) -> None:
             vars(loaded).pop("__warningregistry__", None)
     gc.freeze()
     gc.enable()
-
-
-def _draw() -> None:
-    """One figure on its own canvas: loads fonts and the mathtext parser, chooses no backend."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.registry import backend_registry
-    from matplotlib.figure import Figure
-
-    backend_registry.list_all()  # reads all packages' entry points, once
-    figure = Figure()
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
-    axes.plot([1, 2], marker="o", label=r"$\lambda$")
-    axes.set_title(r"$\lambda$")
-    axes.legend()
-    axes.grid(True)
-    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
 
 
 def become_kernel(arguments: list[str]) -> None:
