@@ -71,7 +71,7 @@ class Kernels:
     ) -> Kernel:
         """A new kernel for one notebook, with these variables in addition.
 
-        Raises KernelError after `stop`, when nobody would end it.
+        Raises KernelError if none can be started, or after `stop`, when nobody would end it.
         """
         if self._stopped:
             raise KernelError("the kernels were stopped")
@@ -82,7 +82,10 @@ class Kernels:
             # Whatever it is: a library that has changed, no memory, a server that is gone.
             except Exception as error:
                 self._cool(error)
-        return Kernel(self.directory, env, cwd)
+        try:
+            return Kernel(self.directory, env, cwd)
+        except OSError as error:
+            raise KernelError(f"no kernel can be started: {_one_line(error)}") from error
 
     def _fork(self, cwd: str | os.PathLike[str], env: Mapping[str, str]) -> Kernel:
         from mm.pipeline.kernels.forked import ForkedKernel

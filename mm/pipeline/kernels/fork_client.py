@@ -21,7 +21,7 @@ from mm.pipeline.kernels.kernel import END_TIMEOUT_S, KernelError, kill_group, l
 
 #: Until a kernel is there; the first waits for the modules.
 START_TIMEOUT_S = 60.0
-FORK, STOP = b"fork", b"stop"
+FORK = b"fork"
 INT = struct.Struct("!i")
 
 
@@ -135,9 +135,9 @@ class ForkServer:
         )
 
     def stop(self) -> None:
-        """End it when its kernels have ended; if they do not, with them."""
+        """End it, and its kernels with it."""
         with contextlib.suppress(OSError):
-            self._control.send(STOP)
+            self._control.shutdown(socket.SHUT_RDWR)
         try:
             self.process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:

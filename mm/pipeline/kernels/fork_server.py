@@ -9,9 +9,9 @@ ENVIRONMENT, CWD] as JSON, forks a kernel and answers with its pid, and in the e
 status (4 bytes each, as in Popen.returncode). The kernel's whole process group is killed when it
 has ended or its connection is closed.
 
-The message `stop` ends the server. When the owner, process OWNER, is gone it kills all kernels,
-also stock ones by the numbers in DIRECTORY/*.pid, and removes the directory. It has one thread, no
-event loop and no ZMQ context: what a fork can't copy is never there.
+When the socket is closed, or the owner, process OWNER, is gone, it kills all kernels, also stock
+ones by the numbers in DIRECTORY/*.pid, removes the directory and ends. It has one thread, no event
+loop and no ZMQ context: what a fork can't copy is never there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import sys
 import time
 from pathlib import Path
 
-from mm.pipeline.kernels.fork_client import FORK, INT, STOP
+from mm.pipeline.kernels.fork_client import FORK, INT
 from mm.pipeline.kernels.kernel import kill_group
 
 PR_SET_PDEATHSIG = 1
@@ -38,7 +38,6 @@ class Server:
     """The kernels that run, by pid: a connection, and a descriptor that says when it has ended."""
 
     def __init__(self, control: socket.socket, owner: int) -> None:
-        self.stopped = False
         self._control, self._owner = control, owner
         self._kernels: dict[int, tuple[socket.socket, int]] = {}
 
@@ -57,7 +56,6 @@ class Server:
             if self._control in ready:
                 message, fds, _, _ = socket.recv_fds(self._control, len(FORK), 2)
                 if message != FORK:
-                    self.stopped = message == STOP
                     break
                 connection = socket.socket(fileno=fds[0])
                 with connection.makefile() as stream:
@@ -153,13 +151,11 @@ def main(fd: int, owner_pid: int, directory: str, modules: list[str]) -> None:
         warmth.preload(modules)
     # A kernel has what the modules set as if it had loaded them itself.
     added = {name: os.environ[name] for name in os.environ.keys() - given}
-    server = Server(socket.socket(fileno=fd), owner)
-    forked = server.serve()
-    if forked is not None:
-        warmth.become_kernel(take_over(*forked, added))
-    elif not server.stopped:
-        select.select([owner], [], [])  # its end of the socket may be closed a moment before
+    forked = Server(socket.socket(fileno=fd), owner).serve()
+    if forked is None:
         clear(directory)
+    else:
+        warmth.become_kernel(take_over(*forked, added))
 
 
 if __name__ == "__main__":
