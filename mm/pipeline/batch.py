@@ -65,7 +65,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         runs, interrupted = _run_all(plan, options, results, watcher)
         code = EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
         try:
-            # A symbol whose log and results were both taken away has nothing to be told of.
+            # A symbol whose log and results were both taken away has nothing to say.
             write_books(
                 results.folder,
                 {run.symbol: run.record for run in runs},
@@ -117,7 +117,7 @@ def _run_all(
         if old is not None and old.pages != pages_digest():
             try:
                 old = results.renew_report(job.symbol, old)
-            except Exception:  # it is run again, and what keeps it from being published is told
+            except Exception:  # it is run again, and says what keeps it from being published
                 old = None
         if old is None:
             todo.append((job, mark))

@@ -25,12 +25,7 @@ plt.show()
 print(6 * 7)"""
 # A forked kernel can have no more threads than the process it comes from: one. A fresh kernel gets
 # the same, so that sums are the same to the last digit; the batch's jobs use the other cores.
-SINGLE_THREADED = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-}
+SINGLE_THREADED = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "NUMEXPR")}
 
 
 class Kernels:

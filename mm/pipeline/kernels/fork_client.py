@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -42,10 +42,14 @@ class ForkedProcess:
     def poll(self) -> int | None:
         """As Popen's."""
         with self._lock:
-            if self.returncode is None and _readable(self._connection, 0):
+            if self.returncode is None:
                 answer = b""
-                with contextlib.suppress(OSError):
-                    answer = self._connection.recv(INT.size, socket.MSG_WAITALL)
+                try:
+                    answer = self._connection.recv(INT.size, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return None
+                except OSError:
+                    pass
                 self._connection.close()
                 if len(answer) == INT.size:
                     (self.returncode,) = INT.unpack(answer)
@@ -54,13 +58,13 @@ class ForkedProcess:
                     kill_group(self.pid)
             return self.returncode
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float = END_TIMEOUT_S) -> int:
         """As Popen's."""
-        if self.returncode is None:
-            _readable(self._connection, timeout)
-        status = self.poll()
-        if status is None:
-            raise subprocess.TimeoutExpired(f"kernel {self.pid}", timeout or 0.0)
+        give_up = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > give_up:
+                raise subprocess.TimeoutExpired(f"kernel {self.pid}", timeout)
+            time.sleep(0.005)
         return status
 
     def kill(self) -> None:
@@ -144,13 +148,3 @@ class ForkServer:
             self.process.kill()
             self.process.wait()
         self._control.close()
-
-
-def _readable(connection: socket.socket, timeout: float | None) -> bool:
-    # poll and not select: the number of a descriptor may be above 1024 in a large driver.
-    poller = select.poll()
-    try:
-        poller.register(connection, select.POLLIN)
-    except ValueError:  # closed meanwhile by another thread's poll()
-        return True
-    return bool(poller.poll(None if timeout is None else timeout * 1000))

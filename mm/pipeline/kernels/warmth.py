@@ -1,7 +1,7 @@
 """
 What is loaded before the fork, and what is set after it.
 
-A forked kernel must not be told from a fresh one by anything a notebook can see. So nothing here
+A forked kernel must not differ from a fresh one in anything a notebook can see. So nothing here
 leaves a trace in settings, random state or warnings, and what a fresh interpreter derives from its
 environment is derived again in the child.
 """
