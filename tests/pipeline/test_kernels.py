@@ -238,19 +238,19 @@ def test_what_is_unsafe_to_fork_falls_back_with_one_line(
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("body", "reason", "timeout_s"),
     [
-        ("import matplotlib.pyplot as plt\nplt.show = plt.close", "figure did not appear"),
-        ("import builtins\nbuiltins.print = repr", "text did not appear"),
+        ("import matplotlib.pyplot as plt\nplt.show = plt.close", "figure did not appear", 60),
+        ("import builtins\nbuiltins.print = repr", "text did not appear", 60),
         # A kernel that lives and answers nothing.
-        ("import matplotlib.pyplot as plt, time\nplt.show = lambda: time.sleep(99)", "died"),
+        ("import matplotlib.pyplot as plt, time\nplt.show = lambda: time.sleep(99)", "died", 1),
     ],
 )
 def test_what_shows_only_in_a_kernel_is_found_by_the_proof(
-    body: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    body: str, reason: str, timeout_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "odd_module.py").write_text(body)
-    monkeypatch.setattr(choose, "PROOF_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(choose, "PROOF_TIMEOUT_S", timeout_s)
     kernels = Kernels(["odd_module"], os.environ | {"PYTHONPATH": str(tmp_path)})
     try:
         with pytest.raises(KernelError, match=reason):
@@ -296,10 +296,11 @@ def test_after_the_server_died(caplog: pytest.LogCaptureFixture, tmp_path: Path)
             with pytest.raises(DeadKernelError):
                 future.result(WATCHDOG_S)
             assert eventually(lambda: dead(child) and dead(kernel.pid))
-        for _ in range(2):
+        for cells in ([], ["1"]):
             with kernels.start() as after:
-                execute(after, "1")
                 assert after.how == "stock"
+                for cell in cells:
+                    execute(after, cell)
     assert caplog.messages == [
         "stock kernels instead of warm ones: no kernel from the kernel server: "
         "it ended with status -9 (no room)"
@@ -334,7 +335,6 @@ sys.meta_path.insert(0, Finder)
     [
         ("ipykernel", "_setup_pipe_in", "has no attribute '_setup_pipe_in'"),
         ("jupyter_client", "_handle_kernel_info_reply", None),
-        ("jupyter_client", "launch_kernel", "did not ask the kernel server for its kernel"),
     ],
 )
 def test_a_library_that_renames_what_is_its_own(
@@ -362,6 +362,18 @@ def test_a_library_that_renames_what_is_its_own(
         (line,) = lines
         assert line.startswith("stock kernels instead of warm ones: ")
         assert said in line
+
+
+def test_a_kernel_that_was_not_forked_is_no_warm_one(
+    warm: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    from mm.pipeline.kernels.forked import ForkProvisioner
+
+    monkeypatch.setattr(ForkProvisioner, "launch_kernel", LocalProvisioner.launch_kernel)
+    with pytest.raises(KernelError, match="did not ask the kernel server"):
+        warm.prove()
 
 
 # --- ends
@@ -468,9 +480,11 @@ def test_what_a_cell_started_ends_with_its_kernel(kernels: Kernels) -> None:
 DRIVER = """
 import os, signal, sys, time
 from pathlib import Path
-import papermill
 from mm.pipeline.kernels import open_kernels
+from mm.pipeline.kernels.papermill_import import import_lean
+import_lean()
 import nbformat.v4 as v4
+import papermill
 kind, folder, cell = sys.argv[1:]
 with open_kernels(kind, ("numpy", "matplotlib.pyplot")) as kernels, kernels.start() as kernel:
     if "forks" in folder and os.fork() == 0:
