@@ -1,12 +1,14 @@
 """Batch throughput, as ratios within one run: this driver against the ways people do it.
 
     python benchmarks/batch.py --symbols 24
+    python benchmarks/batch.py --symbols 16 --copies-of RUN
 
 1. run_calibration.py (warm kernels; report made in the driver);
 2. `papermill` then `jupyter nbconvert --to html` for each symbol, under `xargs -P 2`;
 3. papermill.execute_notebook and nbconvert in a pool of two processes.
 
-All run the real template with all its figures on small simulated logs. The CPU that the cells
+All run the real template with all its figures, on small simulated logs or on copies of the one log
+in a backtest's folder. The CPU that the cells
 themselves take is measured inside the kernels, by a hook around each cell; what is over that is the
 cost of a way. Compare within one run only: other work on the machine slows all of it. Ours is
 the median of several, before, between and after the others.
@@ -20,6 +22,7 @@ import multiprocessing
 import os
 import resource
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,10 +62,16 @@ del _hook
 """
 
 
-def make_data(folder: Path, n: int) -> list[str]:
+def make_data(folder: Path, n: int, copies_of: Path | None = None) -> list[str]:
     """Logs of n symbols."""
     names = [f"S{i:03d}USDT" for i in range(n)]
     folder.mkdir(parents=True)
+    if copies_of:
+        for path in copies_of.glob("*_*.csv*"):
+            kind, _, end = path.name.partition("_")
+            for name in names:
+                shutil.copy(path, folder / f"{kind}_{name}.{end.partition('.')[2]}")
+        return names
     for seed, name in enumerate(names):
         log = simulate(LOG, seed)
         for kind, table in (("orders", log.orders), ("fills", log.fills), ("state", log.state)):
@@ -151,12 +160,13 @@ def main() -> None:
     """Run the ways in turn and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--symbols", type=int, default=24)
+    parser.add_argument("--copies-of", type=Path, metavar="RUN", help="a folder with one log")
     parser.add_argument("--only-ours", action="store_true")
     args = parser.parse_args()
     os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     with tempfile.TemporaryDirectory(prefix="batch-") as folder:
         data = Path(folder) / "data"
-        names = make_data(data, args.symbols)
+        names = make_data(data, args.symbols, args.copies_of)
         ways: dict[str, Callable[[], None]] = {
             OURS: lambda: ours(data, Path(folder, "ours"), names, ["--force"]),
             "the same, nothing changed": lambda: ours(data, Path(folder, "ours"), names, []),

@@ -12,9 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mm.calibration import Calibration, calibrate
+    from mm.calibration import calibrate
     from mm.core.errors import CalibrationError, EstimateError, InputError, SettingsError
     from mm.core.settings import Settings
+    from mm.results.outcome import Calibration
 
 __version__ = "0.2.0"
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Calibration": "mm.calibration",
+    "Calibration": "mm.results.outcome",
     "Settings": "mm.core.settings",
     "calibrate": "mm.calibration",
 }

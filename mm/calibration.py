@@ -6,20 +6,17 @@ Every step takes what the ones before it made and returns a result that shows it
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import pandas as pd
 
 from mm.core.config import backtest_folder, below_root
-from mm.core.display import html
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import CheckOptions, Diagnostics, check_estimate
 from mm.diagnostics.rules import findings
 from mm.diagnostics.rules.files import of_clocks
-from mm.diagnostics.tables import summary
 from mm.diagnostics.time_rescaling import with_clock
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts, account
@@ -27,35 +24,8 @@ from mm.fitting.estimate import Estimate, estimate_intensity
 from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
 from mm.logs.files import KINDS
 from mm.logs.load import BacktestLog, load_log, log_from_frames
-from mm.results.outcome import make_params
-from mm.results.params import Params, read_fill_model
-
-
-@dataclass(frozen=True, repr=False)
-class Calibration:
-    """Everything one symbol's calibration found; ``params`` is None where it is refused."""
-
-    settings: Settings
-    log: BacktestLog
-    accounts: Accounts
-    intensity: EmpiricalIntensity
-    estimate: Estimate
-    diagnostics: Diagnostics | None
-    verdict: Verdict
-    params: Params | None
-
-    def __repr__(self) -> str:
-        return f"<Calibration {self.log.symbol}: {self.verdict.line}>"
-
-    def points_csv(self) -> str:
-        """The empirical intensities as CSV text, with the fitted one beside them."""
-        points, fit = self.intensity.points, self.estimate.fit
-        fitted = points["delta_mean"].map(fit.intensity) if fit is not None else float("nan")
-        return points.assign(lambda_fit=fitted).to_csv(index=False, lineterminator="\n")
-
-    def _repr_html_(self) -> str:
-        parts = (self.log, self.accounts, self.estimate, self.diagnostics, self.verdict)
-        return html(summary(*parts))
+from mm.results.outcome import Calibration, make_params
+from mm.results.read import read_fill_model
 
 
 def load(settings: Settings) -> BacktestLog:

@@ -26,13 +26,15 @@ from mm.core.config import (
     resolve,
 )
 from mm.core.errors import CalibrationError, SettingsError
-from mm.core.formatting import duration, figures, pm, ranged, utc
+from mm.core.formatting import duration, figures, ranged, utc
 from mm.core.settings import Settings
 from mm.core.storage import AnyPath, Remote, path_or_url
-from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay
+from mm.diagnostics.draws import Draws
+from mm.diagnostics.replay import Replay, ReplayRows, replay
 from mm.logs.files import find_symbols
 from mm.logs.load import BacktestLog
-from mm.results.params import read_fill_model, read_numbers
+from mm.results.outcome import Calibration
+from mm.results.read import read_fill_model, read_numbers
 
 
 def page(
@@ -88,7 +90,7 @@ def page(
     ]
     if fit is not None and fit.k > 0:
         lines.append(
-            f"intervals: A {ranged(fit.A, *fit.ci_A)} /s, k {pm(fit.k, *fit.ci_k)} /tick, from "
+            f"intervals: A {ranged(fit.A, *fit.ci_A)} /s, k {ranged(fit.k, *fit.ci_k)} /tick, from "
             f"{fit.n_events:,} fills in {duration(fit.exposure_s)} of quotes resting"
         )
     if not in_total:
@@ -128,14 +130,15 @@ def _off(rows: ReplayRows, settings: Settings) -> list[str]:
         return []
     i = wrong[0]
     of = "orders placed at" if rows.by == "placement" else "fills at δ of"
-    others = f"; {len(wrong) - 1} more rows are off too" if len(wrong) > 1 else ""
+    n = len(wrong) - 1
+    others = f"; {n} more row{'s are' if n > 1 else ' is'} off too" if n else ""
     return [
         f"{of} {rows.low[i]} to {rows.high[i]} ticks: they give {rows.given[i]:,.0f} where the log "
         f"has {rows.observed[i]:,}{others}"
     ]
 
 
-def _own(result: calibration.Calibration) -> str:
+def _own(result: Calibration) -> str:
     fit = result.estimate.emitted
     if fit is None:
         return f"no estimate: {result.estimate.refusal}"

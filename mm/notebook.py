@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mm.calibration import Calibration
 from mm.core.config import CONFIG_NAME, Config, backtest_folder, below_root, read_config
 from mm.core.display import Parts
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings
-from mm.results.record import MIME, Outcome, outcome_of, write_outcome
+from mm.results.outcome import Calibration, outcome_of
+from mm.results.record import MIME, Outcome, write_outcome
 
 #: Names in the parameters cell that are no settings: where ``mm`` is, which file to read.
 PLACES = ("REPO_ROOT", "CONFIG")

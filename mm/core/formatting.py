@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-#: Farther from the middle of its interval than this share of the half width is more than rounding.
-_LOPSIDED = 0.05
-
 
 def figures(value: float) -> str:
     """Three significant figures, without an exponent for numbers that people say."""
@@ -22,20 +19,6 @@ def figures(value: float) -> str:
 def percent(p: float) -> str:
     """A probability as percent."""
     return f"{100 * p:.1f} %" if p < 0.1 else f"{100 * p:.0f} %"
-
-
-def pm(value: float, low: float, high: float) -> str:
-    """An estimate with its half width, digits as the interval allows: 0.890 ± 0.112. With low and
-    high where it does not lie in the middle of them, to what is shown: 0.75 (0.36–1.6)."""
-    half = 0.5 * (high - low)
-    if math.isfinite(value) and not abs(0.5 * (low + high) - value) <= _LOPSIDED * half:
-        return ranged(value, low, high)
-    if not math.isfinite(half):
-        return figures(value)
-    # A half width that begins with a 1 has a figure more: 0.11 may be off by 4 %.
-    digits = _digits(half)
-    digits += half > 0 and round(half, digits) * 10.0**digits < 20
-    return f"{_at(value, digits)} ± {_at(half, digits)}"
 
 
 def ranged(value: float, low: float, high: float) -> str:
@@ -87,6 +70,12 @@ def duration(seconds: float) -> str:
 def utc(ms: int) -> str:
     """Milliseconds since the epoch as UTC."""
     return datetime.fromtimestamp(ms / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def instants(start_ms: int, end_ms: int) -> str:
+    """Two times as ``2024-08-08 23:54:03 to 00:04:50 UTC``: the day once where both are in it."""
+    begin, last = utc(start_ms), utc(end_ms)
+    return f"{begin} to {last[11:] if begin[:10] == last[:10] else last} UTC"
 
 
 def _digits(size: float, count: int = 2) -> int:

@@ -20,6 +20,13 @@ FitMethod = Literal["blend", "placement", "poisson_mle", "log_linear"]
 Distance = Literal["absolute", "signed"]
 #: What filled the orders of a log: recorded trades (``trade_driven``), or the consumer's own rule.
 FillSource = Literal["trade_driven", "poisson", "mixed", "unknown"]
+#: What filled the orders, in words.
+SOURCES: Mapping[FillSource, str] = {
+    "trade_driven": "recorded trades; assumes first in the queue",
+    "poisson": "a Poisson fill model, one draw a state row",
+    "mixed": "recorded trades and a Poisson fill model, joined",
+    "unknown": "not said by the log",
+}
 
 _RESERVED = frozenset({"run.json", "summary.csv", "index.html", "calibration.eml", "README.md"})
 _SECRET = re.compile(
@@ -53,6 +60,7 @@ class Settings(BaseModel):
         "",
         "folder for params and points; empty writes nothing",
     )
+    MARKET: str = _f("", "", "venue and market of the log, for people: Binance USD-M")
     TICK_SIZE: Positive | None = _f(
         None, "quote currency", "unit of the distance; None infers it from the price grid"
     )

@@ -12,7 +12,8 @@ from mm.core.arrays import Mask, slices
 from mm.core.display import Table, html
 from mm.core.errors import EstimateError
 from mm.core.formatting import figures
-from mm.diagnostics.replay import Draws, replay
+from mm.diagnostics.draws import Draws
+from mm.diagnostics.replay import replay
 from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Cells, CellSums, make_cells, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks

@@ -11,24 +11,25 @@ import numpy as np
 from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
 from mm.diagnostics.corrections import ORIGINAL_DT_MS, Waterfall, waterfall
+from mm.diagnostics.draws import Draws
 from mm.diagnostics.fill_rates import FillRates, fill_rates
 from mm.diagnostics.mid_clock import MidClock, mid_clock
-from mm.diagnostics.replay import Draws, Replay, replay, seeded_draws
+from mm.diagnostics.replay import Replay, replay, seeded_draws
+from mm.diagnostics.rescaled_gaps import RescaledTime, rescaled_time
 from mm.diagnostics.schedule import OverTime, Schedule, make_schedule, over_time, slice_edges
 from mm.diagnostics.shape import PearsonByDistance, PowerLaw, pearson_by_distance, power_law
+from mm.diagnostics.sides import SideFits, side_fits
 from mm.diagnostics.stability import (
     TRAIN_SHARE,
     Blocks,
     Halves,
     OutOfSample,
-    RescaledTime,
     Trend,
     blocks,
     by_blocks,
     halves,
     independent_unit,
     out_of_sample,
-    rescaled_time,
     split_ms,
     trend,
 )
@@ -59,20 +60,6 @@ SPARSE = 30
 #: Periods for the predictive interval, in blocks of BLOCK_S; the longest that fits this often.
 _PERIODS = (1440, 60, 10, 1)
 _MIN_PERIODS = 6
-
-
-@dataclass(frozen=True)
-class SideFits:
-    """Fits of each side alone; None where a side has none. ``ratio``: lambda BUY over SELL at
-    ``delta`` ticks, ``z`` its log over its standard error. ``lr``: likelihood ratio against one
-    common A and k, chi-squared with 2 degrees of freedom under the model."""
-
-    buy: Fit | None
-    sell: Fit | None
-    delta: float
-    ratio: float
-    z: float
-    lr: float
 
 
 @dataclass(frozen=True)
@@ -193,7 +180,7 @@ def check_estimate(
         predictive=_predictive(risk, fit, star, n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
         firth=_firth(pooled) if own_side.n_events < SPARSE else None,
-        sides=_sides(risk, fit, star),
+        sides=side_fits(risk, fit, star),
         passive_share=_passive_share(exposure, selection),
         fill_fraction=_fill_fraction(exposure),
         replay_original=None
@@ -308,22 +295,6 @@ def _predictive(risk: Risk, fit: Fit, delta: float, n: int, block_s: float) -> P
     observed, expected = by_blocks(risk, fit, unit or 1)
     n, period_s = (n, min(n * block_s, longest_s)) if unit is None else (0, longest_s)
     return predictive(fit.intensity(delta), risk.n_events, observed, expected, n, period_s)
-
-
-def _sides(risk: Risk, fit: Fit, delta: float) -> SideFits:
-    fits: list[Fit | None] = []
-    for sign in (1, -1):
-        try:
-            fits.append(risk.where(risk.side == sign, risk.event_side == sign).fit())
-        except EstimateError:
-            fits.append(None)
-    buy, sell = fits
-    if buy is None or sell is None:
-        return SideFits(buy, sell, delta, math.nan, math.nan, math.nan)
-    gap = math.log(buy.intensity(delta) / sell.intensity(delta))
-    se = math.hypot(buy.se_log_intensity(delta), sell.se_log_intensity(delta))
-    lr = 2.0 * (buy.loglik + sell.loglik - fit.loglik)
-    return SideFits(buy, sell, delta, math.exp(gap), gap / se if se > 0 else math.nan, lr)
 
 
 def _passive_share(exposure: Exposure, selection: Selection) -> float:

@@ -6,20 +6,22 @@ import math
 from collections.abc import Iterable, Sequence
 
 from mm.core.display import Parts, Table
-from mm.core.formatting import duration, figures, p_value, percent, pm, ranged, ticks_between, utc
+from mm.core.formatting import (
+    duration,
+    figures,
+    instants,
+    p_value,
+    percent,
+    ranged,
+    ticks_between,
+)
+from mm.core.settings import SOURCES
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.replay import ReplayRows
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
 from mm.logs.load import BacktestLog
-
-_SOURCES = {
-    "trade_driven": "recorded trades (they know no queue: any print at or through the price fills)",
-    "poisson": "a Poisson fill model, one draw a state row",
-    "mixed": "recorded trades and a Poisson fill model, joined",
-    "unknown": "not said by the log",
-}
 
 
 def summary(
@@ -30,13 +32,11 @@ def summary(
     verdict: Verdict,
 ) -> Parts:
     """The first screen: verdict, what the log is, fills per hour, replay."""
-    start, end = log.window_ms
-    span = sum(run.end_ms - run.start_ms for run in log.runs) / 1000.0
     facts = [
-        ("fills from", _SOURCES[log.fill_source]),
+        ("fills from", SOURCES[log.fill_source]),
         (
             "log",
-            f"{utc(start)} to {utc(end)} UTC, {duration(span)}"
+            f"{instants(*log.window_ms)}, {duration(log.covered_s)} of the market"
             + (f" in {len(log.runs)} runs" if len(log.runs) > 1 else ""),
         ),
         (
@@ -47,7 +47,7 @@ def summary(
     fit = estimate.fit
     if fit is not None:
         facts.append(("A", f"{ranged(fit.A, *fit.ci_A)} /s at mid (95 %)"))
-        facts.append(("k", f"{pm(fit.k, *fit.ci_k)} /tick of {accounts.tick.value:g}"))
+        facts.append(("k", f"{ranged(fit.k, *fit.ci_k)} /tick of {accounts.tick.value:g}"))
         through = estimate.through
         if through is not None and through.n_events:
             rate = ranged(through.rate, *through.interval)
@@ -167,8 +167,8 @@ def _replay_rows(rows: ReplayRows) -> Iterable[Sequence[str]]:
             name,
             *(placed if rows.by == "placement" else ()),
             f"{rows.observed[i]:,}",
-            f"{rows.given[i]:,.1f}",
-            f"{low[i]:,} to {high[i]:,}",
+            figures(float(rows.given[i])),
+            f"{low[i]:,}–{high[i]:,}",
             "✓" if inside else "✗ outside",
         )
 
@@ -185,25 +185,27 @@ def appendix(
     if found is None:
         return Parts("There is no estimate.", units, text="no estimate")
     fit, sides, ahead, effects = found.fit, found.sides, found.predictive, found.effects
-    rows = [("shown", ranged(fit.A, *fit.ci_A), pm(fit.k, *fit.ci_k))]
+    rows = [("shown", ranged(fit.A, *fit.ci_A), ranged(fit.k, *fit.ci_k))]
     rows += [
-        (f"candidate {name}", ranged(other.A, *other.ci_A), pm(other.k, *other.ci_k))
+        (f"candidate {name}", ranged(other.A, *other.ci_A), ranged(other.k, *other.ci_k))
         for name, other in estimate.candidates.items()
     ]
-    rows += [(name, ranged(fit.A, *a), pm(fit.k, *k)) for name, (a, k) in found.intervals.items()]
+    rows += [
+        (name, ranged(fit.A, *a), ranged(fit.k, *k)) for name, (a, k) in found.intervals.items()
+    ]
     if effects is not None:
         rows.append(
             (
                 "block effects (A: mean over time)",
                 figures(effects.A_mean),
-                pm(effects.k, effects.k - 1.96 * effects.se_k, effects.k + 1.96 * effects.se_k),
+                ranged(effects.k, effects.k - 1.96 * effects.se_k, effects.k + 1.96 * effects.se_k),
             )
         )
     if found.firth is not None:
         rows.append(("Firth", figures(found.firth[0]), figures(found.firth[1])))
     for name, side in (("BUY alone", sides.buy), ("SELL alone", sides.sell)):
         if side is not None:
-            rows.append((name, ranged(side.A, *side.ci_A), pm(side.k, *side.ci_k)))
+            rows.append((name, ranged(side.A, *side.ci_A), ranged(side.k, *side.ci_k)))
     low, high = ahead.interval
     pearson, time = found.pearson, found.time
     power = "–" if found.power is None else f"{found.power.delta_aic:+.1f}"
@@ -248,7 +250,7 @@ def _units(log: BacktestLog, accounts: Accounts, estimate: Estimate) -> Iterable
     else:
         step = f"{estimate.dt_ms} ms, as given" if estimate.dt_given else "none: no row in range"
     yield "dt_ms against state rows", step
-    yield "fills from", _SOURCES[log.fill_source]
+    yield "fills from", SOURCES[log.fill_source]
 
 
 def waterfall(found: Diagnostics | None) -> Parts:

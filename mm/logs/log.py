@@ -116,6 +116,22 @@ class BacktestLog:
         """First state row and last row of any file over all runs, ms since the epoch."""
         return min(r.start_ms for r in self.runs), max(r.end_ms for r in self.runs)
 
+    @property
+    def covered_s(self) -> float:
+        """Time of the market in at least one run, s: what several runs replay counts once."""
+        covered, until = 0, self.window_ms[0]
+        for start, end in sorted((run.start_ms, run.end_ms) for run in self.runs):
+            covered += max(0, end - max(start, until))
+            until = max(until, end)
+        return covered / 1000.0
+
+    @property
+    def mid(self) -> float:
+        """Median of about ten thousand mids of each run, quote currency; NaN without any."""
+        mids = [run.state["mid"].to_numpy(dtype=np.float64) for run in self.runs]
+        some = np.concatenate([mid[:: max(1, len(mid) // 10_000)] for mid in mids])
+        return float(np.nanmedian(some)) if np.isfinite(some).any() else float("nan")
+
     def __repr__(self) -> str:
         rows = ", ".join(f"{sum(len(getattr(r, k)) for r in self.runs):,} {k}" for k in KINDS)
         return f"<{type(self).__name__} {self.symbol}: {len(self.runs)} run(s), {rows}>"

@@ -18,7 +18,7 @@ from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
-from mm.pipeline.kernels import WarmKernelError
+from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
@@ -65,7 +65,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         runs, interrupted = _run_all(plan, options, results, watcher)
         code = EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
         try:
-            # A symbol whose log and results were both taken away has nothing to be told of.
+            # A symbol whose log and results were both taken away has nothing to say.
             write_books(
                 results.folder,
                 {run.symbol: run.record for run in runs},
@@ -117,7 +117,7 @@ def _run_all(
         if old is not None and old.pages != pages_digest():
             try:
                 old = results.renew_report(job.symbol, old)
-            except Exception:  # it is run again, and what keeps it from being published is told
+            except Exception:  # it is run again, and says what keeps it from being published
                 old = None
         if old is None:
             todo.append((job, mark))
@@ -134,7 +134,7 @@ def _run_all(
             return _run_on(executor, results, todo, runs, watcher)
     except KeyboardInterrupt:
         return runs, True
-    except WarmKernelError as error:
+    except KernelError as error:
         return [*runs, *(_failed(job, f"no kernel: {error}") for job, _ in todo)], False
 
 

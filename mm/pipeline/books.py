@@ -58,7 +58,7 @@ def write_books(
     which keep their own date, as long as there is anything of them."""
     together = {**read_books(out_dir), **records}
     for symbol in known_symbols(out_dir):
-        # A batch that was killed has published results that its books never told of.
+        # A batch that was killed has published results that are not in its books.
         if symbol not in records:
             newer = read_record(out_dir, symbol)
             old = together.get(symbol)

@@ -173,9 +173,6 @@ def _list(request: Request) -> int:
 
 
 def _run(request: Request, given: Mapping[str, Any]) -> int:
-    from mm.pipeline.kernels import import_lean
-
-    import_lean("nbformat")  # before what follows imports it with its grammar
     from mm.pipeline.executor import Options
     from mm.pipeline.pages import Mail
 

@@ -86,8 +86,9 @@ class DaskExecutor:
             for path in run.paths.values()
             if isinstance(path, Path) and (size := _size(path)) is not None
         }
-        told = self._client.run(worker.look, dict(self._code), data_dir, sizes, on_error="return")
-        for address, line in told.items():
+        asked = dict(self._code), data_dir, sizes
+        answers = self._client.run(worker.look, *asked, on_error="return")
+        for address, line in answers.items():
             if isinstance(line, ImportError):
                 line = f"can't load mm ({line}); start it in the repository, with PYTHONPATH=."
             if line:
@@ -183,7 +184,7 @@ class DaskExecutor:
         self._pool.shutdown(wait=True, cancel_futures=True)
         end = threading.Thread(target=self._tell_workers, daemon=True)
         end.start()
-        end.join(CONNECT_TIMEOUT_S)  # a cluster that is gone is told nothing
+        end.join(CONNECT_TIMEOUT_S)  # a cluster that is gone does not answer
 
     def _tell_workers(self) -> None:
         with contextlib.suppress(Exception):

@@ -72,11 +72,11 @@ class Console:
         """Counts, then each refused or failed symbol with where to look, failed ones last."""
         self._bar.stop()
         counts = {s: sum(r.record.status == s for r in self._runs) for s in _ORDER}
-        told = " · ".join(f"{n} {status}" for status, n in counts.items() if n)
+        text = " · ".join(f"{n} {status}" for status, n in counts.items() if n)
         skipped = sum(r.skipped for r in self._runs)
         if skipped:
-            told += f" ({skipped} unchanged, skipped)"
-        self._out.print(f"{told or 'nothing to do'}, {time.monotonic() - self._began:.1f} s")
+            text += f" ({skipped} unchanged, skipped)"
+        self._out.print(f"{text or 'nothing to do'}, {time.monotonic() - self._began:.1f} s")
         for status in ("refused", "failed"):
             for run in sorted(self._runs, key=lambda r: r.symbol):
                 if run.record.status == status:
@@ -87,7 +87,7 @@ class Console:
         self._out.print(f"results in {out_dir}")
 
     def abandon(self) -> None:
-        """Take the bar away before an error is told."""
+        """Take the bar away before an error is shown."""
         self._bar.stop()
 
     def _trouble(self, run: SymbolRun, out_dir: AnyPath) -> None:

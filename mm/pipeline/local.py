@@ -63,7 +63,7 @@ class LocalExecutor:
 def open_local(
     plan: Plan, options: Options, results: Results, started: Callable[[str], None]
 ) -> Iterator[Executor]:
-    """Threads, as many as the plan says. Raises WarmKernelError if no kernel can be started."""
+    """Threads, as many as the plan says. Raises KernelError if no kernel can be started."""
     with open_kernels(options.kernel, PRELOAD + opener(plan.data_dir)) as kernels:
         executor = LocalExecutor(kernels, results, options, plan.workers, started)
         try:

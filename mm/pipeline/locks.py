@@ -46,7 +46,7 @@ def out_lock(out_dir: Path) -> Iterator[None]:
                 f"{out_dir}: another batch (process {holder}) writes there; wait for it, or name "
                 "another folder with --out-dir"
             )
-        # Told to whom finds the folder held; a full disk must not keep a batch from what it can do.
+        # For whom finds the folder held; a full disk must not keep a batch from what it can do.
         with contextlib.suppress(OSError):
             os.ftruncate(file.fileno(), 0)
             os.lseek(file.fileno(), 0, os.SEEK_SET)

@@ -24,7 +24,7 @@ from mm.core.errors import InputError, SettingsError
 from mm.core.settings import Settings, check_symbol
 from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.logs.files import RunFiles, find_symbols
-from mm.results.params import read_numbers
+from mm.results.read import read_numbers
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mm.core.config import REPO_ROOT, TEMPLATE, below_root
-from mm.pipeline.kernels import Execution, Kernels, import_papermill, papermill_options
+from mm.pipeline.kernels import Kernel, Kernels
 from mm.pipeline.pages import write_report
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import settle, staging
@@ -78,15 +78,15 @@ class SymbolRunner:
     named_root: str = ""
 
     def __post_init__(self) -> None:
-        self._live: set[Execution] = set()
+        self._live: set[Kernel] = set()
         self._lock = threading.Lock()
 
     def kill_all(self) -> None:
         """Kill every live kernel, now."""
         with self._lock:
             live = list(self._live)
-        for execution in live:
-            execution.kill()
+        for kernel in live:
+            kernel.kill()
 
     def run(
         self, job: Job, fingerprint: str, parent: Path, finish: Callable[[Path, Record], _Result]
@@ -139,59 +139,57 @@ class SymbolRunner:
 
     def _execute(self, job: Job, notebook: Path) -> Outcome | Failure:
         """Run the template by papermill and take the outcome from what it saved."""
-        papermill = import_papermill()
+        import papermill
         from nbclient.exceptions import DeadKernelError
         from papermill.exceptions import PapermillExecutionError
 
         if self.stop.is_set():
             raise Stopped
-        execution = self.kernels.execution(cwd=below_root())
         late = threading.Event()
 
-        def end() -> None:
+        def end(kernel: Kernel) -> None:
             late.set()
-            execution.kill()
+            kernel.kill()
 
-        timer = threading.Timer(self.deadline_s, end)
-        with self._lock:
-            self._live.add(execution)
-        try:
-            if self.stop.is_set():
-                raise Stopped
-            timer.start()
-            papermill.execute_notebook(
-                str(TEMPLATE),
-                str(notebook),
-                parameters=_parameters(job, self.named_root),
-                log_output=False,
-                **papermill_options(execution),
-            )
-        except PapermillExecutionError as error:
-            if error.ename in _OURS:
-                return Failure("input", str(error.evalue), error.exec_count)
-            return Failure("exception", f"{error.ename}: {error.evalue}", error.exec_count)
-        except (DeadKernelError, RuntimeError) as error:
-            if self.stop.is_set():
-                raise Stopped from None
-            return _dead(notebook, self.deadline_s if late.is_set() else None, execution, error)
-        finally:
-            timer.cancel()
+        with self.kernels.start(cwd=below_root()) as kernel:
+            timer = threading.Timer(self.deadline_s, end, [kernel])
             with self._lock:
-                self._live.discard(execution)
-            execution.tidy()
+                self._live.add(kernel)
+            try:
+                if self.stop.is_set():
+                    raise Stopped
+                timer.start()
+                papermill.execute_notebook(
+                    str(TEMPLATE),
+                    str(notebook),
+                    parameters=_parameters(job, self.named_root),
+                    log_output=False,
+                    **kernel.options,
+                )
+            except PapermillExecutionError as error:
+                if error.ename in _OURS:
+                    return Failure("input", str(error.evalue), error.exec_count)
+                return Failure("exception", f"{error.ename}: {error.evalue}", error.exec_count)
+            except (DeadKernelError, RuntimeError) as error:
+                if self.stop.is_set():
+                    raise Stopped from None
+                deadline_s = self.deadline_s if late.is_set() else None
+                return _dead(notebook, deadline_s, kernel.ending, error)
+            finally:
+                timer.cancel()
+                with self._lock:
+                    self._live.discard(kernel)
         return _taken(notebook)
 
 
-def _dead(
-    notebook: Path, deadline_s: float | None, execution: Execution, error: Exception
-) -> Failure:
+def _dead(notebook: Path, deadline_s: float | None, ending: str, error: Exception) -> Failure:
     """Say in the saved notebook what papermill does not: that its kernel died, and where."""
     if deadline_s is not None:
         kind: ErrorKind = "deadline"
         line = f"took longer than the deadline of {deadline_s:g} s and was killed"
     else:
         kind = "dead_kernel"
-        line = f"the kernel died ({execution.obituary})"
+        line = f"the kernel died ({ending})"
         if "died" not in str(error).lower():
             line += f": {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     return Failure(kind, line, _mark(notebook, line))

@@ -1,13 +1,16 @@
-"""What a warm process does once, so that no kernel has to: fonts, empty figures, versions."""
+"""What a warm process does once, so that no kernel has to: fonts, empty figures, tables."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+from matplotlib.backends.registry import backend_registry
 
 
 def draw() -> None:
-    """Draw a figure as the template draws them, throw it away, and make empty ones ahead; look up
-    the packages' versions, which a process does once."""
+    """Show a table and draw a figure as the template does, throw them away, and make empty figures
+    ahead; look up the packages' entry points and versions, which a process does once."""
+    from mm.core.display import html
     from mm.plots.panels import bars, make_ahead, panel
     from mm.plots.picture import finish, style
     from mm.results.params import versions
@@ -21,4 +24,10 @@ def draw() -> None:
         axes.legend()
     finish(figure, "")
     make_ahead()
+    html("x")
+    frame = pd.DataFrame({"a": [1.0]})
+    frame._repr_html_()  # type: ignore[operator]
+    frame.to_string()
+    frame.to_csv()
+    backend_registry.list_all()
     versions()

@@ -75,6 +75,7 @@ def fit(empirical: EmpiricalIntensity, estimate: Estimate) -> Picture:
             rate = old.A * np.exp(np.clip(-old.k * line, -50.0, 50.0))
             top.plot(line, rate, "--", color=ORANGE, linewidth=1.6, label="original notebook")
         _finish_rate_axis(top)
+        _keep_to_points(top, empirical, shown)
         title = "Fill intensity by distance: no fit"
         if fitted is not None:
             sign = "−" if fitted.k >= 0 else "+"
@@ -160,6 +161,14 @@ def _finish_rate_axis(axes: Axes) -> None:
             bbox_to_anchor=(0.0, 1.0),
             ncols=2,
         )
+
+
+def _keep_to_points(axes: Axes, empirical: EmpiricalIntensity, shown: Mask) -> None:
+    """A decade below the lowest point: what a fit says farther down nobody has seen."""
+    _, high = empirical.interval
+    points = np.where(empirical.events > 0, empirical.rate, high)[shown]
+    if points.size and axes.get_ylim()[0] < points.min() / 10.0:
+        axes.set_ylim(bottom=points.min() / 10.0)
 
 
 def _power_of_ten(value: float, _: int | None = None) -> str:

@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from pydantic import ValidationError
 
 from mm.results.record import MIME, Outcome
@@ -25,7 +24,7 @@ HEADLINE, FIT_FIGURE = "bootstrap", "fit-figure"
 #: A sample of rows is for who works in the notebook.
 _NOTEBOOK_ONLY = (HEADLINE, "records")
 #: Sections that a reader wants before the way from data to fit, by the cell they begin in.
-_FIRST = ("about-verdict", "about-checks", "about-waterfall", "about-params")
+_FIRST = ("about-verdict", "about-checks", "about-params", "about-waterfall")
 _FIGURE_ABOVE = "[The figure is at the top of this page.](#figure)"
 #: Less high than this, a picture only says why there is none.
 _LEAST_HEIGHT = 100
@@ -76,7 +75,7 @@ def outcome_in(document: Any) -> Outcome | None:
 
 def image_of(document: Any, cell_id: str) -> Image | None:
     """The figure that a cell shows, None if there is none."""
-    for cell in document.cells:
+    for cell in document["cells"]:
         if cell.get("id") != cell_id:
             continue
         for output in cell.get("outputs", []):
@@ -97,8 +96,7 @@ def image_in(output: Any) -> Image:
 def read_image(notebook: Path, cell_id: str) -> Image | None:
     """The figure that a cell of a notebook file shows, None if there is none or no notebook."""
     try:
-        document = nbformat.from_dict(json.loads(notebook.read_text(encoding="utf-8")))
-        return image_of(document, cell_id)
+        return image_of(json.loads(notebook.read_text(encoding="utf-8")), cell_id)
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return None
 
@@ -119,11 +117,13 @@ def sections(document: Any) -> list[Section]:
 def _worth_showing(cells: Iterable[Any]) -> Iterable[Any]:
     """The cells that a report shows: no sample rows, nothing for machines, no picture of nothing,
     and no word on how to read that picture."""
+    from nbformat.v4 import new_markdown_cell  # takes a second, and no mail needs it
+
     empty = ""
     for cell in cells:
         name = str(cell.get("id", ""))
         if name == FIT_FIGURE and cell.get("outputs"):
-            yield nbformat.v4.new_markdown_cell(_FIGURE_ABOVE, id=name)
+            yield new_markdown_cell(_FIGURE_ABOVE, id=name)
         elif name.endswith("-figure") and _is_empty(cell):
             empty = name.removesuffix("-figure")
         elif name not in _NOTEBOOK_ONLY and name != f"read-{empty}":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mm.core import formatting
 from mm.core.display import Cell, Table
 from mm.core.formatting import duration, figures, ranged, ticks_between
+from mm.core.settings import SOURCES
 from mm.report import words
 from mm.results.params import QuotedIntensity, ReplayRow
 from mm.results.record import Record
@@ -48,13 +49,16 @@ def verdict(record: Record, link: str = "") -> Box:
 def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
     """What the log is and what was found in it, as a list of terms. ``method``: by which A and k
     were fitted; empty where they are not to be used."""
-    rows = [("Fills from", words.SOURCES.get(record.fill_source or "", record.fill_source or "–"))]
+    market = str(record.settings.get("MARKET") or "")
+    rows = [("Market", market)] if market else []
     if record.window_ms is not None:
         rows.append(("Data", words.window(record)))
-        rows.append(("Age", words.age(record)))
+    rows.append(("Calibrated", words.calibrated(record)))
+    if record.fill_source:
+        rows.append(("Fills from", SOURCES[record.fill_source]))
     if record.n_fills is not None and record.exposure_s is not None:
         rested = f"in {duration(record.exposure_s)} of quotes resting"
-        rows.append(("First fills", f"{record.n_fills:,} {rested}"))
+        rows.append(("Orders filled", f"{record.n_fills:,} {rested}"))
     if record.A is not None and record.k is not None:
         of = f" ({record.tick})" if record.tick else ""
         by = f"; {method}, {record.dt_ms} ms a draw" if method else ""
@@ -64,7 +68,7 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
     through = record.through
     if through is not None and through.rate is not None and through.n_fills:
         value = ranged(through.rate, *through.ci95) if through.ci95 else figures(through.rate)
-        rows.append(("Mid ran through", f"{value} fills per second of a quote that mid has passed"))
+        rows.append(("Price crossed your quote", f"{value} fills per second from then on"))
     if record.lambda_upper is not None:
         limit = figures(3600.0 * record.lambda_upper)
         rows.append(("λ", f"at most {limit} fills per hour (95 %, no fill was seen)"))
@@ -73,20 +77,21 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
 
 def fills_per_hour(record: Record) -> Table:
     """What a quote may expect at the distances that were quoted; empty without an estimate."""
-    head = ("δ, ticks", "per hour", "95 % interval", "observed", f"in {_HORIZON_S:g} s")
+    head = ("δ, ticks", "bps", "per hour", "95 % interval", "observed", f"in {_HORIZON_S:g} s")
     note = "Observed: fills per hour of this log there. In 10 s: chance of a fill within that time."
     if not all(row.quoted for row in record.lambda_quoted):
         note += " * Extrapolated."
     if record.status == "refused":
         note = "What the refused fit says, to show what is wrong with it: not to be used. " + note
-    rows = [_at(row) for row in record.lambda_quoted]
+    rows = [_at(row, words.bps(record, row.delta)) for row in record.lambda_quoted]
     return Table(head, rows, "Fills per hour by distance", note)
 
 
-def _at(row: QuotedIntensity) -> tuple[str, ...]:
+def _at(row: QuotedIntensity, bps: str) -> tuple[str, ...]:
     ends = row.ci95
     return (
         f"{row.delta:g}" if row.quoted else f"{row.delta:g} *",
+        bps,
         formatting.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
         formatting.span(*ends) if ends else "–",
         "–" if row.observed_per_hour is None else figures(row.observed_per_hour),
@@ -102,14 +107,24 @@ def replay(record: Record) -> Table:
     if found is None:
         return Table(head, ())
     rows: list[tuple[Cell, ...]] = [_placed(row) for row in found.by_placement]
-    rows.append(("all", "", "", f"{found.observed:,}", f"{found.given:,.0f}", ""))
+    low, high = found.ci95
+    rows.append(
+        (
+            "all",
+            "",
+            "",
+            f"{found.observed:,}",
+            (f"{found.given:,.0f}", f"{low:,}–{high:,}"),
+            _mark(low <= found.observed <= high),
+        )
+    )
     note = (
         "Placed at: ticks from mid. Filled: by this log. Replay: by these parameters, same quotes."
     )
     if record.status == "refused":
         note = note.replace("these parameters", "the refused fit")
     for whose, number in (
-        ("The original notebook's", found.given_by_original),
+        ("The log-linear fit that this replaces", found.given_by_original),
         ("Parameters in use today", found.given_by_old_params),
     ):
         if number is not None:
@@ -125,8 +140,12 @@ def _placed(row: ReplayRow) -> tuple[Cell, ...]:
         "" if row.rest_s is None else duration(row.rest_s),
         f"{row.observed:,}",
         (figures(row.given), f"{low:,}–{high:,}"),
-        "✓" if row.inside else "✗ outside",
+        _mark(row.inside),
     )
+
+
+def _mark(inside: bool) -> str:
+    return "✓" if inside else "✗ outside"
 
 
 def figure_caption(record: Record) -> str:
@@ -138,5 +157,5 @@ def figure_caption(record: Record) -> str:
         text += f"A = {words.level(record)}, k = {words.decay(record)}."
     if record.original is not None:
         old = f"A = {figures(record.original.A)}, k = {figures(record.original.k)}"
-        text += f" Dashed: the original notebook's {old}."
+        text += f" Dashed: {old} of the log-linear fit that this replaces (“original notebook”)."
     return f"{text} Bars: how long quotes rested there."

@@ -6,16 +6,8 @@ import math
 import re
 from datetime import UTC, datetime
 
-from mm.core.formatting import duration, figures, pm, ranged, utc
+from mm.core.formatting import duration, figures, instants, ranged
 from mm.results.record import Record
-
-SOURCES = {
-    "trade_driven": "recorded trades (they know no queue)",
-    "poisson": "a Poisson fill model, one draw a state row",
-    "mixed": "recorded trades and a Poisson model, joined",
-    "unknown": "not told by the log",
-}
-
 
 _PLAIN_WORD = re.compile(r"[a-z]{2,}(?=[ ,;:]|$)")
 
@@ -37,19 +29,23 @@ def level(record: Record) -> str:
 
 
 def decay(record: Record) -> str:
-    """k as ``0.450 ± 0.079``, or as A where its interval leans; – where there is none."""
+    """k as ``0.450 (0.371–0.529)``; – where there is none."""
     if record.k is None or not math.isfinite(record.k):
         return "–"
-    return pm(record.k, *record.ci95.k) if record.ci95 else figures(record.k)
+    return ranged(record.k, *record.ci95.k) if record.ci95 else figures(record.k)
 
 
 def in_two(estimate: str) -> tuple[str, str]:
-    """A number, and its interval or error to stand beneath: ``0.36–1.6`` or ``± 0.079``."""
-    for sign, mark in ((" ± ", "±\u00a0"), (" (", "")):
-        number, found, error = estimate.partition(sign)
-        if found:
-            return number, f"{mark}{error.rstrip(')')}"
-    return estimate, ""
+    """A number, and its interval to stand beneath."""
+    number, _, interval = estimate.partition(" (")
+    return number, interval.rstrip(")")
+
+
+def bps(record: Record, ticks: float) -> str:
+    """A distance in ticks as basis points of mid; – where mid or tick are unknown."""
+    if not record.mid or not record.tick_size or not record.mid > 0:
+        return "–"
+    return figures(1e4 * ticks * record.tick_size / record.mid)
 
 
 def times(ratio: float) -> str:
@@ -87,24 +83,22 @@ def moment(iso: str | None) -> datetime | None:
 
 
 def window(record: Record) -> str:
-    """The data's first and last instant; empty if unknown."""
-    if record.window_ms is None:
-        return ""
-    start, end = record.window_ms
-    begin, last = utc(start)[:-3], utc(end)[:-3]
-    if begin[:10] == last[:10]:
-        last = last[11:]
-    return f"{begin} to {last} UTC" + (f" in {record.runs} runs" if record.runs > 1 else "")
+    """The data's first and last instant, and how much of the market that is; – if unknown."""
+    if record.window_ms is None or record.covered_s is None:
+        return "–"
+    runs = f" in {record.runs} runs" if record.runs > 1 else ""
+    return f"{instants(*record.window_ms)}, {duration(record.covered_s)} of the market{runs}"
 
 
-def age(record: Record) -> str:
-    """How long the data are, and how old they were when the calibration ended."""
-    covers = [f"{duration(record.window_s)} of data"] if record.window_s is not None else []
+def calibrated(record: Record) -> str:
+    """When, and how old the data were then; – if unknown."""
     made = moment(record.finished_utc)
-    if made is not None and record.window_ms is not None:
-        seconds = made.timestamp() - record.window_ms[1] / 1000.0
-        if seconds < 0:
-            covers.append("with rows later than this calibration")
-        else:
-            covers.append(f"{duration(seconds)} old when calibrated")
-    return ", ".join(covers) or "–"
+    if made is None:
+        return "–"
+    when = instant(record.finished_utc)
+    if record.window_ms is None:
+        return when
+    seconds = made.timestamp() - record.window_ms[1] / 1000.0
+    if seconds < 0:
+        return f"{when}; the data have later rows"
+    return f"{when}, data {duration(seconds)} old"

@@ -1,39 +1,75 @@
-"""From the steps' results to the parameters that are written."""
+"""One symbol's calibration, whole, and what it leaves: parameters, record and points."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from mm.core.display import html
 from mm.core.errors import CalibrationError
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
-from mm.diagnostics.replay import Replay, ReplayRows
+from mm.diagnostics.tables import summary
 from mm.diagnostics.verdict import Verdict
+from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
-from mm.fitting.fit import Fit
+from mm.fitting.intensity import EmpiricalIntensity
 from mm.logs.load import BacktestLog
+from mm.results.numbers import (
+    best_known,
+    candidate_numbers,
+    finding_numbers,
+    finite,
+    intervals,
+    mid_clock_numbers,
+    original_numbers,
+    pair,
+    passive_fit,
+    quoted_intensities,
+    replay_numbers,
+    through_numbers,
+)
 from mm.results.params import (
     BlockEffectNumbers,
-    Candidate,
-    FindingNumbers,
     GoodnessOfFit,
-    IntensityAt,
     Intervals,
-    MidClockNumbers,
     OutOfSampleNumbers,
     Params,
-    PassiveFit,
     PlainNumbers,
     PredictiveNumbers,
-    QuotedIntensity,
-    ReplayNumbers,
-    ReplayRow,
     SideNumbers,
-    ThroughNumbers,
     versions,
 )
+from mm.results.record import Outcome, Record
+
+
+@dataclass(frozen=True, repr=False)
+class Calibration:
+    """Everything one symbol's calibration found; ``params`` is None where it is refused."""
+
+    settings: Settings
+    log: BacktestLog
+    accounts: Accounts
+    intensity: EmpiricalIntensity
+    estimate: Estimate
+    diagnostics: Diagnostics | None
+    verdict: Verdict
+    params: Params | None
+
+    def __repr__(self) -> str:
+        return f"<Calibration {self.log.symbol}: {self.verdict.line}>"
+
+    def points_csv(self) -> str:
+        """The empirical intensities as CSV text, with the fitted one beside them."""
+        points, fit = self.intensity.points, self.estimate.fit
+        fitted = points["delta_mean"].map(fit.intensity) if fit is not None else float("nan")
+        return points.assign(lambda_fit=fitted).to_csv(index=False, lineterminator="\n")
+
+    def _repr_html_(self) -> str:
+        parts = (self.log, self.accounts, self.estimate, self.diagnostics, self.verdict)
+        return html(summary(*parts))
 
 
 def make_params(
@@ -130,7 +166,7 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
         "replay": replay_numbers(found),
         "lambda_quoted": quoted_intensities(found),
         "predictive": PredictiveNumbers(
-            period_s=ahead.period_s, tau=ahead.tau, ci95=_pair(*ahead.interval)
+            period_s=ahead.period_s, tau=ahead.tau, ci95=pair(*ahead.interval)
         ),
         "block_effects": None
         if effects is None
@@ -144,145 +180,54 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
     }
 
 
-def replay_numbers(found: Diagnostics, *, by_fill: bool = True) -> ReplayNumbers:
-    """Given and observed fills, in total, by placement distance and, if asked for, by distance at
-    the fill."""
-    ours = found.replay
-    return ReplayNumbers(
-        given=ours.given,
-        observed=ours.observed,
-        given_by_original=_total(found.replay_original),
-        given_by_old_params=_total(found.replay_old),
-        by_placement=_rows(ours.by_placement.merged()),
-        by_fill=_rows(ours.by_fill.merged()) if by_fill else (),
+def outcome_of(result: Calibration) -> Outcome:
+    """Record, parameters and points of a calibration, whatever its verdict."""
+    return Outcome(
+        record=_record(result),
+        params=result.params,
+        points_csv=result.points_csv(),
+        schedule=_schedule(result),
     )
 
 
-def _rows(rows: ReplayRows) -> tuple[ReplayRow, ...]:
-    low, high = rows.interval
-    return tuple(
-        ReplayRow(
-            from_delta=int(rows.low[i]),
-            to_delta=int(rows.high[i]),
-            orders=int(rows.orders[i]) if rows.by == "placement" else None,
-            rest_s=float(rows.rest_s[i]) if rows.by == "placement" else None,
-            observed=int(rows.observed[i]),
-            given=float(rows.given[i]),
-            ci95=(int(low[i]), int(high[i])),
-            inside=bool(rows.inside[i]),
-        )
-        for i in range(len(rows.low))
-    )
-
-
-def quoted_intensities(found: Diagnostics) -> tuple[QuotedIntensity, ...]:
-    """The headline's rows as they are written."""
-    return tuple(
-        QuotedIntensity(
-            delta=row.delta,
-            per_hour=row.per_hour,
-            ci95=_pair(3600.0 * row.interval[0], 3600.0 * row.interval[1]),
-            quoted=row.quoted,
-            observed_per_hour=None if row.seen is None else finite(3600.0 * row.seen),
-        )
-        for row in found.rates.rows
-    )
-
-
-def _total(replayed: Replay | None) -> float | None:
-    return None if replayed is None else finite(replayed.given)
-
-
-def _pair(low: float, high: float) -> tuple[float, float] | None:
-    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
-
-
-def original_numbers(estimate: Estimate) -> PlainNumbers | None:
-    """The original notebook's A and k, None where it raises or they are no numbers."""
-    fit = estimate.original
-    if fit is None or not (math.isfinite(fit.A) and math.isfinite(fit.k)):
+def _schedule(result: Calibration) -> dict[str, Any] | None:
+    found = result.diagnostics
+    if result.params is None or found is None or found.schedule is None:
         return None
-    return PlainNumbers(A=fit.A, k=fit.k)
+    return found.schedule.to_dict(result.estimate.dt_ms, result.accounts.tick.value)
 
 
-def best_known(fit: Fit) -> IntensityAt:
-    """Intensity at the distance where it is known best."""
-    star = fit.delta_star
-    return IntensityAt.model_validate(
-        {"delta_star": star, "lambda": fit.intensity(star), "ci95": fit.interval(star)}
+def _record(result: Calibration) -> Record:
+    estimate, fit, found = result.estimate, result.estimate.emitted, result.diagnostics
+    valid = fit is not None and fit.se_type != "none"
+    return Record(
+        status=result.verdict.status,
+        reasons=tuple(str(f) for f in result.verdict.reasons),
+        notes=tuple(str(f) for f in result.verdict.notes),
+        findings=finding_numbers(result.verdict),
+        A=None if fit is None else finite(fit.A),
+        k=None if fit is None else finite(fit.k),
+        ci95=None if fit is None else intervals(fit),
+        cov_logA_k=fit.cov if fit is not None and valid else None,
+        lambda_at=best_known(fit) if fit is not None and valid else None,
+        lambda_quoted=() if found is None else quoted_intensities(found),
+        replay=None if found is None else replay_numbers(found, by_fill=False),
+        passive=passive_fit(estimate.passive),
+        through=through_numbers(estimate),
+        candidates=candidate_numbers(estimate),
+        original=original_numbers(estimate),
+        original_error=estimate.original_error,
+        n_fills=estimate.n_events,
+        exposure_s=estimate.exposure_s,
+        lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
+        tick_size=result.accounts.tick.value,
+        dt_ms=estimate.dt_ms,
+        fill_source=result.log.fill_source,
+        fill_fraction=None if found is None else finite(found.fill_fraction.first),
+        window_ms=result.log.window_ms,
+        covered_s=result.log.covered_s,
+        mid=finite(result.log.mid),
+        runs=len(result.log.runs),
+        inputs_sha256=result.log.inputs_sha256,
+        settings=result.settings.model_dump(mode="json"),
     )
-
-
-def passive_fit(fit: Fit | None) -> PassiveFit | None:
-    """The passive fit as it is written, None where there is none."""
-    if fit is None:
-        return None
-    ci95 = Intervals(A=fit.ci_A, k=fit.ci_k)
-    return PassiveFit(A=fit.A, k=fit.k, ci95=ci95, n_fills=fit.n_events)
-
-
-def finding_numbers(verdict: Verdict) -> tuple[FindingNumbers, ...]:
-    """Reasons and notes with their codes, the gravest first."""
-    return tuple(
-        FindingNumbers(
-            level=f.level,
-            code=f.code,
-            text=str(f),
-            number=None if f.number is None else finite(f.number),
-            threshold=f.threshold,
-        )
-        for f in verdict.findings
-    )
-
-
-def mid_clock_numbers(found: Diagnostics) -> MidClockNumbers | None:
-    """The clock of mid, None where rows are trials or no order rested."""
-    clock = found.clock
-    if clock is None or not math.isfinite(clock.median_ms):
-        return None
-    rows = [
-        {
-            "every": t.every,
-            "A": t.fit and finite(t.fit.A),
-            "k": t.fit and finite(t.fit.k),
-            "lambda": t.fit and finite(t.fit.intensity(found.halves.delta)),
-        }
-        for t in clock.thinned
-    ]
-    return MidClockNumbers.model_validate(
-        {"median": clock.median_ms, "p95": clock.gap95_ms, "thinned": rows}
-    )
-
-
-def through_numbers(estimate: Estimate) -> ThroughNumbers | None:
-    """The rate of quotes that mid has run through, None in a log that knows no sides of mid."""
-    through = estimate.through
-    if through is None:
-        return None
-    low, high = through.interval
-    return ThroughNumbers.model_validate(
-        {
-            "lambda": finite(through.rate),
-            "ci95": (low, high) if math.isfinite(high) else None,
-            "n_fills": through.n_events,
-            "exposure_s": through.exposure_s,
-        }
-    )
-
-
-def candidate_numbers(estimate: Estimate) -> dict[str, Candidate]:
-    """Every fit that could be emitted, by name."""
-    return {
-        name: Candidate(A=fit.A, k=fit.k, cov_logA_k=fit.cov)
-        for name, fit in estimate.candidates.items()
-    }
-
-
-def intervals(fit: Fit) -> Intervals | None:
-    """95 % intervals of a fit, None where it has no valid one."""
-    return None if fit.se_type == "none" else Intervals(A=fit.ci_A, k=fit.ci_k)
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where JSON has no word for it."""
-    return value if math.isfinite(value) else None

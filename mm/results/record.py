@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from mm.core.errors import OutputError
+from mm.core.settings import FillSource
 from mm.results.params import (
     Candidate,
     FindingNumbers,
@@ -24,9 +25,6 @@ from mm.results.params import (
     ThroughNumbers,
 )
 
-if TYPE_CHECKING:
-    from mm.calibration import Calibration
-
 #: Under this name an executed notebook carries its outcome.
 MIME = "application/vnd.mm.calibration+json"
 Status = Literal["ok", "warn", "refused", "failed"]
@@ -39,7 +37,8 @@ ErrorKind = Literal[
 class Record(BaseModel):
     """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
     ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the
-    numbers follow from; ``pages``: of the code that made its report; ``outputs``: SHA-256 of its
+    numbers follow from; ``covered_s``: time of the market in at least one run; ``mid``: its median;
+    ``pages``: of the code that made its report; ``outputs``: SHA-256 of its
     files by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,10 +64,11 @@ class Record(BaseModel):
     lambda_upper: float | None = None
     tick_size: float | None = None
     dt_ms: int | None = None
-    fill_source: str | None = None
+    fill_source: FillSource | None = None
     fill_fraction: float | None = None
     window_ms: tuple[int, int] | None = None
-    window_s: float | None = None
+    covered_s: float | None = None
+    mid: float | None = None
     runs: int = 1
     error: str | None = None
     error_kind: ErrorKind | None = None
@@ -111,72 +111,6 @@ class Outcome(BaseModel):
     params: Params | None
     points_csv: str
     schedule: dict[str, Any] | None = None
-
-
-def outcome_of(result: Calibration) -> Outcome:
-    """Record, parameters and points of a calibration, whatever its verdict."""
-    return Outcome(
-        record=_record(result),
-        params=result.params,
-        points_csv=result.points_csv(),
-        schedule=_schedule(result),
-    )
-
-
-def _schedule(result: Calibration) -> dict[str, Any] | None:
-    found = result.diagnostics
-    if result.params is None or found is None or found.schedule is None:
-        return None
-    return found.schedule.to_dict(result.estimate.dt_ms, result.accounts.tick.value)
-
-
-def _record(result: Calibration) -> Record:
-    # Only here: who reads records, as the driver does, needs none of the statistics.
-    from mm.results.outcome import (
-        best_known,
-        candidate_numbers,
-        finding_numbers,
-        finite,
-        intervals,
-        original_numbers,
-        passive_fit,
-        quoted_intensities,
-        replay_numbers,
-        through_numbers,
-    )
-
-    estimate, fit, found = result.estimate, result.estimate.emitted, result.diagnostics
-    valid = fit is not None and fit.se_type != "none"
-    return Record(
-        status=result.verdict.status,
-        reasons=tuple(str(f) for f in result.verdict.reasons),
-        notes=tuple(str(f) for f in result.verdict.notes),
-        findings=finding_numbers(result.verdict),
-        A=None if fit is None else finite(fit.A),
-        k=None if fit is None else finite(fit.k),
-        ci95=None if fit is None else intervals(fit),
-        cov_logA_k=fit.cov if fit is not None and valid else None,
-        lambda_at=best_known(fit) if fit is not None and valid else None,
-        lambda_quoted=() if found is None else quoted_intensities(found),
-        replay=None if found is None else replay_numbers(found, by_fill=False),
-        passive=passive_fit(estimate.passive),
-        through=through_numbers(estimate),
-        candidates=candidate_numbers(estimate),
-        original=original_numbers(estimate),
-        original_error=estimate.original_error,
-        n_fills=estimate.n_events,
-        exposure_s=estimate.exposure_s,
-        lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
-        tick_size=result.accounts.tick.value,
-        dt_ms=estimate.dt_ms,
-        fill_source=result.log.fill_source,
-        fill_fraction=None if found is None else finite(found.fill_fraction.first),
-        window_ms=result.log.window_ms,
-        window_s=sum(run.end_ms - run.start_ms for run in result.log.runs) / 1000.0,
-        runs=len(result.log.runs),
-        inputs_sha256=result.log.inputs_sha256,
-        settings=result.settings.model_dump(mode="json"),
-    )
 
 
 def notebook_name(symbol: str) -> str:

@@ -12,16 +12,15 @@ import statsmodels.api as sm
 from scipy import stats
 
 from mm.core.arrays import Floats
-from mm.diagnostics.replay import Draws, replay, seeded_draws
+from mm.diagnostics.draws import Draws
+from mm.diagnostics.replay import replay, seeded_draws
+from mm.diagnostics.rescaled_gaps import _comparable, _ks, rescaled_time
 from mm.diagnostics.schedule import make_schedule, over_time
 from mm.diagnostics.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.diagnostics.stability import (
-    _comparable,
-    _ks,
     blocks,
     halves,
     out_of_sample,
-    rescaled_time,
 )
 from mm.diagnostics.time_at_risk import Risk
 from mm.diagnostics.time_rescaling import rescale

@@ -16,7 +16,8 @@ import pytest
 import scipy.stats
 
 import mm
-from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay, seeded_draws
+from mm.diagnostics.draws import Draws
+from mm.diagnostics.replay import Replay, ReplayRows, replay, seeded_draws
 from mm.explain import main as explain
 from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection

@@ -15,7 +15,8 @@ from mm.calibration import Calibration, run_steps
 from mm.core.arrays import Floats, Ints
 from mm.core.settings import Settings
 from mm.diagnostics.corrections import cells_through_outages
-from mm.diagnostics.stability import rescaled_time, split, split_ms
+from mm.diagnostics.rescaled_gaps import rescaled_time
+from mm.diagnostics.stability import split, split_ms
 from mm.diagnostics.time_at_risk import Risk
 from mm.diagnostics.time_rescaling import Clock, rescale
 from mm.exposure.accounting import Exposure, measure_exposure

@@ -8,16 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pandas as pd
 import pytest
 
-from mm.pipeline import resume, symbol
+from mm.pipeline import local, resume, symbol
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
-from mm.pipeline.kernels import choose as kernels
+from mm.pipeline.executor import PRELOAD
+from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Plan, Request, make_plan
 from mm.pipeline.symbol import SymbolRun
 
@@ -43,6 +46,22 @@ class Seen:
 
     def trouble(self, line: str) -> None:
         raise AssertionError(line)
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Kernels]:
+    with open_kernels("warm", PRELOAD) as kernels:
+        yield kernels
+
+
+@pytest.fixture(autouse=True)
+def share(warm: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of this process share warm kernels; the commands below start their own."""
+
+    def opened(kind: Any, modules: Any) -> AbstractContextManager[Kernels]:
+        return nullcontext(warm) if kind == "warm" else open_kernels(kind, modules)
+
+    monkeypatch.setattr(local, "open_kernels", opened)
 
 
 @pytest.fixture
@@ -75,7 +94,7 @@ def test_what_has_not_changed_is_not_run_again(data: Path, monkeypatch: pytest.M
     assert sorted(first.started_) == ["AAA", "BBB", "CCC"]
 
     with monkeypatch.context() as patched:
-        patched.setattr(kernels, "Kernels", None)  # nothing to do: no kernel, not even a test one
+        patched.setattr(local, "open_kernels", None)  # nothing to do: not even a test kernel
         code, second = ran(data)
     assert code == EXIT_OK
     assert second.started_ == []
@@ -120,39 +139,52 @@ def test_a_named_pipe_is_never_waited_for(root: Path, data: Path, place: str) ->
     assert (driver.returncode, status in text + errors) == (code, True), text + errors
 
 
-@pytest.mark.parametrize(
-    ("cell", "kind", "said", "attempts"),
-    [
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "dead_kernel", "SIGKILL", 2),
-        ("import os; os._exit(3)", "dead_kernel", "status 3", 2),
-        ("while True: pass", "deadline", "deadline of 2 s", 2),
-        ("raise MemoryError('no room')", "exception", "MemoryError: no room", 1),
-        ("import sys; sys.exit(3)", "exception", "SystemExit: 3", 1),
-        ("import sys; sys.exit(0)", "exception", "before its last cell", 1),
-        ("x = 1", "exception", "before its last cell", 1),
-    ],
-)
+#: What a cell does, by symbol; what is then said, of which kind, after how many attempts.
+ENDS = {
+    "KILLED": ("os.kill(os.getpid(), signal.SIGKILL)", "dead_kernel", "SIGKILL", 2),
+    "GONE": ("os._exit(3)", "dead_kernel", "status 3", 2),
+    "WROTE": (
+        "os.write(2, b'libx: no room'), os._exit(3)",
+        "dead_kernel",
+        "status 3; it last wrote: libx: no room",
+        2,
+    ),
+    "ENDLESS": ("[None for _ in iter(int, 1)]", "deadline", "deadline of 4 s", 2),
+    "FULL": ("exec('raise MemoryError(\"no room\")')", "exception", "MemoryError: no room", 1),
+    "LEFT3": ("sys.exit(3)", "exception", "SystemExit: 3", 1),
+    "LEFT0": ("sys.exit(0)", "exception", "before its last cell", 1),
+    "NOTHING": ("1", "exception", "before its last cell", 1),
+}
+
+
 def test_how_a_notebook_can_end(
-    data: Path, monkeypatch: pytest.MonkeyPatch, cell: str, kind: str, said: str, attempts: int
+    tmp_path: Path, tables: Tables, write_run: WriteRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = data.parent / "out"
-    assert ran(data, symbols="AAA")[0] == EXIT_OK
-    template = data.parent / "template.ipynb"
+    data, out = tmp_path / "data", tmp_path / "out"
+    for name in ENDS:
+        write_run(data, tables, name)
+    # One of each kind has results, which go.
+    assert ran(data, symbols="KILLED,ENDLESS,FULL")[0] == EXIT_OK
+    cell = f"import os, signal, sys\neval({ {name: end[0] for name, end in ENDS.items()} }[SYMBOL])"
+    template = tmp_path / "template.ipynb"
     nbformat.write(cells("a = 1", cell, "b = 2"), template)
     monkeypatch.setattr(symbol, "TEMPLATE", template)
     monkeypatch.setattr(resume, "TEMPLATE", template)
 
-    code, seen = ran(data, Options(deadline_s=2.0), symbols="AAA")
+    code, seen = ran(data, Options(deadline_s=4.0), jobs=4)
     assert code == EXIT_FAILED
-    record = seen.runs["AAA"].record
-    assert (record.status, record.error_kind, record.attempts) == ("failed", kind, attempts)
-    assert said in (record.error or "")
-    assert not (out / "AAA" / "params_AAA.json").exists()
-    assert json.loads((out / "run.json").read_text())["symbols"]["AAA"]["status"] == "failed"
-    saved = nbformat.read(out / "AAA" / "calibration_AAA.ipynb", as_version=4)
-    if kind in ("dead_kernel", "deadline"):
-        at = next(i for i, c in enumerate(saved.cells) if "did not end" in c.source)
-        assert saved.cells[at + 1].source == cell
+    books = json.loads((out / "run.json").read_text())["symbols"]
+    for name, (_, kind, said, attempts) in ENDS.items():
+        record = seen.runs[name].record
+        found = (record.status, record.error_kind, record.attempts)
+        assert found == ("failed", kind, attempts), (name, record.error)
+        assert said in (record.error or ""), name
+        assert not (out / name / f"params_{name}.json").exists()
+        assert books[name]["status"] == "failed"
+        saved = nbformat.read(out / name / f"calibration_{name}.ipynb", as_version=4)
+        if kind in ("dead_kernel", "deadline"):
+            at = next(i for i, c in enumerate(saved.cells) if "did not end" in c.source)
+            assert saved.cells[at + 1].source == cell
     assert leftovers(out) == []
 
 

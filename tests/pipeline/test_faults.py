@@ -132,7 +132,9 @@ def test_little_memory_fails_the_symbol_and_no_more(root: Path, data: Path, old:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (900 * 2**20, 900 * 2**20))
 
-    done = run(root, command(data, old, "--force", "--retries", "0"), limit)
+    # A kernel whose threads died for want of memory lives and answers nothing, until the deadline.
+    words = command(data, old, "--force", "--retries", "0", "--deadline", "20")
+    done = run(root, words, limit)
     said = done.stdout + done.stderr
     assert "Traceback" not in said
     assert done.returncode in (0, 1), said

@@ -17,25 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 import psutil
 import pytest
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 import mm
-from mm.pipeline.kernels import (
-    Execution,
-    Kernels,
-    WarmKernelError,
-    import_papermill,
-    open_kernels,
-    papermill_options,
-    prove,
-)
-from mm.pipeline.kernels.protocol import SOCKET_PATH_MAX, make_directory
+from mm.pipeline.kernels import Kernel, KernelError, Kernels, choose, open_kernels
+from mm.pipeline.kernels.kernel import SOCKET_PATH_MAX, make_directory
+from tests.conftest import Tables, WriteRun
 
-papermill = import_papermill()
 logging.getLogger("papermill").setLevel(logging.CRITICAL)
-pytestmark = pytest.mark.skipif(not Kernels.supported(), reason="there is no keeper here")
+pytestmark = pytest.mark.skipif(not Kernels.supported(), reason="there is no fork server here")
 
 WATCHDOG_S = 30.0
 ROOT = Path(str(mm.__file__)).parents[1]
@@ -53,7 +46,7 @@ FIGURES = [
     "warnings.warn('seen', RuntimeWarning)",
     "print(mpl.get_backend(), sorted(mpl.rcParams.items()) == sorted(mpl.rcParamsDefault.items()))",
     "print(os.getcwd(), sys.argv[0], sys.path, sys.flags, __name__, sys.stdin.read())",
-    "print({k: v for k, v in sorted(os.environ.items()) if k != 'JPY_PARENT_PID'})",
+    "print({k: v for k, v in sorted(os.environ.items()) if k not in ('JPY_PARENT_PID', 'TMPDIR')})",
     "import signal; print(signal.getsignal(signal.SIGINT), signal.pthread_sigmask(0, []))",
     "print(os.getpid() == os.getpgrp() == os.getsid(0), sorted(os.listdir('/proc/self/fd'))[:3])",
     "1 / 0",
@@ -68,10 +61,14 @@ def notebook(*cells: str) -> Any:
     )
 
 
-def execute(execution: Execution, *cells: str, **options: Any) -> Any:
-    return papermill.execute_notebook(
-        notebook(*cells), None, **papermill_options(execution) | options
-    )
+def execute(kernel: Kernel, *cells: str, **options: Any) -> Any:
+    return papermill.execute_notebook(notebook(*cells), None, **kernel.options | options)
+
+
+def run(kernels: Kernels, *cells: str, **env: str) -> Any:
+    """The notebook of these cells, executed in a kernel of its own."""
+    with kernels.start(env=env) as kernel:
+        return execute(kernel, *cells)
 
 
 def printed(done: Any) -> Any:
@@ -101,15 +98,19 @@ def wait_for_line(path: Path) -> list[int]:
     return [int(word) for word in path.read_text().split()]
 
 
+MODULES = ("numpy", "pandas", "matplotlib.pyplot")
+
+
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Kernels]:
-    with Kernels() as kernels:
+    with open_kernels("warm", MODULES) as kernels:
+        assert kernels.warm
         yield kernels
 
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[Kernels]:
-    with Kernels(()) as kernels:
+    with open_kernels("stock") as kernels:
         yield kernels
 
 
@@ -126,21 +127,21 @@ def test_a_warm_kernel_cannot_be_told_from_a_stock_one(
     warm: Kernels, stock: Kernels, tmp_path: Path
 ) -> None:
     outputs = {}
-    for name, kernels in (("warm", warm), ("stock", stock)):
+    for name, kernels in (("forked", warm), ("stock", stock)):
         target = tmp_path / f"{name}.ipynb"
-        env = kernels.env | {"MM_EXACT": "ä=\n;", "TZ": "Asia/Tokyo"}
-        execution = kernels.execution(cwd=tmp_path, env=env)
-        with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
-            papermill.execute_notebook(notebook(*FIGURES), target, **papermill_options(execution))
-        assert execution.how == {"warm": "forked", "stock": "spawned"}[name]
-        text = target.read_text().replace(f"ipykernel_{execution.pid}", "ipykernel_PID")
+        with kernels.start(tmp_path, {"MM_EXACT": "ä=\n;", "TZ": "Asia/Tokyo"}) as kernel:
+            with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
+                papermill.execute_notebook(notebook(*FIGURES), target, **kernel.options)
+            assert kernel.how == name
+        text = target.read_text().replace(kernel.stem, "STEM")
+        text = text.replace(f"ipykernel_{kernel.pid}", "ipykernel_PID")
         cells = json.loads(text)["cells"]
         outputs[name] = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
     for source, from_warm, from_stock in zip(FIGURES, *outputs.values(), strict=True):
         assert from_warm == from_stock, source
     figures = [
         o["data"]["image/png"]
-        for c in outputs["warm"]
+        for c in outputs["forked"]
         for o in c
         if "image/png" in o.get("data", {})
     ]
@@ -149,31 +150,31 @@ def test_a_warm_kernel_cannot_be_told_from_a_stock_one(
 
 def test_random_numbers_differ_between_kernels(warm: Kernels) -> None:
     code = "import random, json, numpy; print(json.dumps([random.random(), numpy.random.rand()]))"
-    first, second = (printed(execute(warm.execution(), code)) for _ in range(2))
+    first, second = (printed(run(warm, code)) for _ in range(2))
     assert first[0] != second[0]
     assert first[1] != second[1]
 
 
-def test_many_threads_at_a_time(kernels: Kernels, tmp_path: Path) -> None:
-    def run(number: int) -> int:
-        execution = kernels.execution(cwd=tmp_path, env=kernels.env | {"MM_N": str(number)})
-        return int(printed(execute(execution, "import os; print(os.environ['MM_N'])")))
+def test_many_threads_at_a_time(kernels: Kernels) -> None:
+    def one(number: int) -> int:
+        return int(printed(run(kernels, "import os; print(os.environ['MM_N'])", MM_N=str(number))))
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(run, range(8))) == list(range(8))
+        assert list(pool.map(one, range(8))) == list(range(8))
 
 
 # --- private
 
 
-def test_nothing_listens_on_tcp(kernels: Kernels) -> None:
+def test_nothing_listens_on_tcp(warm: Kernels) -> None:
+    """Of stock kernels ipykernel has one port, on the loopback, for what forked processes print."""
     code = (
         "import psutil, json, os\n"
         "print(json.dumps([[c.laddr.port for c in psutil.Process(p).net_connections('inet')\n"
         "                  if c.status == psutil.CONN_LISTEN]\n"
         f"                 for p in (os.getpid(), os.getppid(), {os.getpid()})]))"
     )
-    assert printed(execute(kernels.execution(), code)) == [[], [], []]
+    assert printed(run(warm, code)) == [[], [], []]
 
 
 def test_what_forked_processes_print_is_shown(kernels: Kernels) -> None:
@@ -183,21 +184,19 @@ def test_what_forked_processes_print_is_shown(kernels: Kernels) -> None:
         "kwargs={'flush': True})\n"
         "process.start(); process.join()"
     )
-    done = execute(kernels.execution(), code + "; import time; time.sleep(0.5)")
-    assert printed(done) == 42
+    assert printed(run(kernels, code + "; import time; time.sleep(0.5)")) == 42
 
 
 def test_sockets_are_private_and_their_paths_short(
     kernels: Kernels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execution = kernels.execution()
-    directory = Path(execution.stem).parent
-    assert directory.stat().st_mode & 0o777 == 0o700
-    assert (directory / "socket").stat().st_mode & 0o777 == 0o600
-    assert len(f"{execution.stem}-99") <= SOCKET_PATH_MAX
-    here = printed(execute(execution, "import tempfile; print(f'\"{tempfile.mkdtemp()}\"')"))
-    assert Path(here).parent.parent == directory
-    assert [path.name for path in directory.iterdir()] == ["socket"]
+    with kernels.start() as kernel:
+        directory = Path(kernel.stem).parent
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert len(f"{kernel.stem}-99-pipe") <= SOCKET_PATH_MAX
+        here = printed(execute(kernel, "import tempfile; print(f'\"{tempfile.mkdtemp()}\"')"))
+        assert Path(here).parent.parent == directory
+    assert [path.name for path in directory.iterdir()] == ["server.stderr"]
 
     long = tmp_path / ("x" * 100)
     long.mkdir()
@@ -208,10 +207,6 @@ def test_sockets_are_private_and_their_paths_short(
 
 
 # --- proof and fallback
-
-
-def test_proof(warm: Kernels) -> None:
-    prove(warm)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +221,7 @@ def test_proof(warm: Kernels) -> None:
         ("import os; os._exit(7)", "status 7"),
         (
             "import os; os.write(2, b'noise\\nlibx.so: cannot open\\n\\n'); os._exit(7)",
-            "status 7 (its last words: libx.so: cannot open)",
+            "status 7 (libx.so: cannot open)",
         ),
     ],
 )
@@ -236,44 +231,55 @@ def test_what_is_unsafe_to_fork_falls_back_with_one_line(
     (tmp_path / "odd_module.py").write_text(body)
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
     with open_kernels("warm", ["odd_module"], env) as kernels:
-        execution = kernels.execution()
-        execute(execution, "import json")
-    assert execution.how == "spawned"
+        assert not kernels.warm
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("stock kernels instead of warm ones: ")
     assert reason in caplog.messages[0]
 
 
-def test_a_figure_that_vanishes_is_no_proof(tmp_path: Path) -> None:
-    (tmp_path / "odd_module.py").write_text(
-        "import matplotlib.pyplot as plt\nplt.show = plt.close\n"
-    )
-    with (
-        Kernels(["odd_module"], os.environ | {"PYTHONPATH": str(tmp_path)}) as kernels,
-        pytest.raises(WarmKernelError, match="figure did not appear"),
-    ):
-        prove(kernels)
+@pytest.mark.parametrize(
+    ("body", "reason", "timeout_s"),
+    [
+        ("import matplotlib.pyplot as plt\nplt.show = plt.close", "figure did not appear", 60),
+        ("import builtins\nbuiltins.print = repr", "text did not appear", 60),
+        # A kernel that lives and answers nothing.
+        ("import matplotlib.pyplot as plt, time\nplt.show = lambda: time.sleep(99)", "died", 1),
+    ],
+)
+def test_what_shows_only_in_a_kernel_is_found_by_the_proof(
+    body: str, reason: str, timeout_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_module.py").write_text(body)
+    monkeypatch.setattr(choose, "PROOF_TIMEOUT_S", timeout_s)
+    kernels = Kernels(["odd_module"], os.environ | {"PYTHONPATH": str(tmp_path)})
+    try:
+        with pytest.raises(KernelError, match=reason):
+            kernels.prove()
+    finally:
+        kernels.stop()
 
 
 def test_a_function_named_with_its_module_is_called(tmp_path: Path) -> None:
     (tmp_path / "odd_module.py").write_text("def warm_up(): globals()['x'] = 5\n")
-    with Kernels(["odd_module:warm_up"], os.environ | {"PYTHONPATH": str(tmp_path)}) as kernels:
-        assert printed(execute(kernels.execution(), "import odd_module; print(odd_module.x)")) == 5
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with open_kernels("warm", ["odd_module:warm_up"], env) as kernels:
+        assert printed(run(kernels, "import odd_module; print(odd_module.x)")) == 5
 
 
-def test_elsewhere_kernels_are_plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_elsewhere_kernels_are_stock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(Kernels, "supported", staticmethod(lambda: False))
-    with open_kernels("warm") as kernels:
-        execution = kernels.execution(cwd=tmp_path)
-        directory = Path(execution.stem).parent
+    with open_kernels("warm", MODULES) as kernels, kernels.start(tmp_path) as kernel:
         code = "import os, json; print(json.dumps([os.getcwd(), os.getpid() == os.getsid(0)]))"
-        assert printed(execute(execution, code)) == [str(tmp_path), True]
-    assert execution.how == "plain"
-    assert dead(execution.pid or 0)
-    assert not directory.exists()
+        assert printed(execute(kernel, code)) == [str(tmp_path), True]
+    assert kernel.how == "stock"
+    assert dead(kernel.pid)
+    assert not Path(kernel.stem).parent.exists()
+    assert caplog.messages == ["stock kernels instead of warm ones: they need Linux"]
 
 
-def test_after_the_keeper_died(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_after_the_server_died(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     code = (
         "import os, pathlib, time\n"
         "child = os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '600')\n"
@@ -282,23 +288,92 @@ def test_after_the_keeper_died(caplog: pytest.LogCaptureFixture, tmp_path: Path)
     )
     (tmp_path / "odd_module.py").write_text("import os; os.write(2, b'no room\\n')")
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
-    with Kernels(["odd_module"], env) as kernels, ThreadPoolExecutor(1) as pool:
-        execution = kernels.execution()
-        future = pool.submit(execute, execution, code)
-        keeper, child = wait_for_line(tmp_path / "pids")
-        os.kill(keeper, signal.SIGKILL)
-        with pytest.raises(DeadKernelError):
-            future.result(WATCHDOG_S)
-        assert eventually(lambda: dead(child) and dead(execution.pid or 0))
-        for _ in range(2):
-            after = kernels.execution()
-            execute(after, "1")
-            assert after.how == "plain"
-        directory = Path(after.stem).parent
-    assert [m for m in caplog.messages if "kernel server" in m] == [
-        "the kernel server ended with status -9: plain kernels now (its last words: no room)"
+    with open_kernels("warm", ["odd_module"], env) as kernels, ThreadPoolExecutor(1) as pool:
+        with kernels.start() as kernel:
+            future = pool.submit(execute, kernel, code)
+            server, child = wait_for_line(tmp_path / "pids")
+            os.kill(server, signal.SIGKILL)
+            with pytest.raises(DeadKernelError):
+                future.result(WATCHDOG_S)
+            assert eventually(lambda: dead(child) and dead(kernel.pid))
+        for cells in ([], ["1"]):
+            with kernels.start() as after:
+                assert after.how == "stock"
+                for cell in cells:
+                    execute(after, cell)
+    assert caplog.messages == [
+        "stock kernels instead of warm ones: no kernel from the kernel server: "
+        "it ended with status -9 (no room)"
     ]
-    assert not directory.exists()
+    for stem in (kernel.stem, after.stem):
+        assert not Path(stem).parent.exists()
+
+
+RENAMED = """\
+import sys
+from importlib.machinery import PathFinder, SourceFileLoader
+
+class Renamed(SourceFileLoader):
+    def get_code(self, fullname):
+        text = self.get_data(self.path).decode().replace({old!r}, {old!r} + "_since_8")
+        return compile(text, self.path, "exec", dont_inherit=True)
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        found = PathFinder.find_spec(name, path, target) if name.startswith({package!r}) else None
+        if found and isinstance(found.loader, SourceFileLoader):
+            found.loader = Renamed(found.loader.name, found.loader.path)
+        return found
+
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "old", "said"),
+    [
+        ("ipykernel", "_setup_pipe_in", "has no attribute '_setup_pipe_in'"),
+        ("jupyter_client", "_handle_kernel_info_reply", None),
+    ],
+)
+def test_a_library_that_renames_what_is_its_own(
+    package: str, old: str, said: str | None, tmp_path: Path, tables: Tables, write_run: WriteRun
+) -> None:
+    """Its own code goes with the new name, so stock kernels run; what we use may be missing."""
+    for symbol in ("AAA", "BBB"):
+        write_run(tmp_path / "data", tables, symbol)
+    (tmp_path / "sitecustomize.py").write_text(RENAMED.format(package=package, old=old))
+    command = [sys.executable, "run_calibration.py", "--data-dir", str(tmp_path / "data")]
+    done = subprocess.run(
+        [*command, "--out-dir", str(tmp_path / "out")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=4 * WATCHDOG_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 ok" in done.stdout
+    lines = done.stderr.splitlines()
+    if said is None:
+        assert lines == []
+    else:
+        (line,) = lines
+        assert line.startswith("stock kernels instead of warm ones: ")
+        assert said in line
+
+
+def test_a_kernel_that_was_not_forked_is_no_warm_one(
+    warm: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    from mm.pipeline.kernels.forked import ForkProvisioner
+
+    monkeypatch.setattr(ForkProvisioner, "launch_kernel", LocalProvisioner.launch_kernel)
+    with pytest.raises(KernelError, match="did not ask the kernel server"):
+        warm.prove()
 
 
 # --- ends
@@ -312,10 +387,30 @@ ENDS = {
 
 @pytest.mark.parametrize("code", ENDS)
 def test_a_dead_kernel_is_told_from_an_exception(kernels: Kernels, code: str) -> None:
-    execution = kernels.execution()
-    with pytest.raises(DeadKernelError):
-        execute(execution, code)
-    assert execution.obituary == ENDS[code]
+    with kernels.start() as kernel:
+        assert kernel.ending == "still running"
+        with pytest.raises(DeadKernelError):
+            execute(kernel, code)
+        assert kernel.ending.startswith(ENDS[code])
+
+
+def test_what_a_kernel_wrote_last_is_told(kernels: Kernels) -> None:
+    code = (
+        "import os\n"
+        "os.write(2, b'noise\\n' * 9000 + b'libx: one\\n\\n  two \\nthree\\n')\n"
+        "os._exit(3)"
+    )
+    with kernels.start() as kernel:
+        with pytest.raises(DeadKernelError):
+            execute(kernel, code)
+        assert kernel.ending == "exited with status 3; it last wrote: libx: one | two | three"
+
+
+def test_a_crash_says_where(warm: Kernels) -> None:
+    with warm.start() as kernel:
+        with pytest.raises(DeadKernelError):
+            execute(kernel, "def deep():\n    import ctypes; ctypes.string_at(0)", "deep()")
+        assert "SIGSEGV; it last wrote: Fatal Python error: Segmentation" in kernel.ending
 
 
 @pytest.mark.parametrize(
@@ -332,14 +427,13 @@ def test_a_dead_kernel_is_told_from_an_exception(kernels: Kernels, code: str) ->
 )
 def test_an_exception_in_a_cell_is_no_dead_kernel(kernels: Kernels, code: str, error: str) -> None:
     with pytest.raises(papermill.PapermillExecutionError, match=error):
-        execute(kernels.execution(), code)
+        run(kernels, code)
 
 
 def test_a_cell_timeout_ends_the_kernel(kernels: Kernels) -> None:
-    execution = kernels.execution()
-    with pytest.raises(CellTimeoutError):
-        execute(execution, "while True: pass", execution_timeout=1)
-    assert dead(execution.pid or 0)
+    with pytest.raises(CellTimeoutError), kernels.start() as kernel:
+        execute(kernel, "while True: pass", execution_timeout=1)
+    assert dead(kernel.pid)
 
 
 def start_endless(tmp_path: Path) -> str:
@@ -353,54 +447,54 @@ def start_endless(tmp_path: Path) -> str:
 
 
 def test_kill_ends_the_whole_group_from_another_thread(kernels: Kernels, tmp_path: Path) -> None:
-    execution = kernels.execution()
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(execute, execution, start_endless(tmp_path))
+    with kernels.start() as kernel, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(execute, kernel, start_endless(tmp_path))
         pid, child = wait_for_line(tmp_path / "pids")
-        assert execution.pid == pid
-        assert execution.exit_status is None
-        execution.kill()
+        assert kernel.pid == pid
+        assert kernel.status is None
+        kernel.kill()
         with pytest.raises(DeadKernelError):
             future.result(WATCHDOG_S)
-    assert execution.obituary == "killed by SIGKILL"
-    assert eventually(lambda: dead(pid) and dead(child))
-    execution.kill()
+        assert kernel.ending == "killed by SIGKILL"
+        assert eventually(lambda: dead(pid) and dead(child))
+        kernel.kill()
 
 
-def test_kill_before_the_start(kernels: Kernels) -> None:
-    execution = kernels.execution()
-    assert execution.obituary == "never started"
-    execution.kill()
-    with pytest.raises(RuntimeError, match="Kernel died"):
-        execute(execution, "1")
-    assert dead(execution.pid or 0)
+def test_kill_right_after_the_start(kernels: Kernels) -> None:
+    with kernels.start() as kernel:
+        kernel.kill()
+        with pytest.raises((RuntimeError, DeadKernelError), match="Kernel died"):
+            execute(kernel, "1")
+    assert dead(kernel.pid)
 
 
 def test_what_a_cell_started_ends_with_its_kernel(kernels: Kernels) -> None:
-    code = "import os; print(os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '600'))"
-    child = printed(execute(kernels.execution(), code))
+    child = printed(
+        run(kernels, "import os; print(os.spawnlp(os.P_NOWAIT, 'sleep', 'sleep', '600'))")
+    )
     assert eventually(lambda: dead(child))
 
 
 # --- the driver
 
 DRIVER = """
-import os, signal, sys, threading, time
+import os, signal, sys, time
 from pathlib import Path
-from mm.pipeline.kernels import Kernels, WARM_MODULES, import_papermill, papermill_options
+from mm.pipeline.kernels import open_kernels
+from mm.pipeline.kernels.papermill_import import import_lean
+import_lean()
 import nbformat.v4 as v4
+import papermill
 kind, folder, cell = sys.argv[1:]
-with Kernels(WARM_MODULES if kind == "warm" else ()) as kernels:
-    execution = kernels.execution()
-    keeper = kernels._keeper.pid
+with open_kernels(kind, ("numpy", "matplotlib.pyplot")) as kernels, kernels.start() as kernel:
     if "forks" in folder and os.fork() == 0:
-        time.sleep(600)  # holds the driver's end of the keeper's stdin
+        time.sleep(600)  # holds the driver's end of the server's socket
     signal.signal(signal.SIGINT, lambda *_: Path(folder, "interrupted").touch())
-    Path(folder, "driver").write_text(f"{keeper}\\n")
-    Path(folder, "directory").write_text(str(Path(execution.stem).parent))
-    import_papermill().execute_notebook(
+    Path(folder, "server").write_text(f"{kernels._server.process.pid}\\n")
+    Path(folder, "directory").write_text(str(Path(kernel.stem).parent))
+    papermill.execute_notebook(
         v4.new_notebook(cells=[v4.new_code_cell(cell)]), f"{folder}/done.ipynb",
-        language="python", **papermill_options(execution)
+        language="python", **kernel.options
     )
 """
 
@@ -430,25 +524,24 @@ def test_sigkill_of_the_driver_leaves_nothing(
     here.mkdir()
     driver = drive(kind, str(here), start_endless(here))
     pid, child = wait_for_line(here / "pids")
-    (keeper,) = wait_for_line(here / "driver")
+    (server,) = wait_for_line(here / "server")
     driver.kill()
     driver.wait()
-    assert eventually(lambda: all(map(dead, (pid, child, keeper))))
+    assert eventually(lambda: all(map(dead, (pid, child, server))))
     assert eventually(lambda: not Path((here / "directory").read_text()).exists())
 
 
-def test_a_driver_that_died_before_the_keeper_was_ready(tmp_path: Path) -> None:
-    env = os.environ | {"TMPDIR": str(tmp_path)}
-    command = [sys.executable, "-m", "mm.pipeline.kernels.forkserver"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as keeper:
-        assert keeper.stdin
-        assert keeper.stdout
-        keeper.stdin.close()
-        keeper.stdout.close()
-        assert keeper.wait(WATCHDOG_S) == 0
-    assert list(tmp_path.iterdir()) == []
+def test_a_driver_that_died_before_the_server_was_ready(tmp_path: Path) -> None:
+    directory = tmp_path / "mmk-1"
+    directory.mkdir()
+    owner = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    server = subprocess.run(
+        [sys.executable, "-m", "mm.pipeline.kernels.fork_server", "0", owner.stdout, directory],
+        cwd=ROOT,
+        timeout=WATCHDOG_S,
+    )
+    assert server.returncode == 0
+    assert not directory.exists()
 
 
 def test_ctrl_c_reaches_the_driver_only(
@@ -470,19 +563,13 @@ def test_ctrl_c_reaches_the_driver_only(
 
 def test_after_many_runs_nothing_is_left(warm: Kernels) -> None:
     me = psutil.Process()
-
-    def run(_: int) -> None:
-        execute(warm.execution(), "1")
-
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(run, range(4)))
+        list(pool.map(lambda _: run(warm, "1"), range(4)))
         before = me.num_fds(), threading.active_count()
-        list(pool.map(run, range(16)))
+        list(pool.map(lambda _: run(warm, "1"), range(16)))
         assert (me.num_fds(), threading.active_count()) <= before
-    (keeper,) = [
-        p for p in me.children() if "forkserver" in " ".join(p.cmdline()) and p.cmdline()[3:]
-    ]
-    assert keeper.children() == []
+    (server,) = (p for p in me.children() if "pandas" in p.cmdline())
+    assert server.children() == []
 
 
 def run_afresh(code: str) -> None:
@@ -490,37 +577,18 @@ def run_afresh(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WATCHDOG_S)
 
 
-def test_papermill_is_imported_without_its_slow_grammar() -> None:
+def test_papermill_is_imported_lean_and_again_as_it_is_installed() -> None:
     code = (
-        "import sys; from mm.pipeline.kernels import import_papermill\n"
+        "import gc, sys; from mm.pipeline.kernels.papermill_import import forget, import_lean\n"
         "assert 'jupyter_client' not in sys.modules\n"
-        "import_papermill()\n"
-        "assert 'rfc3987_syntax' not in sys.modules and 'jsonschema' in sys.modules\n"
-        "import rfc3987_syntax"
-    )
-    run_afresh(code)
-
-
-def test_threads_that_ask_for_papermill_at_once_all_get_the_whole_of_it() -> None:
-    code = (
-        "from concurrent.futures import ThreadPoolExecutor\n"
-        "from mm.pipeline.kernels import import_papermill\n"
-        "with ThreadPoolExecutor(8) as pool:\n"
-        "    asked = [pool.submit(lambda: import_papermill().execute_notebook) for _ in range(8)]\n"
-        "assert len({one.result() for one in asked}) == 1\n"
-        "import gc; assert gc.isenabled()"
-    )
-    run_afresh(code)
-
-
-def test_papermill_is_asked_for_again_without_keeping_garbage() -> None:
-    code = (
-        "import gc; from mm.pipeline.kernels import import_papermill\n"
-        "import_papermill()\n"
+        "import_lean()\n"
+        "assert 'rfc3987_syntax' not in sys.modules and 'papermill' in sys.modules\n"
         "kept = gc.get_freeze_count()\n"
-        "assert kept and gc.isenabled()\n"
-        "for _ in range(3): import_papermill()\n"
-        "assert gc.get_freeze_count() == kept and gc.isenabled()"
+        "import_lean()\n"
+        "assert kept == gc.get_freeze_count() and gc.isenabled()\n"
+        "forget()\n"
+        "import papermill, rfc3987_syntax\n"
+        "from jsonschema import FormatChecker; assert 'iri' in FormatChecker.checkers"
     )
     run_afresh(code)
 
@@ -548,10 +616,8 @@ def test_a_notebook_is_saved_once_however_it_ends(
     )
     target = tmp_path / "done.ipynb"
     expected = pytest.raises(error) if error else contextlib.nullcontext()
-    with expected:
-        papermill.execute_notebook(
-            notebook("", "1", cell), target, **papermill_options(warm.execution())
-        )
+    with expected, warm.start() as kernel:
+        papermill.execute_notebook(notebook("", "1", cell), target, **kernel.options)
     document = nbformat.read(target, as_version=4)
     found = [
         "".join(o.get("ename") or o["data"]["text/plain"] for o in c.outputs)

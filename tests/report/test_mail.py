@@ -97,7 +97,7 @@ def test_the_body_says_what_changed_and_what_needs_a_person(tmp_path: Path) -> N
             "λ(δ) = A·exp(−k·δ)",
             "A power law fits better",
             "0.82–1.22",
-            "0.300 ± 0.039",
+            "0.261–0.339",
         ):
             assert words in told
         assert "Because" not in told

@@ -21,7 +21,7 @@ from mm.report.clean import clean
 from mm.report.failure import readable, render_failure
 from mm.report.formula import to_mathml
 from mm.report.page import markdown, render_report
-from mm.report.top import facts, figure_caption, replay
+from mm.report.top import facts, figure_caption, fills_per_hour, replay
 from mm.results.record import Record, notebook_name
 from tests.support.browser import Page, chromium
 from tests.support.html_checks import (
@@ -117,7 +117,9 @@ def test_the_first_screen_holds_what_decides(
     for words in (
         "recorded trades",
         "UTC",
-        "old when calibrated",
+        "of the market",
+        "old\nFills from",
+        "bps",
         "95 % interval",
         "observed",
         "placed at",
@@ -235,9 +237,39 @@ def test_hostile_names_and_reasons_are_text(text: str, browser: Page, tmp_path: 
 def test_the_interval_of_A_is_shown_as_it_leans() -> None:
     leaning = record(0.75, ci95={"A": [0.36, 1.56], "k": [0.25, 0.35]})
     assert "0.75 (0.36–1.6) per second" in dict(facts(leaning))["A, k"]
-    assert "A = 0.75 (0.36–1.6), k = 0.300 ± 0.050" in figure_caption(leaning)
+    assert "A = 0.75 (0.36–1.6), k = 0.30 (0.25–0.35)" in figure_caption(leaning)
     wide = record(0.75, ci95={"A": [0.36, 1.56], "k": [0.25, 0.6]})
     assert "0.30 (0.25–0.60) per tick" in dict(facts(wide))["A, k"]
+
+
+def test_a_distance_stands_in_basis_points_of_mid_too() -> None:
+    known = record(mid=2_000.0, tick_size=0.1)
+    assert [row[:2] for row in fills_per_hour(known).rows] == [
+        ("1", "0.500"),
+        ("2", "1.00"),
+        ("5", "2.50"),
+    ]
+    assert fills_per_hour(record(mid=-3.0, tick_size=0.1)).rows[0][1] == "–"
+
+
+def test_the_data_are_told_as_the_market_that_they_cover() -> None:
+    six = record(
+        runs=6,
+        covered_s=647.0,
+        window_ms=(1_723_161_254_000, 1_723_161_901_000),
+        finished_utc="2024-08-10T00:05:01+00:00",
+        settings={"MARKET": "Binance spot"},
+        fill_source="unknown",
+    )
+    assert facts(six)[:4] == [
+        ("Market", "Binance spot"),
+        (
+            "Data",
+            "2024-08-08 23:54:14 to 2024-08-09 00:05:01 UTC, 10.8 min of the market in 6 runs",
+        ),
+        ("Calibrated", "2024-08-10 00:05 UTC, data 24.0 h old"),
+        ("Fills from", "not said by the log"),
+    ]
 
 
 def test_the_replay_marks_what_chance_does_not_give() -> None:
@@ -245,9 +277,9 @@ def test_the_replay_marks_what_chance_does_not_give() -> None:
     assert shown.rows == [
         ("1", "400", "33.3 min", "200", ("210", "182–238"), "✓"),
         ("2–5", "400", "33.3 min", "121", ("100", "81–119"), "✗ outside"),
-        ("all", "", "", "321", "310", ""),
+        ("all", "", "", "321", ("310", "270–352"), "✓"),
     ]
-    assert "The original notebook's: 12 in all" in shown.note
+    assert "The log-linear fit that this replaces: 12 in all" in shown.note
     assert "the refused fit" in replay(record(status="refused")).note
     assert not replay(failed()).rows
     assert "blend, 100 ms a draw" in dict(facts(record(), "blend"))["For your backtester"]

@@ -57,6 +57,7 @@ def record(A: float = 1.0, k: float = 0.3, **more: Any) -> Record:
         "lambda_quoted": quoted,
         "replay": {
             "given": 310.0,
+            "ci95": [270, 352],
             "observed": 321,
             "given_by_original": 12.0,
             "given_by_old_params": None,

@@ -144,14 +144,15 @@ def _misfit(rows: ReplayRows, i: int, n: int, settings: Settings) -> Finding:
     low, high = (int(end[i]) for end in rows.interval)
     where = f"{rows.low[i]:g} to {rows.high[i]:g} ticks"
     of = "orders placed at" if rows.by == "placement" else "fills at δ of"
-    more = f"; {n - 1} more rows are off" if n > 1 else ""
+    more = f"; {n - 1} more row{'s are' if n > 2 else ' is'} off" if n > 1 else ""
     return Finding(
         "warn",
         "shape",
         f"Replay, {of} {where}: {rows.observed[i]:,} filled, the parameters give "
         f"{rows.given[i]:,.0f} ({low} to {high} would be chance){more}",
         "One A and k of |δ| can't follow how fills fall with distance on this log",
-        "Read the table by placement distance: expect at each distance what it says was given",
+        "Read the replay by distance: a backtester fills what was given, the market what was "
+        "observed",
         float(rows.ratio[i]),
         f"given over observed off by more than {settings.WARN_RATIO:.0%}",
     )

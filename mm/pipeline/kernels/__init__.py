@@ -1,28 +1,16 @@
 """
-Jupyter kernels for a batch: forked from a warm process, owned to the last one.
+Jupyter kernels for a batch, one a notebook: forked from a warm process, or stock ones.
 
-    with open_kernels("warm", modules=("numpy", "pandas", "matplotlib.pyplot")) as kernels:
-        execution = kernels.execution(cwd="notebooks")
-        papermill.execute_notebook(source, target, **papermill_options(execution))
+    with open_kernels("warm", modules=("numpy", "pandas")) as kernels, kernels.start(cwd) as kernel:
+        papermill.execute_notebook(source, target, **kernel.options)
 
-Importing this package loads the standard library only: the warm process imports it too, and so
-does every `--help`. jupyter_client comes with the first execution.
+A stock kernel (``kernel``) is papermill's and jupyter_client's as installed. ``forked``,
+``fork_client`` and ``papermill_import`` make the fast way in the driver; ``fork_server``,
+``warmth`` and ``unix_iopub`` run in the warm process and what it forks; only ``unix_iopub`` knows
+private names of a library. Importing this package loads the standard library only.
 """
 
-from mm.pipeline.kernels.choose import open_kernels, papermill_options, prove
-from mm.pipeline.kernels.execution import Execution
-from mm.pipeline.kernels.papermill_import import import_lean, import_papermill
-from mm.pipeline.kernels.server import WARM_MODULES, Kernels, WarmKernelError, kernel_env
+from mm.pipeline.kernels.choose import Kernels, open_kernels
+from mm.pipeline.kernels.kernel import Kernel, KernelError
 
-__all__ = [
-    "WARM_MODULES",
-    "Execution",
-    "Kernels",
-    "WarmKernelError",
-    "import_lean",
-    "import_papermill",
-    "kernel_env",
-    "open_kernels",
-    "papermill_options",
-    "prove",
-]
+__all__ = ["Kernel", "KernelError", "Kernels", "open_kernels"]

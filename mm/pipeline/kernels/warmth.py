@@ -1,7 +1,7 @@
 """
-The IPython side of the warm process: what is loaded before the fork, what is set after it.
+What is loaded before the fork, and what is set after it.
 
-A forked kernel must not be told from a fresh one by anything a notebook can see. So nothing here
+A forked kernel must not differ from a fresh one in anything a notebook can see. So nothing here
 leaves a trace in settings, random state or warnings, and what a fresh interpreter derives from its
 environment is derived again in the child.
 """
@@ -9,8 +9,10 @@ environment is derived again in the child.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import gc
 import importlib
-import io
+import importlib.util
 import os
 import random
 import sys
@@ -19,24 +21,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mm.pipeline.kernels.loading import loading
-
 # What ipykernel loads only when it starts, a third of its starting time.
-KERNEL_MODULES = (
-    "mm.pipeline.kernels.ipc_kernel",
-    "ipykernel.ipkernel",
-    "ipykernel.debugger",
-    "IPython.core.completer",
-    "IPython.core.completerlib",
-    "IPython.core.debugger",
-    "IPython.core.debugger_backport",
-    "IPython.core.logger",
-    "IPython.core.oinspect",
-    "IPython.extensions.storemagic",
-    "faulthandler",
-    "sqlite3",
-    "tornado.platform.asyncio",
-)
+KERNEL_MODULES = """
+    mm.pipeline.kernels.unix_iopub ipykernel.ipkernel ipykernel.debugger IPython.core.completer
+    IPython.core.completerlib IPython.core.debugger IPython.core.debugger_backport
+    IPython.core.logger IPython.core.oinspect IPython.extensions.storemagic sqlite3
+    tornado.platform.asyncio
+""".split()  # noqa: SIM905  a list of names
 INLINE_MODULE = "matplotlib_inline.backend_inline"
 
 
@@ -48,21 +39,12 @@ def preload(modules: list[str]) -> None:
     RuntimeError
         If a module left a thread behind, or made figures vanish.
     """
-    with loading():
-        for name in (*KERNEL_MODULES, *modules):
-            module, _, function = name.partition(":")
-            loaded = importlib.import_module(module)
-            if function:
-                getattr(loaded, function)()
-        if "matplotlib" in sys.modules:
-            _draw()
-        if "mm.core.display" in sys.modules:
-            sys.modules["mm.core.display"].html("x")
-        if "pandas" in sys.modules:
-            frame = sys.modules["pandas"].DataFrame({"a": [1.0]})
-            frame._repr_html_()
-            frame.to_string()
-            frame.to_csv()
+    gc.disable()  # nothing is thrown away here, and pages that are not touched stay shared
+    for name in (*KERNEL_MODULES, *modules):
+        module, _, function = name.partition(":")
+        loaded = importlib.import_module(module)
+        if function:
+            getattr(loaded, function)()
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         raise RuntimeError(f"{threads} threads after loading {', '.join(modules)}: unsafe to fork")
@@ -73,33 +55,12 @@ def preload(modules: list[str]) -> None:
         # A warning shown here would not be shown again in the notebook.
         with contextlib.suppress(Exception):
             vars(loaded).pop("__warningregistry__", None)
+    gc.freeze()
+    gc.enable()
 
 
-def _draw() -> None:
-    """One figure on its own canvas: loads fonts and the mathtext parser, chooses no backend."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.registry import backend_registry
-    from matplotlib.figure import Figure
-
-    backend_registry.list_all()  # reads all packages' entry points, once
-    figure = Figure()
-    FigureCanvasAgg(figure)
-    axes: Any = figure.add_subplot()
-    axes.plot([1, 2], marker="o", label=r"$\lambda$")
-    axes.set_title(r"$\lambda$")
-    axes.legend()
-    axes.grid(True)
-    figure.savefig(io.BytesIO(), format="png", bbox_inches="tight")
-
-
-def become_kernel(argv: list[str]) -> None:
-    """Do in this process, which was just forked, what a fresh one would do.
-
-    Parameters
-    ----------
-    argv
-        The whole command: Python, `ipc_kernel.py` and the kernel's arguments.
-    """
+def become_kernel(arguments: list[str]) -> None:
+    """Do in this process, which was just forked, what `ipykernel_launcher` would in a new one."""
     time.tzset()
     tempfile.tempdir = None  # chosen again from the environment
     random.seed()
@@ -107,13 +68,22 @@ def become_kernel(argv: list[str]) -> None:
         sys.modules["numpy"].random.seed()
     if "matplotlib" in sys.modules:
         # Read from the environment when matplotlib is imported, which happened before the fork;
-        # ipykernel sets the variable to the inline backend if the request did not.
+        # ipykernel sets the variable to the inline backend if nobody did.
         backend = os.environ.get("MPLBACKEND") or f"module://{INLINE_MODULE}"
         sys.modules["matplotlib"].rcParams["backend"] = backend
-    sys.argv = argv[1:]
-    del sys.path[0]  # the keeper's directory; ipykernel puts the notebook's in
+    # Straight to its log: ipykernel takes 2 to itself.
+    faulthandler.enable(os.dup(2), all_threads=False)
+    launcher = importlib.util.find_spec("ipykernel_launcher")
+    assert launcher is not None
+    sys.argv = [str(launcher.origin), *arguments]
+    del sys.path[0]  # the server's directory; ipykernel puts the notebook's in
 
-    from mm.pipeline.kernels import ipc_kernel
+    from ipykernel.kernelapp import IPKernelApp
 
-    # ipykernel read its default from the environment before the fork.
-    ipc_kernel.run(argv[2:], parent_handle=os.getppid())
+    from mm.pipeline.kernels import unix_iopub
+
+    unix_iopub.install()
+    # Its default was read from the environment before the fork.
+    app: Any = IPKernelApp.instance(parent_handle=os.getppid())
+    app.initialize(sys.argv[1:])
+    app.start()
