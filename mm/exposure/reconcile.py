@@ -44,7 +44,7 @@ class Reconciliation:
                 f"exposure does not reconcile: {sum(order_ms.values())} of {rested} order-ms, "
                 f"{sum(fill_rows.values())} of {rows} fill rows"
             )
-        orders = {"accepted": sum(len(i.order_id) for i in intervals)}
+        orders = {"accepted": sum(len(i.order_id) - len(i.goes_on) for i in intervals)}
         for number, name in enumerate(END_NAMES):
             orders[f"ended by {name}"] = sum(
                 int(np.count_nonzero(i.ended_by == number)) for i in intervals

@@ -61,12 +61,13 @@ def check_clocks(
         mids = run.state["mid"].to_numpy(dtype=np.float64)
         placed += len(time)
         chance += len(time) * len(state_ms) / max(int(state_ms[-1] - state_ms[0]), 1)
+        side, price = orders.whole(orders.side), orders.whole(orders.price)
         for some in slices(len(time)):
             last = np.searchsorted(state_ms, time[some], side="right") - 1
             row = np.maximum(last, 0)
             on_rows += float(np.count_nonzero(state_ms[row] == time[some]))
             there = (last >= 0) & (time[some] - state_ms[row] <= max_state_gap_ms)
-            through = orders.side[some] * (mids[row] - orders.price[some]) < 0
+            through = side[some] * (mids[row] - price[some]) < 0
             known += int(np.count_nonzero(there))
             wrong += int(np.count_nonzero(there & through))
         first_fills += int(np.count_nonzero(orders.fill_status != NO_FILL))
@@ -113,18 +114,19 @@ def _open_orders(
     if their_count is None:
         return nothing
     time = run.state["recv_ms"].to_numpy(dtype=np.int64)
-    ends = _in_order(orders.end_ms)
-    after = bool((orders.end_ms >= placed_ms).all())
-    np.minimum(heard_ms, orders.end_ms, out=heard_ms)
+    start_ms, end_ms = orders.whole(orders.start_ms), orders.whole(orders.end_ms, last=True)
+    ends = _in_order(end_ms)
+    after = bool((end_ms >= placed_ms).all())
+    np.minimum(heard_ms, end_ms, out=heard_ms)
     np.maximum(heard_ms, placed_ms, out=heard_ms)
     heard_ms.sort(kind="stable")
     borders = (
         _in_order(placed_ms),
-        ends if after else _in_order(np.maximum(orders.end_ms, placed_ms)),
+        ends if after else _in_order(np.maximum(end_ms, placed_ms)),
         heard_ms,
         # From when they are active: whether an order counts as open before that, backtesters
         # may see differently.
-        _in_order(orders.start_ms),
+        _in_order(start_ms),
         ends,
     )
     n = equal = below = surely_any = 0

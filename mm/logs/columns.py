@@ -41,7 +41,7 @@ TIMES = ("recv_ms", "active_recv_ms", "expire_recv_ms", "cancel_effective_ms")
 #: Evidence only: no number comes from them, so a bad cell there costs no row.
 EVIDENCE = frozenset({"remaining_qty", "inventory", "cash", "mtm_value", "open_orders"})
 #: The actions that tell of an order; rows of others, such as SKIP, are ignored.
-ACTIONS = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
+ACTIONS = ("PLACE", "AMEND", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
 #: No price, quantity or sum of money is larger, in any currency.
 LARGEST = 1e15
 

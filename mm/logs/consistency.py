@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Ints, Mask, Sides, slices
+from mm.core.arrays import Floats, Ints, Mask, Sides, slices
+from mm.logs.amendments import sets_terms
 from mm.logs.columns import ACTIONS, TEXT
 from mm.logs.intervals import OPEN, RestingIntervals
 from mm.logs.order_ids import (
@@ -55,9 +56,10 @@ def contradictions(
     of_placed = [name for name in _OF_PLACED if name in orders]
     placed, index = orders[of_placed].iloc[rows], index_of(rows, codes, n)
     yield "orders", *_far_from_market(orders, state)
-    yield from _order_rows(orders, placed, index, codes)
+    prices, sizes = _terms(orders, placed, index, codes)
+    yield from _order_rows(orders, placed, prices, index, codes)
     yield "orders", *_without_end(orders, state, codes, fill_codes, n)
-    yield from _fill_rows(fills, placed, index[fill_codes])
+    yield from _fill_rows(fills, placed, prices, sizes, index[fill_codes])
 
 
 def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, str]:
@@ -74,6 +76,27 @@ def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, s
     return far, f"{what}symbol?"
 
 
+def _terms(
+    orders: pd.DataFrame, placed: pd.DataFrame, index: Ints, codes: Codes
+) -> tuple[tuple[Floats, Floats], Floats]:
+    """Of each order its lowest and highest price, and its largest size; amended ones have several
+    of them."""
+    low, high = (placed["price"].to_numpy(dtype=np.float64, copy=True) for _ in range(2))
+    size = np.full(len(placed), np.nan)
+    if "qty" in placed:
+        size = placed["qty"].to_numpy(dtype=np.float64, copy=True)
+    rows = np.flatnonzero(sets_terms(orders))
+    if len(rows) > len(placed):
+        at = index[codes[rows]]
+        rows, at = rows[at >= 0], at[at >= 0]
+        price = orders["price"].to_numpy(dtype=np.float64)[rows]
+        np.fmin.at(low, at, price)
+        np.fmax.at(high, at, price)
+        if "qty" in orders:
+            np.fmax.at(size, at, orders["qty"].to_numpy(dtype=np.float64)[rows])
+    return (low, high), size
+
+
 _OF_ORDER_ROWS = (
     "column recv_ms: before its order was placed",
     "column cancel_effective_ms: before its order was placed",
@@ -84,16 +107,20 @@ _OF_ORDER_ROWS = (
 
 
 def _order_rows(
-    orders: pd.DataFrame, placed: pd.DataFrame, index: Ints, codes: Codes
+    orders: pd.DataFrame,
+    placed: pd.DataFrame,
+    prices: tuple[Floats, Floats],
+    index: Ints,
+    codes: Codes,
 ) -> Iterator[Contradiction]:
     """Later rows of an order against its PLACE row; ``index``: by order, in the placements."""
     wrong = {what: np.zeros(len(orders), dtype=np.bool_) for what in _OF_ORDER_ROWS}
     before, cancelled, expired, other_side, price_moved = wrong.values()
-    placing, used, filling = (
-        is_one_of(orders["action"], *words) for words in (("PLACE",), ACTIONS, _FILLS)
+    placing, amending, used, filling = (
+        is_one_of(orders["action"], *words) for words in (("PLACE",), ("AMEND",), ACTIONS, _FILLS)
     )
     time, price, side = orders["recv_ms"].to_numpy(), orders["price"].to_numpy(), _sides(orders)
-    own_time, limit = placed["recv_ms"].to_numpy(), placed["price"].to_numpy()
+    own_time, (low, high) = placed["recv_ms"].to_numpy(), prices
     own_side = _sides(placed)
     for some in slices(len(orders)):
         at = index[codes[some]]
@@ -105,9 +132,9 @@ def _order_rows(
             if name in orders:
                 found[rows] = orders[name].to_numpy()[rows] < begun
         other_side[rows] = used[rows] & _differ(side[rows], own_side[at])
-        off = np.abs(price[rows] / limit[at] - 1.0)
+        off = np.maximum(1.0 - price[rows] / low[at], price[rows] / high[at] - 1.0)
         tolerance = np.where(filling[rows], _FILL_PRICE, 1e-9)
-        price_moved[rows] = (price[rows] > 0) & (off > tolerance)
+        price_moved[rows] = (price[rows] > 0) & (off > tolerance) & ~amending[rows]
     for what, mask in wrong.items():
         yield "orders", mask, what
 
@@ -148,23 +175,27 @@ def _without_end(
     return says, "says that the order ended, but no row says when"
 
 
-def _fill_rows(fills: pd.DataFrame, placed: pd.DataFrame, at: Ints) -> Iterator[Contradiction]:
+def _fill_rows(
+    fills: pd.DataFrame,
+    placed: pd.DataFrame,
+    prices: tuple[Floats, Floats],
+    wanted: Floats,
+    at: Ints,
+) -> Iterator[Contradiction]:
     """Fill rows against the order they fill."""
     known = at >= 0
     if "side" in fills:
         other = _differ(_sides(fills), _sides(placed)[at])
         yield "fills", known & other, "column side: not that of its order"
     if "price" in fills:
-        off = np.abs(fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0)
-        far = off > _FILL_PRICE
+        below, above = (fills["price"].to_numpy() / limit[at] - 1.0 for limit in prices)
+        far = (below < -_FILL_PRICE) | (above > _FILL_PRICE)
         yield "fills", known & far, "column price: far from the price of its order"
-        sign = np.where(is_one_of(placed["side"], "SELL"), -1.0, 1.0)[at]
-        worse = sign * (fills["price"].to_numpy() / placed["price"].to_numpy()[at] - 1.0) > _WORSE
+        worse = np.where(is_one_of(placed["side"], "SELL")[at], -below, above) > _WORSE
         yield "fills", known & worse, "column price: worse than the limit of its order"
     if "qty" in fills and "qty" in placed:
         qty = np.nan_to_num(fills["qty"].to_numpy(dtype=np.float64))
         total = np.bincount(at[known], weights=qty[known], minlength=len(placed))
-        wanted = placed["qty"].to_numpy(dtype=np.float64)
         over = total > wanted * (1.0 + 1e-6)
         yield "fills", known & np.append(over, False)[at], "column qty: more than its order's"
 

@@ -1,8 +1,8 @@
 """Resting intervals: when each order was in the book, and what ended it.
 
 An order rests over [start, end). It starts when it becomes active and ends at the earliest of its
-first fill, its cancel taking effect, its expiry and the end of the run; docs/code.md has all the
-definitions.
+first fill, its cancel taking effect, its expiry, a new price and the end of the run; docs/code.md
+has all the definitions.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import pandas as pd
 
 from mm.core.arrays import Floats, Ints, Mask
 from mm.logs import order_ids
+from mm.logs.amendments import pieces
 from mm.logs.columns import ACTIONS
 from mm.logs.order_ids import Codes, is_accepted, is_one_of, order_codes
 
 #: What ended an order; OPEN: the run ended first.
-FILLED, CANCELLED, EXPIRED, OPEN = 0, 1, 2, 3
-END_NAMES = ("first fill", "cancel", "expiry", "end of run")
+FILLED, CANCELLED, EXPIRED, OPEN, AMENDED = 0, 1, 2, 3, 4
+END_NAMES = ("first fill", "cancel", "expiry", "end of run", "a new price")
 
 #: First-fill status of an order; index by ``fill_status``.
 FILL_STATUSES = (
@@ -36,9 +37,11 @@ NO_FILL = -1
 
 @dataclass(frozen=True)
 class RestingIntervals:
-    """One entry an accepted order, in the order of the PLACE rows. Arrays of shape (n,).
+    """One entry an accepted order, in the order of the PLACE rows, and one more behind it for each
+    new price (``mm.logs.amendments``). Arrays of shape (n,).
 
-    ``placed_ms``: of the PLACE row.
+    ``placed_ms``: of the row that set the price. ``goes_on``: positions of the entries that
+    continue the order before them.
     ``start_ms``, ``end_ms``: int64, end >= start (an interval that would end before it starts
     is empty and counted in ``n_reversed``). ``ended_by``: index into END_NAMES.
     ``side``: +1 BUY, -1 SELL. ``fill_status``: of the first fill, index into FILL_STATUSES,
@@ -63,6 +66,7 @@ class RestingIntervals:
     filled_qty: Floats
     rows_at_first: Ints
     rows: Ints
+    goes_on: Ints
     n_reversed: int
     n_rejected: int
     fill_rows: dict[str, int]
@@ -91,6 +95,10 @@ class RestingIntervals:
         rows[FILL_STATUSES[TAKER]] += every
         return replace(self, fill_status=np.where(took, TAKER, self.fill_status), fill_rows=rows)
 
+    def whole(self, values: npt.NDArray[Any], last: bool = False) -> npt.NDArray[Any]:
+        """Of values of shape (n,) that of each order's first entry, or of its last one."""
+        return np.delete(values, self.goes_on - last) if len(self.goes_on) else values
+
     @property
     def events(self) -> tuple[Ints, Mask]:
         """Which orders' first fills are events, and which of the first fills that are."""
@@ -107,7 +115,8 @@ def resting_intervals(
     expire: bool = True,
 ) -> RestingIntervals:
     """[start, end) of every accepted order of one run, ms: start = active_recv_ms, else recv_ms of
-    its PLACE row; end = min(first fill, cancel_effective_ms, expire_recv_ms, end of run).
+    its PLACE row; end = min(first fill, cancel_effective_ms, expire_recv_ms, end of run, the start
+    of a new price).
 
     Parameters
     ----------
@@ -117,7 +126,15 @@ def resting_intervals(
     expire : whether an expiry ends an order.
     """
     own_codes, fill_codes, n_ids = codes or order_codes(orders, fills)
-    rows, n_rejected, warnings = _placements(orders, own_codes, n_ids)
+    accepted = is_accepted(orders)
+    n_accepted = int(np.count_nonzero(accepted))
+    n_rejected = int(np.count_nonzero(is_one_of(orders["action"], "PLACE"))) - n_accepted
+    rows = placed_rows = order_ids.first_of_each(np.flatnonzero(accepted), own_codes, n_ids)
+    repeated = n_accepted - len(rows)
+    amended = pieces(orders, fills, rows, own_codes, fill_codes, n_ids)
+    if amended:
+        rows, placed_rows, repeated = amended.rows, amended.placed, repeated - amended.n_again
+        own_codes, fill_codes, n_ids = amended.codes, amended.fill_codes, amended.n
     n = len(rows)
 
     def placed(name: str) -> npt.NDArray[Any]:
@@ -128,6 +145,8 @@ def resting_intervals(
     if "active_recv_ms" in orders:
         start = _filled(placed("active_recv_ms"), start)
     end, ended_by = _recorded_ends(orders, rows, end_of_run_ms, own_codes, n_ids, expire)
+    if amended:
+        amended.cut(start, end, ended_by, AMENDED)
 
     order_index = order_ids.index_of(rows, own_codes, n_ids)[fill_codes]
     known = order_index >= 0
@@ -152,7 +171,7 @@ def resting_intervals(
     qty = _column(fills, "qty")
     return RestingIntervals(
         order_id=orders["order_id"].array[rows],
-        side=np.where(is_one_of(orders["side"], "BUY")[rows], 1, -1).astype(np.int8),
+        side=np.where(is_one_of(orders["side"], "BUY")[placed_rows], 1, -1).astype(np.int8),
         price=placed("price").astype(np.float64, copy=False),
         placed_ms=placed_ms,
         start_ms=start.astype(np.int64),
@@ -160,16 +179,19 @@ def resting_intervals(
         ended_by=ended_by,
         fill_status=fill_status,
         first_fill_ms=first[filled].astype(np.int64),
-        qty=_column(orders, "qty", rows[filled]),
+        qty=amended.qty[filled] if amended else _column(orders, "qty", rows[filled]),
         fill_qty=_total(qty, order_index, in_first_ms, n)[filled],
         filled_qty=_total(qty, order_index, known, n)[filled],
         rows_at_first=np.bincount(order_index[in_first_ms], minlength=n)[filled],
         rows=np.bincount(order_index[known], minlength=n)[filled],
+        goes_on=np.flatnonzero(amended.goes_on) if amended else np.zeros(0, dtype=np.int64),
         n_reversed=int(np.count_nonzero(reversed_)),
         n_rejected=n_rejected,
         fill_rows=_fill_rows(orders, own_codes, fill_codes, order_index, in_first_ms, fill_status),
         ignored_actions=ignored_actions(orders),
-        warnings=warnings,
+        warnings=(f"{repeated} PLACE rows stand twice; each order counts once",)
+        if repeated
+        else (),
     )
 
 
@@ -196,22 +218,6 @@ def _recorded_ends(
         np.copyto(end, recorded, where=sooner)
         ended_by[sooner] = end_name
     return end, ended_by
-
-
-def _placements(
-    orders: pd.DataFrame, codes: Codes, n_ids: int
-) -> tuple[Ints, int, tuple[str, ...]]:
-    """Positions of the accepted PLACE rows, one an id; the number of rejected ones; warnings.
-
-    Accepted rows of one id are alike: loading refuses others.
-    """
-    accepted = is_accepted(orders)
-    rows = order_ids.first_of_each(np.flatnonzero(accepted), codes, n_ids)
-    n_accepted = np.count_nonzero(accepted)
-    repeated = n_accepted - len(rows)
-    warnings = (f"{repeated} PLACE rows stand twice; each order counts once",) if repeated else ()
-    n_placed = np.count_nonzero(is_one_of(orders["action"], "PLACE"))
-    return rows, int(n_placed - n_accepted), warnings
 
 
 def _fill_rows(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mm.core.arrays import Ints
 from mm.core.errors import InputError
+from mm.logs.amendments import amends
 from mm.logs.columns import Checked
 from mm.logs.files import KINDS, Kind
 from mm.logs.order_ids import is_accepted, is_one_of, order_codes, words_of
@@ -79,16 +80,20 @@ def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None
 def _check_placements(orders: pd.DataFrame, line: Ints, label: str) -> None:
     """Raise InputError for one id that names two orders."""
     place = is_accepted(orders)
-    if not pd.Series(order_codes(orders, orders)[0][place]).duplicated().any():
+    codes, _, _ = order_codes(orders, orders)
+    if not pd.Series(codes[place]).duplicated().any():
         return
     distinct = orders.loc[place].drop_duplicates()
-    again = distinct.index[distinct["order_id"].duplicated()]
-    if len(again):
-        name = str(orders.loc[again[0], "order_id"])[:60]
+    again = distinct[distinct["order_id"].duplicated()]
+    if again.empty:
+        return
+    wrong = again.index[~amends(orders, codes)[again.index]]
+    if len(wrong):
+        name = str(orders.loc[wrong[0], "order_id"])[:60]
         raise InputError(
             f"order {name} is placed twice with different terms",
             where=label,
-            row=int(line[again[0]]),
+            row=int(line[wrong[0]]),
             remedy="an id names one order: was a second run appended to the file?",
         )
 

@@ -113,13 +113,13 @@ def _no_side(rows: Rows) -> Mask:
     return needed & ~rows.say("side", "BUY", "SELL")
 
 
-def _late(name: str, action: str, wrong: Callable[[Floats], Mask], what: str) -> Rule:
-    """A time held against that of its own row, on the rows of one action, or all: ``wrong`` is
+def _late(name: str, actions: str, wrong: Callable[[Floats], Mask], what: str) -> Rule:
+    """A time held against that of its own row, on the rows of some actions, or all: ``wrong`` is
     given by how many ms it is later."""
 
     def broken(rows: Rows) -> Mask:
         found = wrong(rows[name] - rows["recv_ms"])
-        return found & rows.say("action", action) if action else found
+        return found & rows.say("action", *actions.split()) if actions else found
 
     return Rule(name, what, broken)
 
@@ -173,8 +173,8 @@ OF_KIND = {
         Rule("action", "empty", lambda rows: rows.say("action", ""), quoted=False),
         Rule("price", "no positive price", _no_price),
         Rule("side", "neither BUY nor SELL", _no_side),
-        _late(_ACTIVE, "PLACE", _before, "before the order was placed"),
-        _late(_ACTIVE, "PLACE", _far, "more than a day from its row"),
+        _late(_ACTIVE, "PLACE AMEND", _before, "before the order was placed"),
+        _late(_ACTIVE, "PLACE AMEND", _far, "more than a day from its row"),
         _late(_EXPIRE, "PLACE", _before, "before the order was placed"),
         _late(_EXPIRE, "EXPIRE", _after, "after the row that says it expired"),
         _late(_CANCEL, "PLACE", _before, "before it was placed"),

@@ -157,7 +157,8 @@ def seams(orders: pd.DataFrame, fills: pd.DataFrame, state: pd.DataFrame, end_ms
     times = np.concatenate([orders["recv_ms"].to_numpy(), fills["recv_ms"].to_numpy()])
     rows = accepted_rows(orders, codes, n)
     last = latest(both, times, n)[codes[rows]]
-    begun, end = intervals.start_ms, intervals.end_ms
+    begun = intervals.whole(intervals.start_ms)
+    end = intervals.whole(intervals.end_ms, last=True)
     last_placed = int(orders["recv_ms"].to_numpy()[rows].max(initial=0))
     found = []
     for gap in gaps:

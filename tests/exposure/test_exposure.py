@@ -495,11 +495,77 @@ def test_different_place_rows_under_one_id_are_bad_input(other: dict[str, Any]) 
         measure([log.frames], slow.Rules())
 
 
+def test_a_new_price_ends_one_resting_interval_and_starts_another() -> None:
+    amend = action("AMEND", 4000, price=97.0, active_recv_ms=4500.0)
+    got = account(Log([place(active_recv_ms=np.nan), amend], [fill(9000), fill(9500)]))
+    assert got.ms == {2.0: 2500, 3.0: 4500}
+    assert got.events == {3.0: 1}
+    assert got.orders == {
+        "accepted": 1,
+        "ended by first fill": 1,
+        "ended by a new price": 1,
+    }
+    assert got.fill_rows == {"event": 1, "later partial fill": 1}
+
+
+def test_a_new_size_alone_goes_on() -> None:
+    more = action("AMEND", 4000, qty=3.0)
+    log = Log([place(qty=1.0), more], [fill(9000, qty=1.5)])
+    got = account(log)
+    assert (got.ms, got.events) == ({2.0: 7000}, {2.0: 1})
+    assert "ended by a new price" not in got.orders
+    intervals = measure([log.frames], slow.Rules()).intervals[0]
+    assert (intervals.qty.tolist(), intervals.fill_qty.tolist()) == ([3.0], [1.5])
+
+
+def test_the_first_fill_ends_all_terms_and_a_cancel_does_too() -> None:
+    amend = action("AMEND", 4000, price=97.0)
+    filled_before = account(Log([place(), amend], [fill(3000, price=98.0)]))
+    assert (filled_before.ms, filled_before.events) == ({2.0: 1000}, {2.0: 1})
+    cancel = action("CANCEL_REQ", 5000, price=97.0, cancel_effective_ms=6000.0)
+    assert account(Log([place(), amend, cancel])).ms == {2.0: 2000, 3.0: 2000}
+
+
+@pytest.mark.parametrize(("price", "delta"), [(98.0, 2.0), (97.0, 3.0)])
+def test_of_a_fill_in_the_ms_of_the_new_price_its_own_price_tells(
+    price: float, delta: float
+) -> None:
+    orders = [place(), action("AMEND", 4000, price=97.0)]
+    assert account(Log(orders, [fill(4000, price=price)])).events == {delta: 1}
+
+
+def test_a_rejected_amendment_changes_nothing() -> None:
+    amend = action("AMEND", 4000, price=97.0, status="REJECTED")
+    assert account(Log([place(status="OPEN"), amend], [fill(9000)])).events == {2.0: 1}
+
+
+def test_an_order_that_is_cancelled_and_placed_again_at_once_goes_on() -> None:
+    cancel = action("CANCEL_REQ", 4000, cancel_effective_ms=4500.0)
+    again = place(at=4000, price=97.0, active_recv_ms=4500.0)
+    end = action("CANCEL_REQ", 7000, price=97.0, cancel_effective_ms=8000.0)
+    log = Log([place(active_recv_ms=2000.0), cancel, again, end])
+    cells = measure([log.frames], slow.Rules()).cells(Selection())
+    assert dict(zip(cells.delta, cells.exposure_ms, strict=True)) == {2.0: 2500, 3.0: 3500}
+    filled = Log(log.orders, [fill(7500)])
+    cells = measure([filled.frames], slow.Rules()).cells(Selection())
+    assert dict(zip(cells.delta, cells.events, strict=True)) == {2.0: 0, 3.0: 1}
+
+
+@pytest.mark.parametrize("column", [{"side": "SELL"}, {"recv_ms": 7000}])
+def test_an_order_placed_again_after_it_ended_or_on_the_other_side_is_another(
+    column: dict[str, Any],
+) -> None:
+    cancel = action("CANCEL_ACK", 4000)
+    again = {**place(at=4000, price=97.0), **column}
+    with pytest.raises(InputError, match="order a is placed twice"):
+        measure([Log([place(), cancel, again]).frames], slow.Rules())
+
+
 def test_unknown_actions_are_ignored_and_counted() -> None:
-    extra = [action("SKIP", 3000, "x"), action("SKIP", 3100, "x"), action("AMEND", 3200)]
+    extra = [action("SKIP", 3000, "x"), action("SKIP", 3100, "x"), action("PING", 3200)]
     got = account(Log([place(), *extra], [fill(5000)]))
     assert got.ms == {2.0: 3000}
-    assert dict(got.reconciliation.ignored_actions) == {"SKIP": 2, "AMEND": 1}
+    assert dict(got.reconciliation.ignored_actions) == {"SKIP": 2, "PING": 1}
 
 
 def test_the_backtesters_own_actions_are_not_called_unknown() -> None:
@@ -646,6 +712,10 @@ def small_logs(draw: st.DrawFn) -> slow.Frames:
             row_at = at + draw(later)
             more = {**terms, "cancel_effective_ms": row_at + effect}
             orders.append(action(name, row_at, order_id, **more))
+        for wait in sorted(draw(st.sets(st.sampled_from([1, 3, 6]), max_size=2))):
+            more = {"price": 100.0 + draw(st.integers(-6, 6)) / 2}
+            more["active_recv_ms"] = at + wait + draw(st.sampled_from([np.nan, 0.0, 2.0]))
+            orders.append(action("AMEND", at + wait, order_id, **{**terms, **more}))
         for wait in draw(st.lists(later, max_size=3)):
             fills.append(fill(at + wait, order_id, qty=float(draw(st.integers(1, 3)))))
     return Log(orders, fills, state).frames
@@ -754,7 +824,9 @@ def test_every_order_ms_and_every_fill_row_has_one_name(
     n_placed = sum((orders["action"] == "PLACE").sum() for orders, _, _ in (first, second))
     assert found.orders["accepted"] + found.orders["rejected (no interval)"] == n_placed
     ended = sum(n for name, n in found.orders.items() if name.startswith("ended by"))
-    assert ended == found.orders["accepted"]
+    assert ended == sum(len(i.order_id) for i in exposure.intervals)
+    amended = sum(len(i.goes_on) for i in exposure.intervals)
+    assert ended - amended == found.orders["accepted"]
     assert found.exposure_s == exposure.cells(selection_of(LAW)).exposure_ms.sum() / 1000.0
     assert min(found.order_ms.values()) >= 0
     assert min(found.fill_rows.values()) >= 0

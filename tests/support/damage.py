@@ -609,6 +609,16 @@ def clocks() -> list[Damage]:
     return out
 
 
+def with_amendments(table: Table) -> Table:
+    """A third of the orders moved a tick outwards after 0.2 s, rows in time order."""
+    rows = table[1:]
+    for time, order_id, action, status, side, price, *_ in table[1:]:
+        if action == "PLACE" and not int(time) % 3:
+            moved = str(float(price) + (1 if side == "SELL" else -1))
+            rows.append([str(int(time) + 200), order_id, "AMEND", status, side, moved, *[""] * 8])
+    return [table[0], *sorted(rows, key=lambda row: int(row[0]))]
+
+
 def orders() -> list[Damage]:
     """What orders and fills say of each other."""
     return [
@@ -629,10 +639,11 @@ def orders() -> list[Damage]:
           "refused", "longer than the state rows' open_orders say"),
         D("orders", "SKIP rows without id", cells("orders", lambda t: [*t, *([r[0], "", "SKIP",
           *[""] * 11] for r in t[1:20])]), "same"),
-        D("orders", "rows of an unknown action", cells("orders", lambda t: [*t, *([*r[:2], "AMEND",
-          *r[3:]] for r in t[-20:])]), "noted", "rows of unknown actions are ignored (20 AMEND)"),
-        D("orders", "an amended price", cells("orders", lambda t: [*t, *([*r[:2], "AMEND",
-          *r[3:5], "59990.5", *r[6:]] for r in t[-5:])]), "set aside",
+        D("orders", "rows of an unknown action", cells("orders", lambda t: [*t, *([*r[:2], "PING",
+          *r[3:]] for r in t[-20:])]), "noted", "rows of unknown actions are ignored (20 PING)"),
+        D("orders", "amended prices", cells("orders", with_amendments), "noted", "a new price"),
+        D("orders", "another price in later rows", cells("orders", lambda t: [*t, *([*r[:2],
+          "CANCEL_REQ", *r[3:5], "59990.5", *r[6:]] for r in t[-5:])]), "set aside",
           "column price: not the one the order was placed with"),
         D("all", "actions and sides in small letters", both(column("orders", "action", str.lower),
           column("orders", "side", str.lower), column("fills", "side", str.title)), "same"),

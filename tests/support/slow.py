@@ -21,8 +21,8 @@ Key = tuple[int, int, str, int, int]
 Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 Row = dict[str, Any]
 
-USED_ACTIONS = ("PLACE", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
-ENDS = ("first fill", "cancel", "expiry", "end of run")
+USED_ACTIONS = ("PLACE", "AMEND", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
+ENDS = ("first fill", "cancel", "expiry", "end of run", "a new price")
 
 
 @dataclass
@@ -125,15 +125,20 @@ def _account_run(number: int, frames: Frames, rules: Rules, sums: Sums) -> None:
         return (time - zero) // rules.block_ms
 
     for order_id, place in placed.items():
+        sums.orders["accepted"] += 1
         prints = fills_of.pop(order_id, [])
-        order = _life(place, rows_of[order_id], prints, end_of_run, sums)
-        signed = _placed(place["recv_ms"], order, times, mid_at, rules)
-        order = replace(order, level=-1 if signed is None else abs(signed) // 10**6)
-        if signed is not None and signed < 0 and order.first_fill == order.start:
-            order = replace(order, fate="taker" if order.fate == "event" else order.fate)
-        _walk(number, order, times, mid_at, rows_at, rules, block, sums)
-        _first_fill(number, order, prints, times, mid_at, rules, block, sums)
-        _trials(number, order, state, rules, block, sums)
+        pieces = _pieces(place, rows_of[order_id], prints)
+        for n, piece in enumerate(pieces):
+            until = pieces[n + 1]["start"] if n + 1 < len(pieces) else None
+            own = prints if until is None else []
+            order = _life(piece, rows_of[order_id], own, end_of_run, until, sums)
+            signed = _placed(piece["recv_ms"], order, times, mid_at, rules)
+            order = replace(order, level=-1 if signed is None else abs(signed) // 10**6)
+            if signed is not None and signed < 0 and order.first_fill == order.start:
+                order = replace(order, fate="taker" if order.fate == "event" else order.fate)
+            _walk(number, order, times, mid_at, rows_at, rules, block, sums)
+            _first_fill(number, order, own, times, mid_at, rules, block, sums)
+            _trials(number, order, state, rules, block, sums)
     for order_id, prints in fills_of.items():
         kind = "of a rejected order" if order_id in rejected else "of an unknown order"
         sums.fill_rows[kind] += len(prints)
@@ -149,8 +154,34 @@ def _whole(row: Row) -> Row:
     return out
 
 
-def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums: Sums) -> Order:
-    start = place.get("active_recv_ms", place["recv_ms"])
+def _pieces(place: Row, rows: list[Row], prints: list[Row]) -> list[Row]:
+    """The order's terms one after the other, each new price from when it took effect, up to the
+    first fill."""
+    pieces = [dict(place, start=place.get("active_recv_ms", place["recv_ms"]))]
+    first = min((row["recv_ms"] for row in prints), default=None)
+    at_first = [row.get("price") for row in prints if row["recv_ms"] == first]
+    for row in sorted(rows, key=lambda row: int(row["recv_ms"])):
+        if row["action"] != "AMEND" or row.get("status") == "REJECTED":
+            continue
+        start, price = row.get("active_recv_ms", row["recv_ms"]), row.get("price")
+        if price is None or price == pieces[-1]["price"] or (first is not None and start > first):
+            continue
+        if start == first and at_first[0] == pieces[-1]["price"]:
+            continue
+        amended = {"recv_ms": row["recv_ms"], "price": price, "start": start}
+        pieces.append({**pieces[-1], **amended})
+    return pieces
+
+
+def _life(
+    place: Row,
+    rows: list[Row],
+    prints: list[Row],
+    end_of_run: int,
+    until: int | None,
+    sums: Sums,
+) -> Order:
+    start = place["start"]
 
     cancels = [row["cancel_effective_ms"] for row in rows if "cancel_effective_ms" in row]
     if not cancels:
@@ -163,6 +194,8 @@ def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums:
         candidates.insert(0, ("expiry", min(expiries)))
     if cancels:
         candidates.insert(0, ("cancel", min(cancels)))
+    if until is not None:
+        candidates.append(("a new price", until))
     ended_by, end = min(candidates, key=lambda pair: int(pair[1]))
 
     first = min((row["recv_ms"] for row in prints), default=None)
@@ -171,11 +204,10 @@ def _life(place: Row, rows: list[Row], prints: list[Row], end_of_run: int, sums:
         fate = "early" if first < start else "late" if first > end else "event"
         if first <= end:
             ended_by, end = "first fill", first
-    sums.orders["accepted"] += 1
     sums.orders[f"ended by {ended_by}"] += 1
     if end < start:
         sums.orders["ended before they were active"] += 1
-        end = start  # type: ignore[assignment]
+        end = start
     if end == start:
         sums.orders["of these with an empty interval"] += 1
     return Order(place["side"], float(place["price"]), start, end, first, fate, -1)
