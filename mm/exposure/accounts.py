@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,9 @@ from mm.exposure.distance import Selection
 from mm.exposure.reconcile import Reconciliation
 from mm.logs.clock_check import ClockCheck, check_clocks
 from mm.logs.load import BacktestLog
+from mm.logs.never_ended import NeverEnded, never_ended
 from mm.logs.order_ids import is_one_of
-from mm.logs.tick import TickSize, choose_tick
+from mm.logs.tick import TickSize, changed_grid, choose_tick
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +31,7 @@ class Accounts:
     tick: TickSize
     reconciliation: Reconciliation
     clocks: ClockCheck
+    open_orders: NeverEnded
 
     @property
     def fills_in_range(self) -> float:
@@ -86,7 +88,14 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
     if n_rows >= LONG:
         give_back()
     selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
-    return Accounts(exposure, selection, tick, exposure.reconciliation(selection), clocks)
+    return Accounts(
+        exposure,
+        selection,
+        tick,
+        exposure.reconciliation(selection),
+        clocks,
+        never_ended(log.runs, laid.intervals),
+    )
 
 
 def _tick(log: BacktestLog, given: float | None) -> TickSize:
@@ -95,8 +104,9 @@ def _tick(log: BacktestLog, given: float | None) -> TickSize:
         run.orders["price"].to_numpy(dtype=np.float64)[is_one_of(run.orders["action"], "PLACE")]
         for run in log.runs
     ]
+    prices = np.concatenate(placed)
     try:
-        return choose_tick(given, np.concatenate(placed))
+        return replace(choose_tick(given, prices), changed=changed_grid(prices))
     except ValueError as error:
         raise InputError(
             str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"

@@ -28,6 +28,7 @@ from mm.logs.timestamps import (
     seams,
     shifted,
 )
+from mm.logs.words import REJECT
 
 #: Share of the moves of inventory or fills that the other does not have. Real logs: 0.011 at most,
 #: of fills in the very ms of a state row.
@@ -58,7 +59,8 @@ def assembled(
     orders, fills, tainted, untrue = _agreeing(checked, orders, fills, contradicting, labels)
     malformed = (one for kind in KINDS for one in checked[kind].set_aside)
     set_aside = (*malformed, *state.set_aside, *untrue)
-    n_repaired, warnings = 0, state.warnings
+    n_repaired = 0
+    warnings = tuple(text for kind in KINDS for text in checked[kind].said) + state.warnings
     if not off:
         fills, n_repaired, repaired = _repaired(orders, fills, tainted, labels)
         orders, fills = share_ids(orders, fills)
@@ -234,6 +236,7 @@ def _repaired(
 
 
 def _unknown_actions(orders: pd.DataFrame, label: str) -> tuple[str, ...]:
-    counts = [(n, name) for name, n in ignored_actions(orders).items() if name != "SKIP"]
+    known = ("SKIP", REJECT)
+    counts = [(n, name) for name, n in ignored_actions(orders).items() if name not in known]
     some = ", ".join(f"{n} {name[:20]}" for n, name in counts[:5])
     return (f"{label}: rows of unknown actions are ignored ({some})",) if some else ()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mm.core.arrays import Floats, Ints, never_falls, slices
 from mm.logs.bookkeeping import Ledger
+from mm.logs.columns import ACTIONS
 from mm.logs.intervals import AFTER_END, BEFORE_ACTIVE, NO_FILL, RestingIntervals
 from mm.logs.log import Run
 from mm.logs.order_ids import Codes, accepted_rows, first_of_each, index_of, is_one_of, latest
@@ -72,7 +73,10 @@ def check_clocks(
             wrong += int(np.count_nonzero(there & through))
         first_fills += int(np.count_nonzero(orders.fill_status != NO_FILL))
         misplaced += int(np.isin(orders.fill_status, (BEFORE_ACTIVE, AFTER_END)).sum())
-        balance += _open_orders(run, time, latest(codes, recv, n)[own], orders, max_state_gap_ms)
+        # Only what a backtester says of a living order, or of its end, tells that it was open.
+        news = is_one_of(run.orders["action"], *ACTIONS)
+        heard = latest(codes[news], recv[news], n)[own]
+        balance += _open_orders(run, time, heard, orders, max_state_gap_ms)
         stranger = np.zeros(n, dtype=np.bool_)
         stranger[fill_codes] = True
         stranger[codes] = False

@@ -93,8 +93,9 @@ class Checked:
     sides and actions in capitals. ``line``: row number of each good row. ``of``: all rows of the
     file. ``tainted``: ids on malformed rows, whose orders can't be trusted. ``lost``: recv_ms,
     side, price, action (NaN or empty where unreadable) of malformed rows without a readable id.
-    ``blind_ms``: times from which the mid is unknown until the next row. ``ledger``: the books of
-    a state file, where they are not columns of its table.
+    ``said``: what was read otherwise than it stands, for people. ``blind_ms``: times from which
+    the mid is unknown until the next row. ``ledger``: the books of a state file, where they are
+    not columns of its table.
     """
 
     table: pd.DataFrame
@@ -105,6 +106,7 @@ class Checked:
     lost: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=["recv_ms", "side", "price", "action"])
     )
+    said: tuple[str, ...] = ()
     blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     ledger: Ledger | None = None
 

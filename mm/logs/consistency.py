@@ -68,7 +68,8 @@ def _far_from_market(orders: pd.DataFrame, state: pd.DataFrame) -> tuple[Mask, s
     time, mids = state["recv_ms"].to_numpy(), state["mid"].to_numpy()
     last = np.searchsorted(time, orders["recv_ms"].to_numpy()[place], side="right") - 1
     mid, price = mids[np.maximum(last, 0)], orders["price"].to_numpy()[place]
-    far[place] = (price > _MARKET * mid) | (price * _MARKET < mid)
+    if len(price) and float(mids.min()) > 0:  # a spread has no scale of its own
+        far[place] = (price > _MARKET * mid) | (price * _MARKET < mid)
     if not far.any():
         return far, ""
     first = int(np.flatnonzero(far[place])[0])
@@ -132,9 +133,9 @@ def _order_rows(
             if name in orders:
                 found[rows] = orders[name].to_numpy()[rows] < begun
         other_side[rows] = used[rows] & _differ(side[rows], own_side[at])
-        off = np.maximum(1.0 - price[rows] / low[at], price[rows] / high[at] - 1.0)
+        off = np.maximum(-_above(price[rows], low[at]), _above(price[rows], high[at]))
         tolerance = np.where(filling[rows], _FILL_PRICE, 1e-9)
-        price_moved[rows] = (price[rows] > 0) & (off > tolerance) & ~amending[rows]
+        price_moved[rows] = (price[rows] != 0) & (off > tolerance) & ~amending[rows]
     for what, mask in wrong.items():
         yield "orders", mask, what
 
@@ -188,7 +189,7 @@ def _fill_rows(
         other = _differ(_sides(fills), _sides(placed)[at])
         yield "fills", known & other, "column side: not that of its order"
     if "price" in fills:
-        below, above = (fills["price"].to_numpy() / limit[at] - 1.0 for limit in prices)
+        below, above = (_above(fills["price"].to_numpy(), limit[at]) for limit in prices)
         far = (below < -_FILL_PRICE) | (above > _FILL_PRICE)
         yield "fills", known & far, "column price: far from the price of its order"
         worse = np.where(is_one_of(placed["side"], "SELL")[at], -below, above) > _WORSE
@@ -198,6 +199,12 @@ def _fill_rows(
         total = np.bincount(at[known], weights=qty[known], minlength=len(placed))
         over = total > wanted * (1.0 + 1e-6)
         yield "fills", known & np.append(over, False)[at], "column qty: more than its order's"
+
+
+def _above(price: Floats, other: Floats) -> Floats:
+    """How far a price is above another, as a share of its size; prices of spreads may be zero."""
+    size = np.maximum(np.abs(other), np.finfo(np.float64).tiny)
+    return np.asarray(np.where(price == other, 0.0, (price - other) / size))
 
 
 def suspects(lost: pd.DataFrame, intervals: RestingIntervals) -> set[str]:

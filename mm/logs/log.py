@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from mm.core.settings import FillSource
 from mm.logs.bookkeeping import Ledger
 from mm.logs.columns import SetAside
 from mm.logs.files import KINDS, Kind
-from mm.logs.order_ids import Codes, OrderNames, order_codes
+from mm.logs.order_ids import Codes, OrderNames, is_one_of, order_codes
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class Run:
     def start_ms(self) -> int:
         """Time of the first state row, ms since the epoch."""
         return int(self.state["recv_ms"].iloc[0])
+
+    def placed_ids(self) -> set[str]:
+        """Ids of the orders that this run placed."""
+        return set(self._ids(self.orders[is_one_of(self.orders["action"], "PLACE")]))
+
+    def fills_of_strangers(self) -> set[str]:
+        """Ids of filled orders that this run did not place."""
+        own, filled, n = self.codes
+        known = own[is_one_of(self.orders["action"], "PLACE")]
+        stranger = np.zeros(n, dtype=np.bool_)
+        stranger[filled] = True
+        stranger[known] = False
+        return set(self._ids(self.fills[stranger[filled]]))
+
+    def _ids(self, table: pd.DataFrame) -> list[str]:
+        ids = table["order_id"].to_numpy()
+        return [str(name) for name in (self.order_names.of(ids) if self.order_names else ids)]
 
     @cached_property
     def codes(self) -> tuple[Codes, Codes, int]:
@@ -115,6 +133,17 @@ class BacktestLog:
     def window_ms(self) -> tuple[int, int]:
         """First state row and last row of any file over all runs, ms since the epoch."""
         return min(r.start_ms for r in self.runs), max(r.end_ms for r in self.runs)
+
+    @property
+    def filled_in_next_run(self) -> int:
+        """Orders that one run placed and that were filled in the one behind it, of which they are
+        no orders: both are pieces of one run."""
+        runs = sorted(self.runs, key=lambda run: run.start_ms)
+        return sum(
+            len(strangers & before.placed_ids())
+            for before, after in pairwise(runs)
+            if (strangers := after.fills_of_strangers())
+        )
 
     @property
     def covered_s(self) -> float:

@@ -16,6 +16,7 @@ from mm.logs.order_ids import is_accepted, is_one_of, order_codes, words_of
 #: Files of one run overlap, or nearly so; clocks that are off by more than this are no matter of
 #: a constant.
 _APART_MS = 7 * 86_400_000
+_REWRITE = "write that column as docs/input.md says"
 
 
 def check_one_run(
@@ -28,7 +29,9 @@ def check_one_run(
         raise InputError(
             _none("state", checked["state"]),
             where=labels["state"],
-            remedy="the mid path is needed: run the backtest with state logging",
+            remedy=_REWRITE
+            if checked["state"].first_cause
+            else "the mid path is needed: run the backtest with state logging",
         )
     _need_placements(orders, checked["orders"], labels["orders"])
     _check_placements(orders, checked["orders"].line, labels["orders"])
@@ -64,7 +67,9 @@ def _need_placements(orders: pd.DataFrame, checked: Checked, label: str) -> None
         raise InputError(
             _none("order", checked),
             where=label,
-            remedy="nothing was quoted, so there is nothing to calibrate",
+            remedy=_REWRITE
+            if checked.first_cause
+            else "nothing was quoted, so there is nothing to calibrate",
         )
     if not is_one_of(orders["action"], "PLACE").any():
         names = ", ".join(str(name)[:20] for name in orders["action"].unique()[:6])

@@ -28,6 +28,8 @@ FAR_MS = 400 * _DAY_MS
 #: A mid that differs by more than this from the median of so many around it is no mid. Real logs:
 #: 0.0011 at most from row to row.
 _SPIKE, _AROUND = 0.10, 21
+#: Share of negative prices from which on the market is taken for one that can be negative.
+_NEGATIVE = 0.05
 #: A median time up to the first is a clock that starts at zero (5 days in ms, 1985 in s), one from
 #: the second (1973 in ms, 5138 in s) to before the third (5138 in ms, 1973 in µs) is ms.
 _FROM_ZERO, _MS_FROM, _MS_TO, _US_TO = 5e8, 1e11, 1e14, 1e17
@@ -104,8 +106,27 @@ def _no_id(rows: Rows) -> Mask:
 
 
 def _no_price(rows: Rows) -> Mask:
+    return np.asarray(rows.say("action", "PLACE") & np.isnan(rows["price"]))
+
+
+def not_positive(values: Floats) -> Mask:
+    """Prices that are none: at or below zero where the market is not. It is, as of a spread, where
+    one in twenty of them is negative: of good logs of other markets none is."""
+    out = np.asarray(values <= 0, dtype=np.bool_)
+    if out.any() and np.count_nonzero(values < 0) > _NEGATIVE * np.count_nonzero(values == values):
+        out[:] = False
+    return out
+
+
+def _no_order_price(rows: Rows) -> Mask:
+    """A later row may have 0 for no price."""
     placed, price = rows.say("action", "PLACE"), rows["price"]
-    return np.asarray((placed & ~(price > 0)) | (rows.say("action", *ACTIONS) & (price < 0)))
+    if not len(price) or not float(np.fmin.reduce(price)) <= 0:
+        return np.zeros(len(price), dtype=np.bool_)
+    out = np.zeros(len(price), dtype=np.bool_)
+    used = rows.say("action", *ACTIONS) & ((price != 0) | placed)
+    out[used] = not_positive(price[used])
+    return out
 
 
 def _no_side(rows: Rows) -> Mask:
@@ -145,6 +166,8 @@ def _spikes(rows: Rows) -> Mask:
     if not never_falls(time):
         order = np.argsort(time, kind="stable")
         at, mid = order if at is None else at[order], mid[order]
+    if len(mid) and not float(np.fmin.reduce(mid)) > 0:
+        return out  # the mids of a spread: a small one may double from row to row
     # Hardly a log has such a jump: only then is the slow look at the neighbours worth it.
     with_one_before = (slice(max(some.start - 1, 0), some.stop) for some in slices(len(mid)))
     if len(mid) > 2 and any(_jumps(mid[some]) for some in with_one_before):
@@ -171,7 +194,8 @@ OF_KIND = {
     "orders": (
         Rule("order_id", "empty", _no_id, quoted=False),
         Rule("action", "empty", lambda rows: rows.say("action", ""), quoted=False),
-        Rule("price", "no positive price", _no_price),
+        Rule("price", "no price", _no_price, quoted=False),
+        Rule("price", "no positive price", _no_order_price, of_all=True),
         Rule("side", "neither BUY nor SELL", _no_side),
         _late(_ACTIVE, "PLACE AMEND", _before, "before the order was placed"),
         _late(_ACTIVE, "PLACE AMEND", _far, "more than a day from its row"),
@@ -185,11 +209,12 @@ OF_KIND = {
     "fills": (
         Rule("order_id", "empty", _no_id, quoted=False),
         Rule("side", "neither BUY nor SELL", lambda rows: ~rows.say("side", "BUY", "SELL", "")),
-        Rule("price", "no positive price", lambda rows: rows["price"] <= 0),
+        Rule("price", "no positive price", lambda rows: not_positive(rows["price"]), of_all=True),
         Rule("qty", "no positive quantity", lambda rows: rows["qty"] <= 0),
     ),
     "state": (
-        Rule("mid", "no positive price", lambda rows: ~(rows["mid"] > 0)),
+        Rule("mid", "no mid", lambda rows: np.isnan(rows["mid"]), quoted=False),
+        Rule("mid", "no positive price", lambda rows: not_positive(rows["mid"]), of_all=True),
         Rule("mid", "far from the mids around it", _spikes, of_all=True),
     ),
 }

@@ -16,17 +16,25 @@ from mm.core.arrays import Floats
 _DIGITS, _MAX_DECIMALS = 10, 22
 #: Fewer distinct prices than this say nothing reliable about their common grid.
 _MIN_PRICES = 5
+#: Of so many all are multiples of twice the grid once in a million times by chance.
+_MIN_DISTINCT = 20
+_MOST_LOOKED_AT = 20_000
+#: No market has a tick of so small a share of its price (BTCUSDT: 1e-7): such a grid is that of the
+#: digits in which computed prices were written.
+_FINEST = 1e-8
 
 
 @dataclass(frozen=True)
 class TickSize:
     """``value``: unit of the distance, quote currency. ``grid``: that of the quoted prices, None
-    where they show none. ``remark``: what a reader should know, of the given ``level``."""
+    where they show none. ``remark``: what a reader should know, of the given ``level``.
+    ``changed``: see `changed_grid`."""
 
     value: float
     grid: float | None
     level: Literal["none", "note", "warn"]
     remark: str
+    changed: tuple[float, float] | None = None
 
 
 def choose_tick(given: float | None, prices: Floats) -> TickSize:
@@ -35,9 +43,14 @@ def choose_tick(given: float | None, prices: Floats) -> TickSize:
     Raises ValueError if none was given and the prices show no grid.
     """
     grid = price_grid(prices)
+    if grid is not None and grid < _FINEST * float(np.nanmedian(np.abs(prices))):
+        grid = None
     if given is None:
         if grid is None:
-            raise ValueError("the quoted prices show no grid to infer TICK_SIZE from")
+            raise ValueError(
+                "the quoted prices show no grid to infer TICK_SIZE from: were they computed, and "
+                "not rounded to a tick?"
+            )
         text = f"TICK_SIZE was not given: {grid:g}, the grid of the quoted prices, is used"
         return TickSize(grid, grid, "note", text)
     if grid is None:
@@ -51,6 +64,20 @@ def choose_tick(given: float | None, prices: Floats) -> TickSize:
     kind = "finer than" if ratio < 1.0 else "not a multiple of"
     text = f"TICK_SIZE {given:g} is {kind} the grid of the quoted prices ({grid:g})"
     return TickSize(given, grid, "warn", text)
+
+
+def changed_grid(prices: Floats) -> tuple[float, float] | None:
+    """The first and another grid of prices in time order, where a tenth of them shows another than
+    the tenth before: the venue may have changed its tick size. None where all show one.
+
+    Tenths with few different prices show no grid of their own.
+    """
+    tenths = np.array_split(prices[np.isfinite(prices)], 10)
+    tenths = [tenth[:_MOST_LOOKED_AT] for tenth in tenths]
+    known = [tenth for tenth in tenths if np.unique(tenth).size >= _MIN_DISTINCT]
+    grids = [grid for tenth in known if (grid := price_grid(tenth)) is not None]
+    other = next((grid for grid in grids if not math.isclose(grid, grids[0])), None)
+    return None if other is None else (grids[0], other)
 
 
 def price_grid(prices: Floats) -> float | None:

@@ -20,6 +20,8 @@ _ROUNDED_MS, _SHARED = 100, 0.5
 #: A stretch without state rows that may be the seam of two runs (real logs: 0.39 s at most within
 #: one), and the least length of each.
 _SEAM_MS, _RUN_MS = 5_000, 30_000
+#: A clock that is set right steps back by less than this; a run that starts again, by its length.
+_STEP_MS = 5_000
 
 
 def rounded(state: pd.DataFrame, label: str) -> tuple[str, ...]:
@@ -120,7 +122,7 @@ def _pieces(time_ms: Ints) -> int:
 
     Rows that were shuffled, or a few that are late, are one run: only long stretches count.
     """
-    back = np.flatnonzero(time_ms[1:] < time_ms[:-1]) + 1
+    back = np.flatnonzero(time_ms[1:] < time_ms[:-1] - _STEP_MS) + 1
     if not len(back):
         return 1
     lengths = np.diff(np.concatenate([[0], back, [len(time_ms)]]))

@@ -416,7 +416,6 @@ ORDERS = {"recv_ms": 0, "order_id": 1, "action": 2, "side": 4, "price": 5, "acti
         ("fills", 0, "1735689600000.5", "recv_ms"),
         ("state", 0, "", "recv_ms"),
         ("state", 0, "-5", "recv_ms"),
-        ("state", 3, "NaN", "mid"),
         ("state", 3, "0", "mid"),
         ("state", 3, "-1", "mid"),
         ("state", 3, "sixty", "mid"),
@@ -475,7 +474,7 @@ def test_blank_lines_are_nothing_but_count(folder: Path, tables: Tables) -> None
 def test_parquet_rows_are_counted_like_lines(folder: Path, tables: Tables) -> None:
     (folder / "state_AAA.csv").unlink()
     state = tables["state"].copy()
-    state.loc[3, "mid"] = np.nan
+    state.loc[3, "mid"] = np.inf
     state.to_parquet(folder / "state_AAA.parquet", index=False)
     (aside,) = load_log(folder, "AAA").set_aside
     assert (aside.file, aside.first_row) == ("state_AAA.parquet", 5)
@@ -491,7 +490,7 @@ def test_empty_prices_on_rows_that_are_no_placement_are_fine(folder: Path, table
 def test_over_the_budget_the_verdict_is_refused(tables: Tables) -> None:
     bad = np.random.default_rng(5).choice(len(tables["state"]), 12, replace=False)
     state = tables["state"].copy()
-    state.loc[bad, "mid"] = np.nan
+    state.loc[bad, "mid"] = 0.0
     share = 12 / len(state)
     for limit, status in ((share * 1.01, "warn"), (share * 0.99, "refused")):
         result = mm.calibrate(

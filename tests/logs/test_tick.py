@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mm
-from mm.logs.tick import choose_tick, price_grid
+from mm.logs.tick import changed_grid, choose_tick, price_grid
 
 
 def on_grid(step: float, start: int, n: int = 400, seed: int = 0, decimals: int = 10) -> np.ndarray:
@@ -139,3 +139,17 @@ def test_a_coin_of_a_millionth_is_calibrated_as_one_of_any_price(
     assert (fit.A, fit.k) == (pytest.approx(same.A, rel=1e-9), pytest.approx(same.k, rel=1e-9))
     assert result.accounts.tick.value == pytest.approx(used)
     assert result.accounts.tick.grid == pytest.approx(1e-11)
+
+
+def test_a_tick_size_that_changes_is_seen_and_few_prices_are_none() -> None:
+    fine, coarse = on_grid(0.1, 600_000), on_grid(0.5, 120_000)
+    assert changed_grid(np.concatenate([fine] * 3)) is None
+    assert changed_grid(np.concatenate([fine, fine, coarse])) == (0.1, 0.5)
+    assert changed_grid(np.concatenate([fine, np.full(50, 60_000.0)])) is None
+
+
+def test_digits_of_computed_prices_are_no_grid() -> None:
+    prices = np.round(np.random.default_rng(0).uniform(60_000.0, 60_100.0, 500), 7)
+    with pytest.raises(ValueError, match="computed, and not rounded"):
+        choose_tick(None, prices)
+    assert choose_tick(0.1, prices).grid is None

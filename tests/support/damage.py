@@ -396,8 +396,8 @@ def files() -> list[Damage]:
         D("fills", "Parquet with lists", parquet("fills", lambda t: t.assign(
             order_id=[[x] for x in t["order_id"]])), "failed", "column order_id: is of type list"),  # type: ignore[misc]
         D("state", "Parquet with a null mid", parquet("state", lambda t: t.assign(
-            mid=t["mid"].where(t.index != 40))), "set aside",
-          "state_AAA.parquet, row 42: column mid: no positive price"),
+            mid=t["mid"].where(t.index != 40))), "noted",
+          "state_AAA.parquet, row 42: 1 rows without a mid"),
         D("all", "a .csv.gz beside the .csv", lambda f: (f / "fills_AAA.csv.gz").write_bytes(
             gzip.compress(b"x")), "noted", "fills_AAA.csv is read; fills_AAA.csv.gz beside it is"),
     ]  # fmt: skip
@@ -454,9 +454,9 @@ def numbers() -> list[Damage]:
                          "set aside", column_ + said))  # fmt: skip
     out += [
         D("orders", "price NaN in one row", cell("orders", "price", "NaN", 40, "PLACE"),
-          "set aside", "column price: no positive price"),
-        D("state", "mid empty in one row", cell("state", "mid", ""), "set aside",
-          "state_AAA.csv, row 42: column mid: no positive price"),
+          "set aside", "column price: no price"),
+        D("state", "mid empty in one row", cell("state", "mid", ""), "noted",
+          "state_AAA.csv, row 42: 1 rows without a mid; until the next one it counts as unknown"),
         D("state", "mid times 100 in one row", cell("state", "mid", "6000012.5"), "set aside",
           "column mid: far from the mids around it ('6000012.5')"),
         D("state", "one mid off by 5 %", cell("state", "mid", "63000.0", 900), "set aside",
@@ -469,8 +469,10 @@ def numbers() -> list[Damage]:
           "refused", "(+2 ticks) from the prices by which cash moved in"),
         D("fills", "prices off by 30", column("fills", "price", lambda s: f"{float(s) + 30}"),
           "refused", "column price: worse than the limit of its order"),
-        D("state", "2 % of the mids empty", row_of("state", "mid", "", 0.02), "refused",
-          "column mid: no positive price; left out ("),
+        D("state", "2 % of the mids empty", row_of("state", "mid", "", 0.02), "noted",
+          "rows without a mid"),
+        D("state", "2 % of the mids zero", row_of("state", "mid", "0", 0.02), "refused",
+          "column mid: no positive price ('0.0'); left out ("),
         D("orders", "2 % of the prices text", row_of("orders", "price", "n/a?", 0.02), "refused",
           "column price: no number ('n/a?')"),
         D("state", "mids with a comma in a thousand", column("state", "mid", lambda s:
@@ -597,7 +599,9 @@ def clocks() -> list[Damage]:
         D("state", "the rows twice", rows("state", lambda r: r + r), "refused",
           "time starts again"),
         D("state", "the header again in the middle", cells("state", lambda t: [*t[:500], t[0],
-          *t[500:]]), "set aside", "row 501: column recv_ms: no number ('recv_ms')"),
+          *t[500:]]), "noted", "state_AAA.csv, row 501: the header line again; skipped"),
+        D("orders", "the header again, twice", cells("orders", lambda t: [*t[:50], t[0],
+          *t[50:90], t[0], *t[90:]]), "noted", "row 51: the header line again, and 1 more times"),
         D("state", "one row only", rows("state", lambda r: r[:1]), "refused",
           "of the orders were placed when no mid is known"),
         D("state", "the second half missing", rows("state", lambda r: r[: len(r) // 2]), "refused",
@@ -640,7 +644,8 @@ def orders() -> list[Damage]:
         D("orders", "SKIP rows without id", cells("orders", lambda t: [*t, *([r[0], "", "SKIP",
           *[""] * 11] for r in t[1:20])]), "same"),
         D("orders", "rows of an unknown action", cells("orders", lambda t: [*t, *([*r[:2], "PING",
-          *r[3:]] for r in t[-20:])]), "noted", "rows of unknown actions are ignored (20 PING)"),
+          *r[3:]] for r in t[-30:] if r[3] == "OPEN")]), "noted",
+          "rows of unknown actions are ignored ("),
         D("orders", "amended prices", cells("orders", with_amendments), "noted", "a new price"),
         D("orders", "another price in later rows", cells("orders", lambda t: [*t, *([*r[:2],
           "CANCEL_REQ", *r[3:5], "59990.5", *r[6:]] for r in t[-5:])]), "set aside",
@@ -650,7 +655,7 @@ def orders() -> list[Damage]:
         D("orders", "an unknown side in one row", cell("orders", "side", "LONG", 40, "PLACE"),
           "set aside", "column side: neither BUY nor SELL ('LONG')"),
         D("orders", "side 1 and -1", column("orders", "side", lambda s: "1" if s == "BUY" else
-          "-1"), "failed", "column side: neither BUY nor SELL ('1')"),
+          "-1"), "noted", "side 1 as BUY, side -1 as SELL"),
         D("fills", "an unknown side in one row", cell("fills", "side", "?"), "set aside",
           "column side: neither BUY nor SELL ('?')"),
         D("orders", "sides swapped", column("orders", "side", swap_sides), "refused",

@@ -26,6 +26,7 @@ def findings(
     """Every finding on one symbol; of one level, in the order of their weight."""
     tick, reconciliation = accounts.tick, accounts.reconciliation
     yield from files.of_clocks(log, accounts.clocks)
+    yield from files.of_never_ended(log, accounts.open_orders)
     yield from inputs.of_tick_unknown(accounts, settings)
     yield from files.of_mids(log, tick)
     yield from files.of_rows(log, settings)
@@ -42,4 +43,5 @@ def findings(
     yield from inputs.of_source(log)
     yield from inputs.of_takers(reconciliation)
     yield from inputs.of_runs(log)
+    yield from inputs.of_cut_runs(log, reconciliation)
     yield from inputs.of_log(log, reconciliation.warnings)

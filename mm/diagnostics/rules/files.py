@@ -11,6 +11,7 @@ from mm.diagnostics.verdict import Finding
 from mm.logs.clock_check import ClockCheck
 from mm.logs.files import Kind
 from mm.logs.load import BacktestLog, SetAside
+from mm.logs.never_ended import NeverEnded
 from mm.logs.tick import TickSize, price_grid
 
 #: More of any share in ClockCheck than this, and the files do not belong together: real logs,
@@ -28,6 +29,9 @@ THINNED, LOST_ROWS, CHANCE, FEWEST = 0.5, 0.95, 5.0, 0.01
 STANDING = 0.02
 #: A mid that never moves over so many rows is a feed that stands still.
 CONSTANT_ROWS = 100
+#: Time of orders that nothing ends makes A too low by its share. Real logs: 0.8 % at most; where
+#: ends were not understood, 60 % and more. So few orders may rest to the end on purpose.
+NEVER_ENDED, NEVER_ENDED_MUCH, FEW_OPEN = 0.02, 0.10, 20
 #: A mid that is off by more than this moves the distances that A and k are of. A value counted at
 #: the bid of a book one tick wide is off by half a tick.
 MID_OFFSET_TICKS = 0.75
@@ -114,6 +118,29 @@ def of_clocks(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
             "The mid path is shifted in time against the orders, or BUY and SELL are swapped",
             "Take the three files of one run, written with one clock",
         )
+
+
+def of_never_ended(log: BacktestLog, found: NeverEnded) -> Iterator[Finding]:
+    """Orders that no row ends. A few may rest to the end on purpose, as quotes far from mid do;
+    more than ever rested at one time and ended are orders whose end was not understood."""
+    if found.time_share <= NEVER_ENDED:
+        return
+    words = ", ".join(f"{word} on {n:,}" for word, n in list(found.words.items())[:3])
+    many = found.orders > max(found.at_once, FEW_OPEN) and found.time_share > NEVER_ENDED_MUCH
+    yield Finding(
+        "refused" if many else "warn",
+        "never_ended",
+        f"{_file(log, 'orders')}: nothing ends {found.orders:,} of {found.of:,} orders, which rest "
+        f"to the end of the run, longer than any that ended: {found.time_share:.0%} of all time",
+        f"The last word on them is not known: {words[:160]}"
+        if words
+        else "Rows that end orders are missing, or orders that were rejected do not say so",
+        "Write each order's end as docs/input.md says: CANCEL_ACK, EXPIRE, or status REJECTED"
+        if many or words
+        else "If they were meant to rest, all is well",
+        found.time_share,
+        f"at most {NEVER_ENDED:.0%} of the time that orders rested",
+    )
 
 
 def _file(log: BacktestLog, kind: Kind) -> str:

@@ -23,6 +23,8 @@ from mm.logs.tick import TickSize
 DT_TOLERANCE = 0.10
 #: Under an inferred tick a calibration of fewer of the fills than this is one of another log.
 MOST_IN_RANGE = 0.5
+#: Fills that are lost where runs were cut make A too low by their share; so few are no matter.
+MOST_CUT = 0.01
 
 
 def of_time_step(log: BacktestLog, estimate: Estimate) -> Iterator[Finding]:
@@ -169,6 +171,22 @@ def of_runs(log: BacktestLog) -> Iterator[Finding]:
         )
 
 
+def of_cut_runs(log: BacktestLog, lost: Reconciliation) -> Iterator[Finding]:
+    """Runs that are one run, cut while orders rested: what fills in the next piece is lost."""
+    across, events = log.filled_in_next_run, lost.fill_rows["event"]
+    if across and across > MOST_CUT * (across + events):
+        yield Finding(
+            "warn",
+            "cut_runs",
+            f"{across:,} orders were placed in one run and filled in the next; their fills "
+            f"({across / (across + events):.1%}) are lost",
+            "One run was cut into folders while orders rested",
+            "Put consecutive pieces into one folder as one run",
+            across / (across + events),
+            f"at most {MOST_CUT:.0%} of the fills",
+        )
+
+
 def of_tick_unknown(accounts: Accounts, settings: Settings) -> Iterator[Finding]:
     """A unit that nobody gave and that leaves most fills out of range is none."""
     share, spacing = accounts.fills_in_range, accounts.ladder_spacing
@@ -193,6 +211,16 @@ def of_tick_unknown(accounts: Accounts, settings: Settings) -> Iterator[Finding]
 
 def of_tick(tick: TickSize) -> Iterator[Finding]:
     """The unit of the distance."""
+    if tick.changed is not None:
+        before, after = tick.changed
+        yield Finding(
+            "note",
+            "tick_changed",
+            f"Quoted prices lie on a grid of {before:g} at first and of {after:g} later: A and k "
+            f"are per {tick.value:g} throughout",
+            "The venue may have changed its tick size",
+            "Calibrate before and after it apart if fills came to differ",
+        )
     if tick.level == "note":
         yield Finding("note", "tick_size", tick.remark)
     elif tick.level == "warn":

@@ -27,8 +27,9 @@ from mm.logs.columnar.packed import Numbers, Repeating, Words
 from mm.logs.columnar.stream import NeedsRowReader, Stream
 from mm.logs.columns import CAPITALS, LARGEST, TEXT, Checked
 from mm.logs.files import KINDS, Kind
-from mm.logs.order_ids import OrderNames, words_of
+from mm.logs.order_ids import OrderNames, is_accepted, is_one_of, words_of
 from mm.logs.rules import check_file, first_broken, rejected_by_reason
+from mm.logs.words import is_plain
 
 #: Only a repair of missing fills needs it, and that is work for the row reader.
 _LEFT_OUT = frozenset({"remaining_qty"})
@@ -77,6 +78,8 @@ def read_columns(paths: Mapping[Kind, Path]) -> LongRun:
         doubts.append("interrupted")  # Ctrl-C ends the wait for the threads, not the threads
     for kind, cells in zip(with_ids, codes, strict=True):
         files[kind].table.insert(1, "order_id", cells)
+    if _placed_and_rejected(files["orders"].table):
+        raise NeedsRowReader(f"{paths['orders']}: orders that were placed, and rejected")
     return LongRun(
         {
             k: Checked(f.table, _no_lines(f.table), len(f.table), ledger=f.ledger)
@@ -85,6 +88,14 @@ def read_columns(paths: Mapping[Kind, Path]) -> LongRun:
         {kind: one.sha256 for kind, one in files.items()},
         names,
     )
+
+
+def _placed_and_rejected(orders: pd.DataFrame) -> bool:
+    if "status" not in orders or "REJECTED" not in words_of(orders["status"]):
+        return False
+    placed, accepted = is_one_of(orders["action"], "PLACE"), is_accepted(orders)
+    codes = orders["order_id"].to_numpy()
+    return bool(np.isin(codes[placed & ~accepted], codes[accepted]).any())
 
 
 def _no_lines(table: pd.DataFrame) -> Ints:
@@ -184,6 +195,8 @@ def _check_words(table: pd.DataFrame) -> None:
         words = words_of(table[name])
         if any(w != w.strip() or (name in CAPITALS and w != w.upper()) for w in words):
             raise NeedsRowReader(f"{name} in small letters or with blanks")
+    if not is_plain(table):
+        raise NeedsRowReader("words that stand for others")
     if "reject_reason" in table:
         if rejected_by_reason(table).any():
             raise NeedsRowReader("rejected without a status")

@@ -34,6 +34,7 @@ from mm.logs.rules import (
     check_file,
     rejected_by_reason,
 )
+from mm.logs.words import understood
 
 #: Python takes them for numbers, or compares them with some.
 _NO_NUMBERS = (bool, np.bool_, complex, np.complexfloating)
@@ -92,12 +93,15 @@ def check_table(raw: RawTable, kind: str, label: str) -> Checked:
     """
     check_header(raw.header, kind, label)
     cells, line = _without_blank(raw, [n for n in wanted(kind) if n in raw.table.columns])
+    cells, line, said = _without_headers(cells, line, label)
     table, findings = cells.copy(deep=False), Findings(len(cells), line)
     for name in map(str, cells.columns):
         if name in TEXT:
             table[name] = _text(cells[name])
         else:
             table[name] = _number(cells[name], name, findings, label)
+            if cells[name].dtype == np.float32:
+                said += (f"{label}, column {name}: float32, read as the decimals it shows",)
             findings.check(NUMBERS.get(name, ()), table, cells)
     check_file(table, line, label)
     findings.check(OF_TIMES, table)
@@ -107,16 +111,22 @@ def check_table(raw: RawTable, kind: str, label: str) -> Checked:
     for name in CAPITALS:
         if name in table:
             table[name] = table[name].str.upper()
+    table, words = understood(table)
+    if words:
+        read_as = ", ".join(f"{word} as {meant}" for word, meant in list(words.items())[:6])
+        said += (f"{label}: {read_as[:200]}",)
     if "reject_reason" in table:
         rejected = rejected_by_reason(table)
         del table["reject_reason"]
         if rejected.any():
             status = table.get("status", pd.Series("", index=table.index, dtype="str"))
             table["status"] = status.where(~rejected, "REJECTED")
+    if kind == "state":
+        said += _no_mid(table, findings, label)
     findings.check(OF_KIND[kind], table)
     for number, (what, _) in raw.bad_lines.items():
         findings.skipped(number, what)
-    return _checked(table, raw, findings, kind, label)
+    return replace(_checked(table, raw, findings, kind, label), said=said)
 
 
 def _without_blank(raw: RawTable, columns: list[str]) -> tuple[pd.DataFrame, Ints]:
@@ -135,6 +145,35 @@ def _without_blank(raw: RawTable, columns: list[str]) -> tuple[pd.DataFrame, Int
     ]
 
 
+def _without_headers(
+    cells: pd.DataFrame, line: Ints, label: str
+) -> tuple[pd.DataFrame, Ints, tuple[str, ...]]:
+    """The rows without header lines, which a recorder writes again when it starts again."""
+    if cells["recv_ms"].dtype.kind in "iufM" or not len(cells):
+        return cells, line, ()
+    again = np.ones(len(cells), dtype=np.bool_)
+    for name in map(str, cells.columns):
+        again &= (cells[name].astype("str").str.strip() == name).to_numpy(dtype=np.bool_)
+    if not again.any():
+        return cells, line, ()
+    said = f"{label}, row {line[again][0]}: the header line again"
+    more = int(again.sum()) - 1
+    said += f", and {more} more times; skipped" if more else "; skipped"
+    return cells.loc[~again].reset_index(drop=True), line[~again], (said,)
+
+
+def _no_mid(table: pd.DataFrame, findings: Findings, label: str) -> tuple[str, ...]:
+    """State rows without a mid, as where one side of the book was empty: nobody knows it there."""
+    rows = np.isnan(table["mid"].to_numpy(dtype=np.float64)) & ~findings.bad
+    if not rows.any() or rows.all():
+        return ()
+    findings.bad |= rows
+    return (
+        f"{label}, row {findings.line[rows][0]}: {int(rows.sum()):,} rows without a mid; until the "
+        "next one it counts as unknown, as in an outage",
+    )
+
+
 def _checked(
     table: pd.DataFrame, raw: RawTable, findings: Findings, kind: str, label: str
 ) -> Checked:
@@ -142,7 +181,7 @@ def _checked(
     good = table.loc[~bad].reset_index(drop=True) if bad.any() else table
     good["recv_ms"] = good["recv_ms"].astype("int64")
     checked = Checked(good, findings.line[~bad], of, findings.listed(label, of))
-    if not checked.set_aside:
+    if not bad.any() and not raw.bad_lines:
         return checked
     if kind == "state":
         return replace(checked, blind_ms=_blind(table["recv_ms"].to_numpy(), findings, raw))
@@ -173,7 +212,9 @@ def _text(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _number(column: pd.Series[Any], name: str, findings: Findings, label: str) -> pd.Series[Any]:
     kind = column.dtype.kind
-    if kind in "iuf":
+    if column.dtype == np.float32:  # 0.1 is no 0.10000000149: of such prices no grid is seen
+        values = pd.Series(column.to_numpy().astype("str").astype("float64"), index=column.index)
+    elif kind in "iuf":
         values = column.astype("float64")
     elif kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype):
         micro = column.to_numpy(dtype="datetime64[us]")
