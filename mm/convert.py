@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mm.core.config import CONFIG_NAME
+from mm.core.config import configs_in
 from mm.core.errors import CalibrationError, InputError
 from mm.logs.as_parquet import write_parquet
 from mm.logs.files import Kind, fetched, find_symbols
@@ -65,10 +65,10 @@ def convert(
         for target in sources:
             target.parent.mkdir(parents=True, exist_ok=True)
             (room / target.relative_to(out_dir)).rename(target)
-        settings = data_dir / CONFIG_NAME
-        if settings.is_file() and not (out_dir / CONFIG_NAME).exists():
-            shutil.copyfile(settings, room / CONFIG_NAME)
-            (room / CONFIG_NAME).rename(out_dir / CONFIG_NAME)
+        for settings in configs_in(data_dir)[:1]:
+            if not configs_in(out_dir):
+                shutil.copyfile(str(settings), room / settings.name)
+                (room / settings.name).rename(out_dir / settings.name)
     finally:
         shutil.rmtree(room, ignore_errors=True)
     return list(sources)
@@ -96,9 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error.filename}: can't be written ({error.strerror})", file=sys.stderr)
         return 1
     print(f"{len(made)} logs in {args.out_dir}")
-    theirs, ours = (folder / CONFIG_NAME for folder in (args.data_dir, args.out_dir))
-    if theirs.is_file() and theirs.read_bytes() != ours.read_bytes():
-        print(f"{ours}: kept; it differs from {theirs}: compare them by hand", file=sys.stderr)
+    for theirs, ours in zip(configs_in(args.data_dir), configs_in(args.out_dir), strict=False):
+        if theirs.read_bytes() != ours.read_bytes():
+            print(f"{ours}: kept; it differs from {theirs}: compare them by hand", file=sys.stderr)
     return 0
 
 

@@ -139,6 +139,7 @@ def main(*, only_list: bool, debug: bool, **given: Any) -> None:
 
     \b
     Exit codes: 0 all ok or warned · 1 some failed · 2 usage · 3 some refused, none failed
+                4 nothing worse than logs missing or stale
                 130 interrupted: the same command goes on where it stopped
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
