@@ -88,10 +88,11 @@ def _calm(content: Content) -> str:
 
 
 def _heading(content: Content) -> str:
-    """The worst are shown; where none is bad, as on a good first run, all that fit."""
-    bad = any(line.status != "ok" for line in content.news.shown)
-    rest = len(content.news.shown) < len(content.found)
-    return "Worst lines" if bad else "First lines" if rest else "All lines"
+    """The worst are shown, on a first run as many others as fit."""
+    shown = content.news.shown
+    if len(shown) == len(content.found):
+        return "All lines"
+    return "The worst first" if any(line.status == "ok" for line in shown) else "Worst lines"
 
 
 def _at(content: Content) -> str:
@@ -119,7 +120,7 @@ def _numbers(line: Line, delta: float | None) -> list[tuple[str, str]]:
 
 def _other_reason(line: Line) -> str:
     """A reason that does not stand among what needs a person already."""
-    return shortened(line.reason) if line.status in ("warn", "ok") else ""
+    return shortened(line.reason) if line.status in ("missing", "warn", "ok") else ""
 
 
 def _rate(rate: compare.Rate | None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from mm.core.formatting import duration
+from mm.core.formatting import age, duration
 from mm.results.record import Record, Status
 
 #: What needs a person comes first.
@@ -75,11 +75,11 @@ class Line:
         if self.record.log == "smaller":
             return self._smaller()
         fresh = self.record.freshness
-        old = f", its last row is {duration(fresh.age_s)} old" if fresh and fresh.age_s > 0 else ""
+        old = f", its last row is {age(fresh.age_s)} old" if fresh and fresh.age_s > 0 else ""
         if self.record.log == "unchanged":
             return f"the same log as in the batch before{old}"
         if fresh and fresh.status == "warn" and fresh.limit_s:
-            return f"{old.lstrip(', ')}, warn_after is {duration(fresh.limit_s)}"
+            return f"{old.lstrip(', ')}, warn_after is {age(fresh.limit_s)}"
         return ""
 
     def _smaller(self) -> str:
@@ -94,14 +94,15 @@ class Line:
         )
 
     @property
-    def weight(self) -> tuple[int, float, int, float]:
-        """The gravest first: its status, a change of λ that is news, how many warnings, how far the
-        replay is from what was observed."""
+    def weight(self) -> tuple[int, int, float, int, float]:
+        """The gravest first: its status, a log that is smaller or old, a change of λ that is news,
+        how many warnings, how far the replay is from what was observed."""
         warned = sum(finding.level != "note" for finding in self.record.findings)
         replay = self.record.replay
         off = math.log((replay.given + 1.0) / (replay.observed + 1.0)) if replay else 0.0
         news = abs(self.change.z or 0.0) if self.change and self.change.news else 0.0
-        return ORDER.index(self.status), -news, -warned, -abs(off)
+        log = 0 if self.record.log == "smaller" else 1 if self.of_log else 2
+        return ORDER.index(self.status), log, -news, -warned, -abs(off)
 
     @property
     def turned(self) -> bool:

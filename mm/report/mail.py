@@ -66,8 +66,7 @@ def build_message(
 
     table = attach.table_csv(found, delta)
     spent = len(table) * 4 // 3 + sum(len(i.png) for _, i in figures.values()) + 100_000
-    concerned = [line.symbol for line in news.concerned]
-    reports = attach.choose(concerned, out_dir, limit_bytes - spent, now)
+    reports = attach.choose(news.concerned, out_dir, limit_bytes - spent, now)
     where = f" All reports and index.html are in {place}." if place else ""
     content = body.Content(
         title=morning,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mm.core.formatting import age
 from mm.results.record import Record
 
 #: Every symbol of a batch is one of these; ``new`` is said even of none.
@@ -12,7 +13,7 @@ _KINDS = ("new", "unchanged", "missing", "stale", "refused", "failed")
 
 
 def counts(records: Iterable[Record]) -> dict[str, int]:
-    """How many symbols of a batch there are of each kind."""
+    """How many symbols of a batch there are of each kind; a much smaller log is new or refused."""
     found = [_kind(record) for record in records]
     return {kind: found.count(kind) for kind in _KINDS}
 
@@ -24,25 +25,15 @@ def _kind(record: Record) -> str:
 
 
 def first_line(records: Iterable[Record]) -> str:
-    """``new 56 (1 much smaller), unchanged 2, missing 1, failed 1, oldest data 26 h``."""
+    """``new 56, unchanged 2, missing 1, failed 1, much smaller 1, oldest data 26 h``."""
     every = list(records)
     parts = [f"{kind} {n}" for kind, n in counts(every).items() if n or kind == "new"]
-    smaller = sum(_kind(r) == "new" and r.log == "smaller" for r in every)
+    smaller = sum(record.log == "smaller" for record in every)
     if smaller:
-        parts[0] += f" ({smaller} much smaller)"
+        parts.append(f"much smaller {smaller}")
     ages = [r.freshness.age_s for r in every if r.freshness]
     if ages:
         late = sum(r.freshness is not None and r.freshness.status == "warn" for r in every)
         beyond = f" ({late} beyond warn_after)" if late else ""
         parts.append(f"oldest data {age(max(ages))}{beyond}")
     return ", ".join(parts)
-
-
-def age(seconds: float) -> str:
-    """``26 h``; what was logged later than now has no age."""
-    if seconds < 0:
-        return "later than now"
-    for limit, unit, name in ((7200, 60, "min"), (259_200, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 86_400:,.0f} days"

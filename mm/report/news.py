@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mm.core.formatting import figures
 from mm.report import words
@@ -14,17 +14,19 @@ from mm.results.record import Record
 
 #: No list in a mail's body is longer, whatever the number of symbols.
 MOST_LINES, WORST = 12, 5
+#: Their reports say more than a line can; of a log that is missing there is nothing new to read.
+_TO_READ = ("failed", "refused", "stale")
 
 
 @dataclass(frozen=True)
 class News:
-    """``changed`` and ``needed``: one sentence each; ``concerned``: the lines behind them;
-    ``shown``: lines with numbers, none without any exposure, of which the first WORST have a
-    figure; ``quiet``: what is said beside the counts without news."""
+    """``changed`` and ``needed``: one sentence each; ``concerned``: symbols whose report is
+    to be read; ``shown``: lines with numbers, none without any exposure, of which the first WORST
+    have a figure; ``quiet``: what is said beside the counts without news."""
 
     changed: tuple[str, ...]
     needed: tuple[str, ...]
-    concerned: tuple[Line, ...]
+    concerned: tuple[str, ...]
     shown: tuple[Line, ...]
     quiet: str
 
@@ -38,10 +40,15 @@ def news_of(current: Sequence[Line], *, first_run: bool) -> News:
     """The news of a batch's lines, gravest first. A first run shows numbers of all that fit."""
     found = causes(current)
     moved = [] if first_run else [(line, text) for line in current if (text := _change(line))]
-    changed = [text for _, text in moved]
+    changed = [str(cause) for cause in _with_one_text(moved)]
     if first_run:
         changed.insert(0, "First run: there is nothing before it to compare with.")
-    concerned = [line for cause in found for line in cause.lines] + [line for line, _ in moved]
+    told = {line.symbol for line, _ in moved}
+    concerned = [
+        line.symbol
+        for line in current
+        if line.symbol in told or line.status in _TO_READ or line.record.log == "smaller"
+    ]
     # One that has nothing to show stands among what needs a person, with its reason; of those that
     # have one cause, one is enough.
     measured = [line for line in current if line.record.exposure_s]
@@ -50,10 +57,19 @@ def news_of(current: Sequence[Line], *, first_run: bool) -> News:
     return News(
         tuple(changed),
         tuple(str(cause) for cause in _each_gravity_first(found)),
-        tuple(dict.fromkeys(concerned)),
+        tuple(concerned),
         tuple([*worst[:WORST], *rest][: MOST_LINES if first_run else WORST]),
         _quiet(current),
     )
+
+
+def _with_one_text(moved: Iterable[tuple[Line, str]]) -> list[Cause]:
+    """Changes that are told in the same words, together."""
+    found: dict[str, Cause] = {}
+    for line, text in moved:
+        before = found.get(text, Cause("", text, ()))
+        found[text] = replace(before, lines=(*before.lines, line))
+    return list(found.values())
 
 
 def _one_of_each(found: Iterable[Line]) -> list[Line]:
@@ -96,11 +112,10 @@ def _is_news(line: Line) -> bool:
 
 
 def _change(line: Line) -> str:
-    name = shortened(line.symbol, 80)
     if line.status == "missing":
         return ""
     if line.before is None:
-        return f"{name}: new, {line.status}"
+        return f"new, {line.status}"
     parts = []
     if line.turned:
         parts.append(f"{line.status}, was {line.before.status}")
@@ -108,7 +123,7 @@ def _change(line: Line) -> str:
         parts.append(f"λ {change_in_words(line)}")
     if line.set_anew:
         parts.append(_set_anew(line, line.before))
-    return f"{name}: {'; '.join(parts)}" if parts else ""
+    return "; ".join(parts)
 
 
 def _set_anew(line: Line, before: Record) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mm.core.errors import OutputError
-from mm.core.formatting import duration, utc
+from mm.core.formatting import age, utc
 from mm.logs.files import KINDS, Kind
 from mm.results.params import (
     Candidate,
@@ -116,8 +116,8 @@ class Record(BaseModel):
         if self.status == "missing":
             return f"no files; {self._figures_of}"
         if self.status == "stale" and self.freshness and self.freshness.limit_s:
-            allowed = duration(self.freshness.limit_s)
-            return f"its last row is {duration(self.freshness.age_s)} old, error_after is {allowed}"
+            allowed = age(self.freshness.limit_s)
+            return f"its last row is {age(self.freshness.age_s)} old, error_after is {allowed}"
         return self.error or (self.reasons[0].split(". ")[0] if self.reasons else "")
 
     @property
