@@ -18,7 +18,8 @@ from pathlib import Path
 from mm.core.config import configs_in
 from mm.core.errors import CalibrationError, InputError
 from mm.logs.as_parquet import write_parquet
-from mm.logs.files import Kind, fetched, find_symbols
+from mm.logs.discovery import find_symbols
+from mm.logs.files import Kind, fetched
 
 
 class UsageError(InputError):
@@ -48,9 +49,9 @@ def convert(
         raise UsageError(f"{what} (symbols there: {names})", where=data_dir, remedy="look there")
     sources: dict[Path, tuple[Path, Kind]] = {}
     for name in symbols or found:
-        for run in map(fetched, found[name]):
-            folder = out_dir / ("" if run.folder == data_dir else run.folder.name)
-            for kind, path in run.paths.items():
+        for run in found[name]:
+            folder = out_dir / (run.name if run.below or run.day else "")
+            for kind, path in fetched(run).paths.items():
                 sources[folder / f"{kind}_{name}.parquet"] = path, kind
     for target in sources:
         if target.exists():

@@ -30,7 +30,7 @@ from mm.core.formatting import duration, figures, pm, ranged, utc
 from mm.core.settings import Settings
 from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay
-from mm.logs.files import find_symbols
+from mm.logs.discovery import find_symbols
 from mm.logs.load import BacktestLog
 from mm.results.params import read_fill_model, read_numbers
 

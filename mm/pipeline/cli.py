@@ -189,6 +189,8 @@ def _run(request: Request, given: Mapping[str, Any]) -> int:
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
+    for line in plan.pooled:
+        click.echo(line)
     for line in plan.warnings:
         click.echo(f"warning: {line}", err=True)
     from mm.pipeline.batch import EXIT_INTERRUPTED, run_batch

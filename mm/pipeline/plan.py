@@ -24,8 +24,12 @@ from mm.core.errors import InputError, SettingsError
 from mm.core.expected import Expected
 from mm.core.settings import Settings, check_symbol
 from mm.core.storage import AnyPath, Remote, path_or_url
-from mm.logs.files import RunFiles, find_symbols
+from mm.logs.discovery import discover, find_symbols
+from mm.logs.files import RunFiles
 from mm.results.params import read_numbers
+
+#: So many files that lie beside those that are read are named.
+_MOST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Job:
 
     symbol: str
     resolved: Resolved
-    runs: list[RunFiles]
+    runs: Sequence[RunFiles]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Plan:
     configuration names and that have no files; ``warnings``: a line for each, whichever symbols
     were asked for; ``present``: all symbols that have files, also those that are not to run;
     ``all_symbols``: none were asked for by name; ``data_name``: the data folder as settings name
-    it."""
+    it; ``pooled``: a line on the runs of symbols that have several."""
 
     data_dir: AnyPath
     out_dir: AnyPath
@@ -77,6 +81,7 @@ class Plan:
     all_symbols: bool = False
     data_name: str = ""
     expected: Expected = field(default_factory=Expected)
+    pooled: Sequence[str] = ()
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -95,7 +100,8 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         # SYMBOL may name several here.
         several = isinstance(layer.get("SYMBOL"), str)
         Settings.build({n: v for n, v in layer.items() if n != "SYMBOL" or not several}, source)
-    there = find_symbols(data_dir)
+    found = discover(data_dir)
+    there = found.symbols
     symbols = _shard(_symbols(request, environment, command_line, data_dir, list(there)), request)
     data_name = _portable(data_dir)
     driven_values = {"BACKTEST_DIR": data_name, "RESULT_DIR": ""}
@@ -124,6 +130,9 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         f"{config.source} is read; {config.beside} beside it is not: take one away"
         for _ in filter(None, [config.beside])
     ]
+    of_runs = [line for s in symbols for run in there[s] for line in run.warnings]
+    more = len(of_runs) - _MOST_LINES
+    warnings += [*found.left, *of_runs[:_MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
     warnings += [
         f"{config.source}: symbols: {name} has no files in {data_dir}, so its settings go to no "
         f"symbol; {_hint(name, unnamed, 'correct the name, or take it away')}"
@@ -141,6 +150,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         all_symbols,
         data_name,
         config.expected,
+        found.pooled(symbols),
     )
 
 
@@ -170,7 +180,7 @@ def _shard(symbols: list[str], request: Request) -> list[str]:
     return symbols[int(number) - 1 :: int(count)]
 
 
-def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, list[RunFiles]]:
+def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, Sequence[RunFiles]]:
     """The files of the symbols that a request is about, for ``--list``.
 
     Raises what make_plan raises for folders, symbols and shards.
