@@ -17,6 +17,7 @@ from pathlib import Path
 
 from mm.core.config import configs_in
 from mm.core.errors import CalibrationError, InputError
+from mm.core.places import in_utf8
 from mm.logs.as_parquet import write_parquet
 from mm.logs.discovery import find_symbols
 from mm.logs.files import Kind, fetched
@@ -104,4 +105,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main())

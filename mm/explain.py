@@ -27,6 +27,7 @@ from mm.core.config import (
 )
 from mm.core.errors import CalibrationError, SettingsError
 from mm.core.formatting import duration, figures, pm, ranged, utc
+from mm.core.places import in_utf8
 from mm.core.settings import Settings
 from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.diagnostics.replay import Draws, Replay, ReplayRows, replay
@@ -202,4 +203,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main())
