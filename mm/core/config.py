@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 
+from mm.core.display import Table, html
 from mm.core.errors import SettingsError
 from mm.core.expected import KEYS, Expected, expected_of
-from mm.core.settings import Settings, check_names
+from mm.core.settings import Settings, check_names, unit_of
 from mm.core.storage import AnyPath, Remote, is_url
 
 _ABOVE = Path(__file__).resolve().parents[2]
@@ -58,12 +59,32 @@ class Config:
         return {**self.defaults, **self.symbols.get(symbol, {})}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Resolved:
-    """Settings with the place each came from, where that is not the default."""
+    """Settings with the place each came from, where that is not the default. Shows all that are in
+    force, those that somebody has set first."""
 
     settings: Settings
     sources: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        told = (f"{n} = {getattr(self.settings, n)!r} ({s})" for n, s in self.sources.items())
+        return "\n".join(["Settings in force, the others at their defaults:", *told])
+
+    def _repr_html_(self) -> str:
+        names = [*self.sources, *(n for n in Settings.model_fields if n not in self.sources)]
+        rows = [
+            (
+                name,
+                repr(getattr(self.settings, name)),
+                unit_of(name),
+                self.sources.get(name, "default"),
+                Settings.model_fields[name].description or "",
+            )
+            for name in names
+        ]
+        head = ("setting", "value in force", "unit", "from", "meaning")
+        return html(Table(head, rows, name="settings in force"))
 
 
 def configs_in(data_dir: AnyPath) -> list[AnyPath]:
