@@ -39,7 +39,7 @@ class News:
 def news_of(current: Sequence[Line], *, first_run: bool) -> News:
     """The news of a batch's lines, gravest first. A first run shows numbers of all that fit."""
     found = causes(current)
-    moved = [] if first_run else [(line, text) for line in current if (text := _change(line))]
+    moved = [] if first_run else [(line, text) for line in current for text in _changes(line)]
     changed = [str(cause) for cause in _with_one_text(moved)]
     if first_run:
         changed.insert(0, "First run: there is nothing before it to compare with.")
@@ -64,12 +64,12 @@ def news_of(current: Sequence[Line], *, first_run: bool) -> News:
 
 
 def _with_one_text(moved: Iterable[tuple[Line, str]]) -> list[Cause]:
-    """Changes that are told in the same words, together."""
+    """Changes that are told in the same words, together, the commonest first."""
     found: dict[str, Cause] = {}
     for line, text in moved:
         before = found.get(text, Cause("", text, ()))
         found[text] = replace(before, lines=(*before.lines, line))
-    return list(found.values())
+    return sorted(found.values(), key=lambda cause: -len(cause.lines))
 
 
 def _one_of_each(found: Iterable[Line]) -> list[Line]:
@@ -111,19 +111,15 @@ def _is_news(line: Line) -> bool:
     return line.change is not None and line.change.news
 
 
-def _change(line: Line) -> str:
+def _changes(line: Line) -> list[str]:
+    """What has become of a symbol, each in words that another may have too."""
     if line.status == "missing":
-        return ""
+        return []
     if line.before is None:
-        return f"new, {line.status}"
-    parts = []
-    if line.turned:
-        parts.append(f"{line.status}, was {line.before.status}")
-    if _is_news(line):
-        parts.append(f"λ {change_in_words(line)}")
-    if line.set_anew:
-        parts.append(_set_anew(line, line.before))
-    return "; ".join(parts)
+        return [f"new, {line.status}"]
+    turned = [f"{line.status}, was {line.before.status}"] if line.turned else []
+    moved = [f"λ {change_in_words(line)}"] if _is_news(line) else []
+    return turned + moved + ([_set_anew(line, line.before)] if line.set_anew else [])
 
 
 def _set_anew(line: Line, before: Record) -> str:
