@@ -31,8 +31,10 @@ lint: $(VENV)/.dev
 newest:
 	PYTHON=$(PYTHON) tests/newest_jupyter.sh $(ARGS)
 
+# In a container one is root, whom Jupyter turns away unless told.
+notebook: AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 notebook: $(VENV)/.run
-	$(BIN)/jupyter lab notebooks/poisson_fill_calibration.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir="$(CURDIR)" $(AS_ROOT) $(ARGS) notebooks/poisson_fill_calibration.ipynb
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'

@@ -8,10 +8,10 @@ if sys.version_info < (3, 11):  # noqa: UP036  an older Python must get one clea
     sys.exit("run_calibration.py: needs Python 3.11 or newer; this is " + sys.version.split()[0])
 
 try:
-    from mm.pipeline.cli import main
+    from mm.pipeline.cli import command
 
     if __name__ == "__main__":
-        main()
+        command()
 except KeyboardInterrupt:  # before the command line was read
     print("interrupted", file=sys.stderr)
     sys.exit(130)

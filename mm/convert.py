@@ -15,10 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mm.core.config import CONFIG_NAME
+from mm.core.config import configs_in
 from mm.core.errors import CalibrationError, InputError
+from mm.core.places import in_utf8
 from mm.logs.as_parquet import write_parquet
-from mm.logs.files import Kind, fetched, find_symbols
+from mm.logs.discovery import find_symbols
+from mm.logs.files import Kind, fetched
 
 
 class UsageError(InputError):
@@ -48,9 +50,9 @@ def convert(
         raise UsageError(f"{what} (symbols there: {names})", where=data_dir, remedy="look there")
     sources: dict[Path, tuple[Path, Kind]] = {}
     for name in symbols or found:
-        for run in map(fetched, found[name]):
-            folder = out_dir / ("" if run.folder == data_dir else run.folder.name)
-            for kind, path in run.paths.items():
+        for run in found[name]:
+            folder = out_dir / (run.name if run.below or run.day else "")
+            for kind, path in fetched(run).paths.items():
                 sources[folder / f"{kind}_{name}.parquet"] = path, kind
     for target in sources:
         if target.exists():
@@ -65,10 +67,10 @@ def convert(
         for target in sources:
             target.parent.mkdir(parents=True, exist_ok=True)
             (room / target.relative_to(out_dir)).rename(target)
-        settings = data_dir / CONFIG_NAME
-        if settings.is_file() and not (out_dir / CONFIG_NAME).exists():
-            shutil.copyfile(settings, room / CONFIG_NAME)
-            (room / CONFIG_NAME).rename(out_dir / CONFIG_NAME)
+        for settings in configs_in(data_dir)[:1]:
+            if not configs_in(out_dir):
+                shutil.copyfile(str(settings), room / settings.name)
+                (room / settings.name).rename(out_dir / settings.name)
     finally:
         shutil.rmtree(room, ignore_errors=True)
     return list(sources)
@@ -96,11 +98,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error.filename}: can't be written ({error.strerror})", file=sys.stderr)
         return 1
     print(f"{len(made)} logs in {args.out_dir}")
-    theirs, ours = (folder / CONFIG_NAME for folder in (args.data_dir, args.out_dir))
-    if theirs.is_file() and theirs.read_bytes() != ours.read_bytes():
-        print(f"{ours}: kept; it differs from {theirs}: compare them by hand", file=sys.stderr)
+    for theirs, ours in zip(configs_in(args.data_dir), configs_in(args.out_dir), strict=False):
+        if theirs.read_bytes() != ours.read_bytes():
+            print(f"{ours}: kept; it differs from {theirs}: compare them by hand", file=sys.stderr)
     return 0
 
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main())

@@ -27,11 +27,12 @@ from mm.core.config import (
 )
 from mm.core.errors import CalibrationError, SettingsError
 from mm.core.formatting import duration, figures, ranged, utc
+from mm.core.places import in_utf8
 from mm.core.settings import Settings
 from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.diagnostics.draws import Draws
 from mm.diagnostics.replay import Replay, ReplayRows, replay
-from mm.logs.files import find_symbols
+from mm.logs.discovery import find_symbols
 from mm.logs.load import BacktestLog
 from mm.results.outcome import Calibration
 from mm.results.read import read_fill_model, read_numbers
@@ -205,4 +206,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    in_utf8()
     sys.exit(main())

@@ -7,20 +7,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mm.core.config import CONFIG_NAME, Config, backtest_folder, below_root, read_config
+from mm.core.config import (
+    CONFIG_NAME,
+    Config,
+    Resolved,
+    backtest_folder,
+    below_root,
+    find_config,
+    read_config,
+)
 from mm.core.display import Parts
 from mm.core.errors import SettingsError
-from mm.core.settings import Settings
+from mm.core.settings import Settings, check_names
 from mm.results.outcome import Calibration, outcome_of
 from mm.results.record import MIME, Outcome, write_outcome
 
 #: Names in the parameters cell that are no settings: where ``mm`` is, which file to read.
 PLACES = ("REPO_ROOT", "CONFIG")
+_SOURCE = "notebook parameters"
 
 
-def settings(namespace: Mapping[str, Any]) -> Settings:
-    """The notebook's settings: its parameters, and what the folder's calibration.yaml says of
-    those that stand at their default.
+def chosen(namespace: Mapping[str, Any]) -> Resolved:
+    """The notebook's settings, each with its source: a parameter that is not None, else what the
+    folder's calibration.yaml says, else the default.
 
     The driver resolves everything itself and sets CONFIG to "", so that an executed copy holds
     all it needs.
@@ -31,21 +40,23 @@ def settings(namespace: Mapping[str, Any]) -> Settings:
     values = {n: v for n, v in namespace.items() if n.isupper() and len(n) > 1 and n[0] != "_"}
     for name in namespace:
         if name.upper() in Settings.model_fields and not name.isupper():
-            raise SettingsError(f"notebook parameters: {name} is written {name.upper()}")
+            raise SettingsError(f"{_SOURCE}: {name} is written {name.upper()}")
     places = {name: values.pop(name, "") for name in PLACES}
-    given = Settings.build(values, "notebook parameters")
-    config = _config(str(places["CONFIG"]), given)
-    changed = given.changed()
-    filed = {n: v for n, v in config.of(given.SYMBOL).items() if n not in changed}
-    chosen = Settings.build({**given.model_dump(), **filed}, config.source) if filed else given
-    return chosen.check_range("notebook parameters")
+    check_names(values, _SOURCE)
+    given = {name: value for name, value in values.items() if value is not None}
+    plain = Settings.build(given, _SOURCE)
+    config = _config(str(places["CONFIG"]), plain)
+    filed = {n: v for n, v in config.of(plain.SYMBOL).items() if n not in given}
+    found = Settings.build({**given, **filed}, config.source or _SOURCE).check_range(_SOURCE)
+    sources = {**dict.fromkeys(given, _SOURCE), **dict.fromkeys(filed, config.source)}
+    return Resolved(found, {n: sources[n] for n in Settings.model_fields if n in sources})
 
 
 def _config(name: str, given: Settings) -> Config:
     if not name:
         return Config()
-    path = backtest_folder(given.BACKTEST_DIR) / name
-    return read_config(path) if path.is_file() or name != CONFIG_NAME else Config()
+    folder = backtest_folder(given.BACKTEST_DIR)
+    return find_config(folder) if name == CONFIG_NAME else read_config(folder / name)
 
 
 class Headline:

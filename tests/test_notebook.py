@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from papermill.exceptions import PapermillExecutionError
 import mm
 from mm.core.errors import SettingsError
 from mm.core.settings import Settings
-from mm.notebook import settings as notebook_settings
+from mm.notebook import chosen
 from mm.pipeline.symbol import read_outcome
 
 Tables = dict[str, pd.DataFrame]
@@ -55,13 +56,14 @@ def test_it_is_committed_without_results(notebook: Any) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_parameters_are_the_settings_with_their_defaults(parameters: dict[str, Any]) -> None:
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    places = {"CONFIG": "calibration.yaml", "REPO_ROOT": ""}
-    assert parameters == {**defaults, **places}
-    assert {n: type(v) for n, v in parameters.items()} == {
-        n: type(v) for n, v in {**defaults, **places}.items()
-    }
+def test_parameters_are_the_settings_and_none_says_more_than_is_known(
+    parameters: dict[str, Any],
+) -> None:
+    # What is in force is known once calibration.yaml is read: a number here would be a guess.
+    places = ("SYMBOL", "BACKTEST_DIR", "RESULT_DIR")
+    unknown = {name: None for name in Settings.model_fields if name not in places}
+    known = {name: Settings.model_fields[name].default for name in places}
+    assert parameters == {**unknown, **known, "CONFIG": "calibration.yaml", "REPO_ROOT": ""}
 
 
 def test_papermill_sees_every_parameter_and_its_meaning(
@@ -71,6 +73,9 @@ def test_papermill_sees_every_parameter_and_its_meaning(
     assert set(seen) == set(parameters)
     for name, field in Settings.model_fields.items():
         assert str(field.description) in seen[name]["help"]
+        if parameters[name] is None and field.default not in (None, ""):
+            shown, _, _ = seen[name]["help"].partition(": ")
+            assert type(field.default)(shown) == field.default, name
 
 
 def test_cells_call_and_show_and_define_nothing(notebook: Any) -> None:
@@ -248,24 +253,59 @@ def test_it_stops_with_one_line_on(
 def test_a_name_in_small_letters_is_mistyped_too(parameters: dict[str, Any]) -> None:
     # papermill -p tick_size 0.1 only warns; the value would silently not arrive
     with pytest.raises(SettingsError, match=r"tick_size.*TICK_SIZE"):
-        notebook_settings({**parameters, "CONFIG": "", "tick_size": 0.1})
+        chosen({**parameters, "CONFIG": "", "tick_size": 0.1})
 
 
 def test_names_of_a_session_are_none_of_its_business(parameters: dict[str, Any]) -> None:
     # Run All a second time: cells of one's own have left names behind
     session = {"In": [], "Out": {}, "_": 1, "log": None, "settings": None, "sys": os, "df": None}
-    found = notebook_settings({**parameters, "CONFIG": "", **session})
+    found = chosen({**parameters, "CONFIG": "", **session}).settings
     assert found == Settings()
 
 
 def test_a_quant_may_call_a_number_by_one_capital(parameters: dict[str, Any]) -> None:
     # A = result.params.A in a cell of one's own, then Run All once more
-    assert notebook_settings({**parameters, "CONFIG": "", "A": 1.5, "N": 40}) == Settings()
+    assert chosen({**parameters, "CONFIG": "", "A": 1.5, "N": 40}).settings == Settings()
 
 
 def test_a_config_that_is_named_must_be_there(parameters: dict[str, Any], data: Path) -> None:
-    given = {**parameters, "BACKTEST_DIR": str(data)}
-    assert notebook_settings({**given, "SYMBOL": "AAA"}).MAX_DELTA_TICKS == 7.0
-    assert notebook_settings({**given, "SYMBOL": "AAA", "CONFIG": ""}).MAX_DELTA_TICKS == 50.0
+    given = {**parameters, "BACKTEST_DIR": str(data), "SYMBOL": "AAA"}
+    assert chosen(given).settings.MAX_DELTA_TICKS == 7.0
+    assert chosen({**given, "CONFIG": ""}).settings.MAX_DELTA_TICKS == 50.0
     with pytest.raises(SettingsError, match=r"mine\.yaml"):
-        notebook_settings({**given, "CONFIG": "mine.yaml"})
+        chosen({**given, "CONFIG": "mine.yaml"})
+
+
+def test_a_value_typed_by_hand_wins_over_the_file_even_if_it_is_the_default(
+    parameters: dict[str, Any], data: Path
+) -> None:
+    given = {**parameters, "BACKTEST_DIR": str(data), "SYMBOL": "AAA"}
+    found = chosen({**given, "MAX_DELTA_TICKS": 50.0})
+    assert found.settings.MAX_DELTA_TICKS == 50.0
+    assert found.settings.TICK_SIZE == 1.0
+    assert found.sources["MAX_DELTA_TICKS"] == "notebook parameters"
+    assert found.sources["TICK_SIZE"] == str(data / "calibration.yaml")
+
+
+def test_what_is_in_force_is_shown_with_its_source(executed: Path, data: Path) -> None:
+    (cell,) = (c for c in nbformat.read(executed, as_version=4).cells if c.id == "bootstrap")
+    shown = cell.outputs[-1]["data"]
+    assert f"MAX_DELTA_TICKS = 7.0 ({data / 'calibration.yaml'})" in shown["text/plain"]
+    rows = [re.sub(r"<[^>]+>", " ", row).split() for row in shown["text/html"].split("</tr>")]
+    sources = {row[0]: row[1:] for row in rows if row}
+    assert sources["MAX_DELTA_TICKS"][:3] == ["7.0", "ticks", str(data / "calibration.yaml")]
+    assert sources["MIN_FILLS"][:3] == ["10", "fills", "default"]
+    assert set(Settings.model_fields) <= set(sources)
+
+
+def test_a_bad_value_is_one_line_without_a_traceback(
+    template: Path, root: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PapermillExecutionError):
+        run(template, tmp_path / "x.ipynb", root, BACKTEST_DIR=str(data), MAX_DELTA_TICKS="far")
+    cells = nbformat.read(tmp_path / "x.ipynb", as_version=4).cells
+    (error,) = (o for c in cells for o in c.get("outputs", []) if o.output_type == "error")
+    said = "SettingsError: notebook parameters: MAX_DELTA_TICKS: found 'far'; "
+    (line,) = error.traceback
+    assert line.startswith(said)
+    assert "\n" not in line

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mm.core.display import Table, html
 from mm.core.errors import SettingsError
-from mm.core.settings import Settings, check_names
+from mm.core.expected import KEYS, Expected, expected_of
+from mm.core.settings import Settings, check_names, unit_of
 from mm.core.storage import AnyPath, Remote, is_url
 
 _ABOVE = Path(__file__).resolve().parents[2]
@@ -19,8 +21,9 @@ _TEMPLATE = Path("notebooks", "poisson_fill_calibration.ipynb")
 #: its own folder.
 REPO_ROOT = _ABOVE if (_ABOVE / _TEMPLATE).is_file() else None
 TEMPLATE = (REPO_ROOT or _ABOVE / "mm") / _TEMPLATE
-#: Looked for in the data folder.
+#: Looked for in the data folder; the first that is there is read.
 CONFIG_NAME = "calibration.yaml"
+CONFIG_NAMES = (CONFIG_NAME, "calibration.yml")
 #: The original notebook called the folder that the backtest wrote OUT_DIR.
 ALIASES = {"OUT_DIR": "BACKTEST_DIR"}
 #: Set per symbol by the driver; a value from elsewhere has no meaning there.
@@ -42,41 +45,73 @@ def backtest_folder(named: str) -> AnyPath:
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration file: settings for all symbols and for single ones."""
+    """A configuration file: settings for all symbols and for single ones, and what is expected.
+    ``beside``: a second one, under the other name, that is not read."""
 
     source: str = ""
     defaults: Values = field(default_factory=dict)
     symbols: Mapping[str, Values] = field(default_factory=dict)
+    expected: Expected = field(default_factory=Expected)
+    beside: str = ""
 
     def of(self, symbol: str) -> dict[str, Any]:
         """The file's settings of one symbol."""
         return {**self.defaults, **self.symbols.get(symbol, {})}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Resolved:
-    """Settings with the place each came from, where that is not the default."""
+    """Settings with the place each came from, where that is not the default. Shows all that are in
+    force, those that somebody has set first."""
 
     settings: Settings
     sources: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        told = (f"{n} = {getattr(self.settings, n)!r} ({s})" for n, s in self.sources.items())
+        return "\n".join(["Settings in force, the others at their defaults:", *told])
+
+    def _repr_html_(self) -> str:
+        names = [*self.sources, *(n for n in Settings.model_fields if n not in self.sources)]
+        rows = [
+            (
+                name,
+                repr(getattr(self.settings, name)),
+                unit_of(name),
+                self.sources.get(name, "default"),
+                Settings.model_fields[name].description or "",
+            )
+            for name in names
+        ]
+        head = ("setting", "value in force", "unit", "from", "meaning")
+        return html(Table(head, rows, name="settings in force"))
+
+
+def configs_in(data_dir: AnyPath) -> list[AnyPath]:
+    """The configuration files of a data folder, the one that is read first."""
+    return [path for name in CONFIG_NAMES if (path := data_dir / name).is_file()]
+
 
 def find_config(data_dir: AnyPath) -> Config:
-    """The data folder's calibration.yaml, or an empty one."""
-    path = data_dir / CONFIG_NAME
-    return read_config(path) if path.is_file() else Config()
+    """The data folder's calibration.yaml or .yml, or an empty one."""
+    there = configs_in(data_dir)
+    if not there:
+        return Config()
+    return replace(read_config(there[0]), beside=str(there[1]) if there[1:] else "")
 
 
 def read_config(path: AnyPath) -> Config:
-    """Read ``defaults:`` and ``symbols:`` from a YAML file and check every name and value.
+    """Read a YAML file with ``defaults:``, ``symbols:`` and what is expected, and check every name
+    and value.
 
     Raises SettingsError, one line.
     """
     content = read_yaml(path)
-    unknown = [name for name in content if name not in ("defaults", "symbols")]
+    unknown = [name for name in content if name not in ("defaults", "symbols", *KEYS)]
     if unknown:
         raise SettingsError(
-            f"{path}: found {unknown[0]!r} at the top; it holds defaults: and symbols: only"
+            f"{path}: found {unknown[0]!r} at the top; it holds defaults: and symbols:, and "
+            f"{', '.join(f'{key}:' for key in KEYS)} only"
         )
     defaults = _mapping(content.get("defaults"), f"{path}: defaults")
     symbols = _mapping(content.get("symbols"), f"{path}: symbols")
@@ -85,7 +120,7 @@ def read_config(path: AnyPath) -> Config:
         if not isinstance(symbol, str):
             raise SettingsError(f"{path}: symbols: found {symbol!r}, not text; put it in quotes")
         by_symbol[symbol] = _mapping(values, f"{path}: symbols: {symbol}")
-    config = Config(str(path), defaults, by_symbol)
+    config = Config(str(path), defaults, by_symbol, expected_of(content, str(path)))
     for where, values in [("defaults", defaults), *by_symbol.items()]:
         for name in _DRIVEN:
             if name in values:

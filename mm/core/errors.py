@@ -8,6 +8,10 @@ from pathlib import Path
 class CalibrationError(Exception):
     """Base of every error this package raises on purpose; its text is fit to be shown as it is."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: who sees where in this package it was raised is none the wiser."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class SettingsError(CalibrationError):
     """A setting is unknown, of the wrong type or out of range."""

@@ -67,6 +67,16 @@ def duration(seconds: float) -> str:
     return f"{days:,.0f} days" if days >= 10 else f"{days:.1f} days"
 
 
+def age(seconds: float) -> str:
+    """How old data are: ``26 h``; hours up to a hundred, in which people set limits."""
+    if seconds < 0:
+        return "later than now"
+    for limit, unit, name in ((7200, 60, "min"), (360_000, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return duration(seconds)
+
+
 def utc(ms: int) -> str:
     """Milliseconds since the epoch as UTC."""
     return datetime.fromtimestamp(ms / 1000.0, UTC).strftime("%Y-%m-%d %H:%M:%S")

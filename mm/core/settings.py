@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from mm.core.display import Table, html
 from mm.core.errors import SettingsError
 
 FitMethod = Literal["blend", "placement", "poisson_mle", "log_linear"]
@@ -87,7 +86,7 @@ class Settings(BaseModel):
     BLOCK_S: Positive = _f(60.0, "s", "length of the time blocks behind the reported interval")
     MIN_FILLS: Annotated[int, Field(ge=2)] = _f(10, "fills", "fewer events are refused")
     MAX_SET_ASIDE_FRACTION: Fraction = _f(
-        0.01, "", "malformed share of a file's rows above which the result is refused"
+        0.01, "", "malformed share of a file's rows above which it is refused"
     )
 
     OLD_PARAMS_FILE: str = _f(
@@ -100,7 +99,7 @@ class Settings(BaseModel):
         None, "min", "length of a schedule's entry; None takes SCHEDULE_TRAIN_MIN"
     )
     WARN_RATIO: Positive = _f(
-        0.25, "", "a ratio off by more than this matters: as much as fees move a maker's edge"
+        0.25, "", "a ratio off by more matters: as much as fees move a maker's edge"
     )
     WARN_FILL_SHARE: Fraction = _f(
         0.10, "", "share of the fills that must lie where a shape is off to be warned of"
@@ -109,7 +108,7 @@ class Settings(BaseModel):
         0.01, "", "what chance alone gives more rarely than this is taken as real, test by test"
     )
     WARN_FILL_FRACTION: Fraction = _f(
-        0.9, "", "filled share at the first fill below which inventory moves too fast"
+        0.9, "", "filled share at the first fill below which inventory is too fast"
     )
     WARN_TAU: Positive = _f(
         0.6, "", "spread of log lambda between blocks that a constant A can't stand for"
@@ -165,13 +164,6 @@ class Settings(BaseModel):
     def changed(self) -> dict[str, Any]:
         """The settings that differ from their defaults, as plain values."""
         return self.model_dump(exclude_defaults=True)
-
-    def _repr_html_(self) -> str:
-        rows = [
-            (name, repr(getattr(self, name)), unit_of(name), field.description or "")
-            for name, field in type(self).model_fields.items()
-        ]
-        return html(Table(("setting", "value", "unit", "meaning"), rows))
 
 
 def unit_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which symbols a data folder holds, and which files are theirs; files at URLs are copied here.
+"""The files of a run; those at URLs are copied here.
 
 A log may lie in parts: a folder ``orders_<SYMBOL>.parquet`` of Parquet files, one a day or as they
 come. The usual layout is Hive's, ``orders_BTCUSDT.parquet/date=2026-11-01/part-0.parquet``. Parts
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -27,90 +26,38 @@ Kind = Literal["orders", "fills", "state"]
 KINDS: tuple[Kind, ...] = ("orders", "fills", "state")
 #: In order of preference where two stand side by side.
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
-_FILE = re.compile(r"(orders|fills|state)_(.+?)(\.csv|\.csv\.gz|\.parquet)")
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one symbol in one run folder; a missing kind is absent from ``paths``."""
+    """The files of one symbol's run; a missing kind is absent from ``paths``. ``below``: the path
+    of its folder below the data folder, empty for that itself; ``day``: that its files are named
+    by; ``ignored``: folders below its own with files that are not used."""
 
     folder: AnyPath
     paths: Mapping[Kind, AnyPath]
+    below: str = ""
+    day: str = ""
+    ignored: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other runs of its symbol."""
+        return "/".join(filter(None, (self.below, self.day))) or self.folder.name
+
+    def label(self, path: AnyPath) -> str:
+        """A file's path below the data folder."""
+        return f"{self.below}/{path.name}" if self.below else path.name
 
 
 @dataclass(frozen=True)
 class LocalRun:
     """The files of one run on this machine, under the names they have where they come from."""
 
+    run: RunFiles
     folder: Path
     paths: Mapping[Kind, Path]
-
-
-def find_symbols(data_dir: AnyPath) -> dict[str, list[RunFiles]]:
-    """Every symbol in a data folder with its runs, by name.
-
-    A symbol exists if any of its three files does. Files directly in the folder are one run;
-    else each subfolder that holds some is a run. Raises InputError if there is no such folder, or
-    one that can't be read.
-    """
-    if not data_dir.is_dir():
-        raise InputError(
-            "no such folder", where=str(data_dir), remedy="give the folder of the backtest"
-        )
-    top = _runs_of(data_dir)
-    below: dict[str, list[RunFiles]] = {}
-    for folder in (p for p in _entries(data_dir) if p.is_dir() and p.name[0] != "."):
-        for symbol, files in _runs_of(folder).items():
-            below.setdefault(symbol, []).append(files)
-    found = dict(below)
-    for symbol, files in top.items():
-        ignored = [run.folder.name for run in below.get(symbol, [])]
-        notes = files.warnings
-        if ignored:
-            notes += (
-                f"{symbol}: files in {data_dir.name} are used; those in "
-                f"{', '.join(ignored)} are not",
-            )
-        found[symbol] = [RunFiles(files.folder, files.paths, notes)]
-    return dict(sorted(found.items()))
-
-
-def _runs_of(folder: AnyPath) -> dict[str, RunFiles]:
-    seen: dict[str, dict[Kind, list[AnyPath]]] = {}
-    for path in _entries(folder):
-        match = _FILE.fullmatch(path.name)
-        if match:
-            kind = next(k for k in KINDS if k == match[1])
-            seen.setdefault(match[2], {}).setdefault(kind, []).append(path)
-    runs = {}
-    for symbol, kinds in seen.items():
-        paths, warnings = {}, []
-        for kind, candidates in kinds.items():
-            ranked = sorted(candidates, key=lambda p: SUFFIXES.index(_suffix(p)))
-            paths[kind] = ranked[0]
-            if len(ranked) > 1:
-                others = ", ".join(p.name for p in ranked[1:])
-                warnings.append(f"{ranked[0].name} is read; {others} beside it is not")
-        runs[symbol] = RunFiles(folder, paths, tuple(warnings))
-    return runs
-
-
-def _suffix(path: AnyPath) -> str:
-    match = _FILE.fullmatch(path.name)
-    assert match is not None
-    return match[3]
-
-
-def _entries(folder: AnyPath) -> list[AnyPath]:
-    try:
-        return sorted(folder.iterdir(), key=lambda path: path.name)
-    except OSError as error:
-        raise InputError(
-            f"the folder can't be read ({error.strerror})",
-            where=str(folder),
-            remedy="look at its rights, or move it away",
-        ) from None
 
 
 def is_dataset(path: AnyPath) -> bool:
@@ -175,7 +122,7 @@ def fetched(files: RunFiles) -> LocalRun:
                 raise InputError("the file vanished", where=str(path), remedy="run again") from None
         else:
             paths[kind] = path
-    return LocalRun(copies or Path(str(files.folder)), paths)
+    return LocalRun(files, copies or Path(str(files.folder)), paths)
 
 
 def _fetch(path: Remote, target: Path) -> Path:

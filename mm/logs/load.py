@@ -22,9 +22,11 @@ from mm.logs.assemble import assembled
 from mm.logs.columnar.reader import read_columns
 from mm.logs.columnar.stream import NeedsRowReader
 from mm.logs.columns import RawTable, SetAside
+from mm.logs.discovery import find_symbols
 from mm.logs.duplicate_runs import check_distinct
-from mm.logs.files import KINDS, Kind, LocalRun, RunFiles, fetched, find_symbols, size_of
+from mm.logs.files import KINDS, Kind, LocalRun, RunFiles, fetched, size_of
 from mm.logs.log import BacktestLog, RunLog
+from mm.logs.one_market import check_one_market
 from mm.logs.rows.raw import read_table
 from mm.logs.rows.reader import check_table
 
@@ -55,28 +57,27 @@ def load_log(backtest_dir: AnyPath, symbol: str) -> BacktestLog:
         _check_kinds(files, symbol)
     logs = tuple(_load_run(fetched(files), pooled) for files in runs)
     check_distinct(logs)
+    check_one_market(logs, runs)
     return BacktestLog(symbol, logs, tuple(w for files in runs for w in files.warnings))
 
 
 def _check_kinds(files: RunFiles, symbol: str) -> None:
     for kind in KINDS:
         if kind not in files.paths:
+            day = f" of {files.day}" if files.day else ""
             raise InputError(
-                f"no {kind}_{symbol}.csv, .csv.gz or .parquet",
+                f"no {kind}_{symbol}.csv, .csv.gz or .parquet{day}",
                 where=str(files.folder),
                 remedy="a run needs its orders, fills and state files",
             )
 
 
 def _load_run(files: LocalRun, pooled: bool) -> RunLog:
-    labels = {
-        kind: f"{files.folder.name}/{p.name}" if pooled else p.name
-        for kind, p in files.paths.items()
-    }
+    labels = {kind: files.run.label(p) if pooled else p.name for kind, p in files.paths.items()}
     log = _read_in_columns(files, labels)
     if log is None:
         raw = {kind: read_table(files.paths[kind], kind, labels[kind]) for kind in KINDS}
-        log = _checked_by_row(raw, files.folder.name, labels)
+        log = _checked_by_row(raw, files.run.name, labels)
     return log
 
 
@@ -89,7 +90,7 @@ def _read_in_columns(files: LocalRun, labels: Mapping[Kind, str]) -> RunLog | No
             return None
         found = read_columns(files.paths)
         give_back()
-        log = assembled(found.checked, files.folder.name, labels, found.sha256)
+        log = assembled(found.checked, files.run.name, labels, found.sha256)
     except (InputError, OSError) as error:
         doubt = f"{files.folder}: {one_line(error)}"
     except NeedsRowReader as error:

@@ -145,6 +145,11 @@ class BacktestLog:
             if (strangers := after.fills_of_strangers())
         )
 
+    def span_s(self, kind: Kind) -> float:
+        """Time from the first to the last row of one kind of file, all runs together, s."""
+        times = [getattr(run, kind)["recv_ms"] for run in self.runs]
+        return sum(int(time.max() - time.min()) for time in times if len(time)) / 1000.0
+
     @property
     def covered_s(self) -> float:
         """Time of the market in at least one run, s: what several runs replay counts once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from typing import Protocol
 
 from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
+from mm.pipeline import morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
@@ -31,7 +32,7 @@ from mm.report.send import MailError
 from mm.results.record import ErrorKind, Record
 
 #: Exit codes: what a scheduler needs to tell apart.
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_OUTDATED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 __all__ = ["Executor", "Options", "Watcher", "exit_code", "run_batch"]
 
 
@@ -47,13 +48,16 @@ class Watcher(Protocol):
     def trouble(self, line: str) -> None:
         """Something else went wrong."""
 
+    def told(self, records: Mapping[str, Record]) -> None:
+        """What the books say of this batch's symbols, those that are missing among them."""
+
 
 def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """Calibrate every symbol of a plan; one that fails stops no other.
 
-    Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 130 if it was
-    interrupted, else 0. Raises CalibrationError if another batch holds the folder, or if failed
-    symbols are to be run again where none has ever run.
+    Returns the exit code: 1 if any failed, 3 if none failed and some were refused, 4 if some only
+    are missing or stale, 130 if it was interrupted, else 0. Raises CalibrationError if another
+    batch holds the folder, or if failed symbols are to be run again where none has ever run.
     """
     if options.retry_failed and not was_used(plan.out_dir):
         raise CalibrationError(
@@ -63,20 +67,21 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     with _open_results(plan.out_dir) as results:
         previous = read_books(results.folder)
         runs, interrupted = _run_all(plan, options, results, watcher)
-        code = EXIT_INTERRUPTED if interrupted else exit_code(run.record for run in runs)
+        # A symbol whose log and results were both taken away has nothing to be told of.
+        held = {symbol for symbol in previous if results.holds(symbol)}
+        missing = morning.absent(plan, previous, held)
+        records = morning.told(runs, previous, missing, plan.expected, datetime.now(UTC))
+        watcher.told(records)
+        code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         try:
-            # A symbol whose log and results were both taken away has nothing to say.
-            write_books(
-                results.folder,
-                {run.symbol: run.record for run in runs},
-                lambda symbol: symbol in plan.present or results.holds(symbol),
-            )
+            records = {symbol: results.mark(symbol, r) for symbol, r in records.items()}
+            write_books(results.folder, records, {*plan.present, *held})
             results.keep(RUN_JSON, SUMMARY_CSV)
             if not interrupted:
-                this_run = [run.symbol for run in runs]
-                results.fetch_for_pages(this_run)
+                results.fetch_for_pages(records)
                 try:
-                    write_pages(results.folder, previous, this_run, plan.missing, options.mail)
+                    place = str(plan.out_dir)
+                    write_pages(results.folder, previous, list(records), place, options.mail)
                 finally:
                     results.keep(INDEX_NAME, EML_NAME)
         except MailError as error:
@@ -226,9 +231,13 @@ def _failed(job: Job, line: str, kind: ErrorKind = "internal") -> SymbolRun:
 def exit_code(records: Iterable[Record]) -> int:
     """The exit code that these records give."""
     found = {record.status for record in records}
-    if "failed" in found:
-        return EXIT_FAILED
-    return EXIT_REFUSED if "refused" in found else EXIT_OK
+    codes = {
+        "failed": EXIT_FAILED,
+        "refused": EXIT_REFUSED,
+        "missing": EXIT_OUTDATED,
+        "stale": EXIT_OUTDATED,
+    }
+    return next((code for status, code in codes.items() if status in found), EXIT_OK)
 
 
 @contextlib.contextmanager

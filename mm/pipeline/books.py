@@ -6,7 +6,7 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from mm.core.errors import OutputError
 from mm.core.formatting import safe_cell
 from mm.core.storage import AnyPath
 from mm.pipeline.locks import STATE
+from mm.report.morning import counts, first_line
+from mm.results.params import Params
 from mm.results.record import Record, params_name, schedule_name, write_text
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
 _COLUMNS = (
     "symbol", "status", "A", "A_low", "A_high", "k", "k_low", "k_high", "n_fills", "exposure_s",
     "passive_A", "passive_k", "original_A", "original_k", "tick_size", "dt_ms", "fill_source",
-    "reason", "finished_utc",
+    "reason", "codes", "log", "data_until_utc", "data_age_h", "missing_since_utc", "finished_utc",
 )  # fmt: skip
 
 
@@ -51,11 +53,9 @@ def known_symbols(out_dir: Path) -> list[str]:
     return sorted(path.stem for path in (out_dir / STATE / "records").glob("[!.]*.json"))
 
 
-def write_books(
-    out_dir: Path, records: Mapping[str, Record], is_there: Callable[[str], bool]
-) -> None:
+def write_books(out_dir: Path, records: Mapping[str, Record], there: Collection[str]) -> None:
     """Write run.json and summary.csv: this batch's symbols, and older ones that it did not touch,
-    which keep their own date, as long as there is anything of them."""
+    which keep their own date. ``there``: the older ones of which there is anything."""
     together = {**read_books(out_dir), **records}
     for symbol in known_symbols(out_dir):
         # A batch that was killed has published results that are not in its books.
@@ -64,10 +64,12 @@ def write_books(
             old = together.get(symbol)
             if newer is not None and (old is None or newer.fingerprint != old.fingerprint):
                 together[symbol] = newer
-    together = {s: r for s, r in sorted(together.items()) if s in records or is_there(s)}
+    together = {s: r for s, r in sorted(together.items()) if s in records or s in there}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     content = {
         "written_utc": now,
+        "morning": first_line(records.values()),
+        "counts": counts(records.values()),
         "this_run": sorted(records),
         "symbols": {s: r.model_dump(mode="json") for s, r in together.items()},
     }
@@ -97,6 +99,13 @@ def remove_stale_params(out_dir: Path, symbol: str) -> None:
             (out_dir / symbol / name).unlink()
 
 
+def mark_params(folder: Path, symbol: str, outdated: str | None) -> None:
+    """Write into a params file since when its log is missing or stale, or None, that it is not."""
+    path = folder / params_name(symbol)
+    params = Params.model_validate_json(path.read_text(encoding="utf-8"))
+    write_text(path, params.model_copy(update={"outdated": outdated}).to_json())
+
+
 def summary_csv(records: Mapping[str, Record]) -> str:
     """One line a symbol."""
     buffer = io.StringIO()
@@ -105,6 +114,13 @@ def summary_csv(records: Mapping[str, Record]) -> str:
     for symbol, record in records.items():
         row: dict[str, Any] = {name: getattr(record, name, None) for name in _COLUMNS}
         row["symbol"] = symbol
+        row["codes"] = " ".join(finding.code for finding in record.findings)
+        if record.window_ms:
+            row["data_until_utc"] = datetime.fromtimestamp(
+                record.window_ms[1] / 1000.0, UTC
+            ).isoformat(timespec="seconds")
+        if record.freshness:
+            row["data_age_h"] = round(record.freshness.age_s / 3600.0, 2)
         for name in ("A", "k"):
             if record.ci95:
                 row[f"{name}_low"], row[f"{name}_high"] = getattr(record.ci95, name)

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import click
 
 import mm
 from mm.core.errors import CalibrationError
+from mm.core.places import FILES_A_JOB, in_utf8, jobs_by_files, no_surroundings
 from mm.core.storage import AnyPath, path_or_url
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def main(*, only_list: bool, debug: bool, **given: Any) -> None:
 
     \b
     Exit codes: 0 all ok or warned · 1 some failed · 2 usage · 3 some refused, none failed
+                4 nothing worse than logs missing or stale
                 130 interrupted: the same command goes on where it stopped
     """
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
@@ -148,7 +150,8 @@ def main(*, only_list: bool, debug: bool, **given: Any) -> None:
 
     request = Request(**{field.name: given[field.name] for field in fields(Request)})
     try:
-        code = _list(request) if only_list else _run(request, given)
+        with no_surroundings():
+            code = _list(request) if only_list else _run(request, given)
     except CalibrationError as error:
         if debug:
             raise
@@ -158,6 +161,12 @@ def main(*, only_list: bool, debug: bool, **given: Any) -> None:
         click.echo("interrupted", err=True)
         code = _INTERRUPTED
     sys.exit(code)
+
+
+def command() -> None:
+    """The command as a process: whatever the locale, in UTF-8."""
+    in_utf8()
+    main()
 
 
 def _list(request: Request) -> int:
@@ -185,6 +194,16 @@ def _run(request: Request, given: Mapping[str, Any]) -> int:
     from mm.pipeline.plan import make_plan
 
     plan = make_plan(request)
+    allowed = jobs_by_files(plan.workers)
+    if allowed < plan.workers and options.scheduler == "local":
+        click.echo(
+            f"{allowed} symbols at the same time instead of {plan.workers}: each needs "
+            f"{FILES_A_JOB} open files, and the limit (ulimit -n) allows no more",
+            err=True,
+        )
+        plan = replace(plan, workers=allowed)
+    for line in plan.pooled:
+        click.echo(line)
     for line in plan.warnings:
         click.echo(f"warning: {line}", err=True)
     from mm.pipeline.batch import EXIT_INTERRUPTED, run_batch

@@ -81,7 +81,7 @@ class DaskExecutor:
         data_dir = job.resolved.settings.BACKTEST_DIR
         # A URL is the same from everywhere.
         sizes = {
-            f"{run.folder.name}/{path.name}" if len(job.runs) > 1 else path.name: size
+            run.label(path): size
             for run in job.runs
             for path in run.paths.values()
             if isinstance(path, Path) and (size := _size(path)) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -11,10 +12,13 @@ from rich.text import Text
 
 from mm.core.storage import AnyPath
 from mm.pipeline.symbol import SymbolRun
+from mm.report.morning import first_line
 from mm.results.record import Record, notebook_name
 
-_COLOUR = {"ok": "green", "warn": "yellow", "refused": "magenta", "failed": "red"}
-_ORDER = ("ok", "warn", "refused", "failed")
+_COLOUR = {
+    "ok": "green", "warn": "yellow", "stale": "cyan", "missing": "cyan", "refused": "magenta",
+    "failed": "red",
+}  # fmt: skip
 
 
 class Console:
@@ -24,6 +28,7 @@ class Console:
         self._out = Terminal(soft_wrap=True, highlight=False, markup=False)
         self._err = Terminal(soft_wrap=True, highlight=False, markup=False, stderr=True)
         self._runs: list[SymbolRun] = []
+        self._records: Mapping[str, Record] = {}
         self._running: dict[str, float] = {}
         self._total, self._began = total, time.monotonic()
         self._lock = threading.Lock()
@@ -62,6 +67,10 @@ class Console:
         """Say what went wrong beside the symbols."""
         self._err.print(Text(line, style="red"))
 
+    def told(self, records: Mapping[str, Record]) -> None:
+        """Keep what the books say of the batch for its end."""
+        self._records = records
+
     def _show(self) -> None:
         failed = sum(r.record.status == "failed" for r in self._runs)
         names = ", ".join(list(self._running)[:4])
@@ -69,18 +78,25 @@ class Console:
         self._bar.update(self._task, description=text[:60])
 
     def close(self, out_dir: AnyPath, *, interrupted: bool = False) -> None:
-        """Counts, then each refused or failed symbol with where to look, failed ones last."""
+        """What the morning is like, counts, then each symbol that needs a person with where to
+        look, the gravest last."""
         self._bar.stop()
-        counts = {s: sum(r.record.status == s for r in self._runs) for s in _ORDER}
-        text = " · ".join(f"{n} {status}" for status, n in counts.items() if n)
+        records = self._records
+        self._out.print(Text(first_line(records.values())))
+        counts = {s: sum(r.status == s for r in records.values()) for s in _COLOUR}
+        told = " · ".join(f"{n} {status}" for status, n in counts.items() if n)
         skipped = sum(r.skipped for r in self._runs)
         if skipped:
-            text += f" ({skipped} unchanged, skipped)"
-        self._out.print(f"{text or 'nothing to do'}, {time.monotonic() - self._began:.1f} s")
-        for status in ("refused", "failed"):
-            for run in sorted(self._runs, key=lambda r: r.symbol):
-                if run.record.status == status:
-                    self._trouble(run, out_dir)
+            told += f" ({skipped} unchanged, skipped)"
+        self._out.print(f"{told or 'nothing to do'}, {time.monotonic() - self._began:.1f} s")
+        smaller = sorted(symbol for symbol, r in records.items() if r.log == "smaller")
+        if smaller:
+            names = ", ".join(smaller[:12]) + (" …" if len(smaller) > 12 else "")
+            self._err.print(f"much smaller logs than in the batch before: {names}")
+        for status in ("stale", "missing", "refused", "failed"):
+            for symbol, record in sorted(records.items()):
+                if record.status == status:
+                    self._trouble(symbol, record, out_dir)
         if interrupted:
             left = self._total - len(self._runs)
             self._out.print(f"interrupted; {left} symbols left: run the same command to go on")
@@ -90,14 +106,14 @@ class Console:
         """Take the bar away before an error is shown."""
         self._bar.stop()
 
-    def _trouble(self, run: SymbolRun, out_dir: AnyPath) -> None:
-        line = Text(f"{run.symbol}: ")
-        line.append(run.record.status, style=_COLOUR[run.record.status])
-        cell = f" (cell {run.record.error_cell})" if run.record.error_cell else ""
-        line.append(f": {run.record.reason}{cell}")
+    def _trouble(self, symbol: str, record: Record, out_dir: AnyPath) -> None:
+        line = Text(f"{symbol}: ")
+        line.append(record.status, style=_COLOUR[record.status])
+        cell = f" (cell {record.error_cell})" if record.error_cell else ""
+        line.append(f": {record.reason}{cell}")
         self._err.print(line)
-        look = out_dir / run.symbol / notebook_name(run.symbol)
-        if look.is_file():
+        look = out_dir / symbol / notebook_name(symbol)
+        if record.status in ("refused", "failed") and look.is_file():
             self._err.print(f"  open {look}")
 
 

@@ -40,20 +40,20 @@ def write_pages(
     out_dir: Path,
     previous: Mapping[str, Record],
     this_run: Collection[str],
-    missing: Collection[str],
+    place: str,
     mail: Mail,
 ) -> None:
     """Write index.html and calibration.eml from the books, then send the mail if it has
     recipients.
 
-    ``previous``: the books before the batch. ``missing``: symbols that were expected and have no
-    files. Raises MailError after everything is written.
+    ``previous``: the books before the batch. ``place``: where people find the results.
+    Raises MailError after everything is written.
     """
     records, now = read_books(out_dir), datetime.now(UTC)
-    page = render_index(records, out_dir, previous, this_run=this_run, missing=missing, now=now)
+    page = render_index(records, out_dir, previous, this_run=this_run, now=now)
     write_text(out_dir / INDEX_NAME, page)
     message = build_message(
-        records, previous, this_run, out_dir, mail.sender, mail.recipients, now, missing=missing
+        records, previous, this_run, out_dir, mail.sender, mail.recipients, now, place=place
     )
     write_message(message, out_dir)
     if mail.recipients:

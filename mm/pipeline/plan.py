@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,15 @@ from mm.core.config import (
     resolve,
 )
 from mm.core.errors import InputError, SettingsError
+from mm.core.expected import Expected
 from mm.core.settings import Settings, check_symbol
 from mm.core.storage import AnyPath, Remote, path_or_url
-from mm.logs.files import RunFiles, find_symbols
+from mm.logs.discovery import discover, find_symbols
+from mm.logs.files import RunFiles
 from mm.results.read import read_numbers
+
+#: So many files that lie beside those that are read are named.
+_MOST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Job:
 
     symbol: str
     resolved: Resolved
-    runs: list[RunFiles]
+    runs: Sequence[RunFiles]
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class Plan:
     """All symbols to calibrate, and where results go. ``rejected``: symbols whose name can't
     be part of a file name, with the line that says so. ``missing``: symbols that the
     configuration names and that have no files; ``warnings``: a line for each, whichever symbols
-    were asked for; ``present``: all symbols that have files, also those that are not to run."""
+    were asked for; ``present``: all symbols that have files, also those that are not to run;
+    ``all_symbols``: none were asked for by name; ``data_name``: the data folder as settings name
+    it; ``pooled``: a line on the runs of symbols that have several."""
 
     data_dir: AnyPath
     out_dir: AnyPath
@@ -71,6 +78,10 @@ class Plan:
     missing: Sequence[str] = ()
     warnings: Sequence[str] = ()
     present: Collection[str] = ()
+    all_symbols: bool = False
+    data_name: str = ""
+    expected: Expected = field(default_factory=Expected)
+    pooled: Sequence[str] = ()
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -89,9 +100,11 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         # SYMBOL may name several here.
         several = isinstance(layer.get("SYMBOL"), str)
         Settings.build({n: v for n, v in layer.items() if n != "SYMBOL" or not several}, source)
-    there = find_symbols(data_dir)
+    found = discover(data_dir)
+    there = found.symbols
     symbols = _shard(_symbols(request, environment, command_line, data_dir, list(there)), request)
-    driven_values = {"BACKTEST_DIR": _portable(data_dir), "RESULT_DIR": ""}
+    data_name = _portable(data_dir)
+    driven_values = {"BACKTEST_DIR": data_name, "RESULT_DIR": ""}
     jobs, rejected = [], {}
     for symbol in symbols:
         try:
@@ -108,14 +121,37 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
     # Half of a symbol's time is waiting for its kernel: twice the cores is where it stops paying.
     workers = request.jobs or max(1, min(len(jobs), 2 * (os.cpu_count() or 1)))
     absent = [s for s in config.symbols if s not in there]
-    missing = absent if request.symbols is None else []
+    by_name = request.symbols, command_line.get("SYMBOL"), environment.get("SYMBOL")
+    all_symbols = not any(by_name)
+    named = dict.fromkeys([*config.symbols, *(config.expected.symbols or ())])
+    missing = [s for s in named if s not in there] if all_symbols else []
     unnamed = [s for s in there if s not in config.symbols]
     warnings = [
+        f"{config.source} is read; {config.beside} beside it is not: take one away"
+        for _ in filter(None, [config.beside])
+    ]
+    of_runs = [line for s in symbols for run in there[s] for line in run.warnings]
+    more = len(of_runs) - _MOST_LINES
+    warnings += [*found.left, *of_runs[:_MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
+    warnings += [
         f"{config.source}: symbols: {name} has no files in {data_dir}, so its settings go to no "
         f"symbol; {_hint(name, unnamed, 'correct the name, or take it away')}"
         for name in absent
     ]
-    return Plan(data_dir, out_dir, jobs, workers, rejected, missing, warnings, list(there))
+    return Plan(
+        data_dir,
+        out_dir,
+        jobs,
+        workers,
+        rejected,
+        missing,
+        warnings,
+        list(there),
+        all_symbols,
+        data_name,
+        config.expected,
+        found.pooled(symbols),
+    )
 
 
 def _check_old_params(resolved: Resolved) -> None:
@@ -144,7 +180,7 @@ def _shard(symbols: list[str], request: Request) -> list[str]:
     return symbols[int(number) - 1 :: int(count)]
 
 
-def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, list[RunFiles]]:
+def chosen(request: Request, environ: Mapping[str, str]) -> dict[str, Sequence[RunFiles]]:
     """The files of the symbols that a request is about, for ``--list``.
 
     Raises what make_plan raises for folders, symbols and shards.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from mm.core.errors import OutputError
-from mm.pipeline.books import remove_stale_params, write_record
+from mm.core.formatting import utc
+from mm.pipeline.books import mark_params, read_record, remove_stale_params, write_record
 from mm.pipeline.locks import out_lock
 from mm.pipeline.pages import write_report
 from mm.pipeline.plan import Job
 from mm.pipeline.publish import publish, recover, settle, staging
 from mm.pipeline.resume import finished, pages_digest
-from mm.results.record import Record
+from mm.results.record import Record, params_name
 
 
 class Results:
@@ -65,12 +66,43 @@ class Results:
 
         Raises what reading, rendering and publishing raise; the old files then stand.
         """
+        return self._renew(
+            symbol,
+            record.model_copy(update={"pages": pages_digest()}),
+            lambda stage: write_report(symbol, record, stage),
+        )
+
+    def mark(self, symbol: str, told: Record) -> Record:
+        """Say in a symbol's params file that its log is missing or stale, and take it back once it
+        no longer is. ``told``: what the books say of it; returns what they then say.
+
+        Raises OutputError, StoreError or OSError if it can't be written; the old files then stand.
+        """
+        text = None
+        if told.status == "missing":
+            text = f"missing since {told.missing_since_utc}"
+        elif told.status == "stale" and told.window_ms:
+            text = f"stale, data until {utc(told.window_ms[1])} UTC"
+        kept, outdated = read_record(self.folder, symbol), text is not None
+        if kept is None or kept.outdated == outdated or params_name(symbol) not in kept.outputs:
+            return told
+        try:
+            kept = self._renew(
+                symbol,
+                kept.model_copy(update={"outdated": outdated}),
+                lambda stage: mark_params(stage, symbol, text),
+            )
+        except (FileNotFoundError, ValueError):  # taken away or damaged: it marks nothing good
+            return told
+        return told.model_copy(update={"outputs": kept.outputs, "outdated": outdated})
+
+    def _renew(self, symbol: str, record: Record, change: Callable[[Path], object]) -> Record:
+        """Change files of a symbol, all of which are replaced in one step; returns its record."""
         with staging(self.folder, symbol) as stage:
             for name in record.outputs:
                 shutil.copyfile(self.folder / symbol / name, stage / name)
-            write_report(symbol, record, stage)
-            update = {"outputs": settle(stage), "pages": pages_digest()}
-            record = record.model_copy(update=update)
+            change(stage)
+            record = record.model_copy(update={"outputs": settle(stage)})
             self.publish(stage, symbol, record)
         return record
 

@@ -72,12 +72,8 @@ def fingerprint(job: Job, code: str) -> str:
     return digest.hexdigest()
 
 
-def _input_digests(runs: list[RunFiles]) -> Mapping[str, str]:
-    return {
-        f"{run.folder.name}/{path.name}": _digest(path)
-        for run in runs
-        for path in run.paths.values()
-    }
+def _input_digests(runs: Sequence[RunFiles]) -> Mapping[str, str]:
+    return {run.label(path): _digest(path) for run in runs for path in run.paths.values()}
 
 
 def _digest(path: AnyPath) -> str:

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -137,10 +137,10 @@ class StoreResults(Results):
             for name in (params_name(symbol), schedule_name(symbol)):
                 (self.remote / symbol / name).remove()
 
-    def renew_report(self, symbol: str, record: Record) -> Record:
-        """Make a symbol's report anew from the executed notebook that is kept in the store."""
+    def _renew(self, symbol: str, record: Record, change: Callable[[Path], object]) -> Record:
+        """Change files of a symbol that are kept in the store."""
         self._fetch(f"{symbol}/{name}" for name in record.outputs)
-        return super().renew_report(symbol, record)
+        return super()._renew(symbol, record, change)
 
     def fetch_for_pages(self, ran: Collection[str]) -> None:
         """Bring here what the pages show of symbols that did not run: all files of this batch's,

@@ -87,8 +87,14 @@ class Picture:
 
 
 def style() -> AbstractContextManager[None]:
-    """The common style, for the time a figure is built."""
-    return mpl.rc_context(cast("Any", STYLE))
+    """The common style, for the time a figure is built: matplotlib's defaults, whatever the user
+    has set, and ours."""
+    user = {
+        name: default
+        for name, default in mpl.rcParamsDefault.items()
+        if not name.startswith("backend") and mpl.rcParams[name] != default
+    }
+    return mpl.rc_context(cast("Any", user | STYLE))
 
 
 def new_figure(height_px: int) -> Figure:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mm.core.formatting import figures, safe_cell
 from mm.report import compare
+from mm.report.causes import shortened
 from mm.report.compare import Line
-from mm.report.news import shortened
 from mm.results.record import report_name
 
 #: More reports than this come as one zip: a mail with fifty attachments is no help.
@@ -23,7 +23,8 @@ _ZIP_NAME = "reports.zip"
 # Base64 in lines of 76 characters, and the part's headers.
 _WIRE, _HEADERS = 4 / 3 * 78 / 76, 500
 _COLUMNS = (
-    "symbol", "status", "reason", "in_this_run", "lambda_per_hour", "lambda_low", "lambda_high",
+    "symbol", "status", "reason", "codes", "log", "data_age_h", "in_this_run", "lambda_per_hour",
+    "lambda_low", "lambda_high",
     "at_delta_ticks", "extrapolated", "A", "A_low", "A_high", "k", "k_low", "k_high", "n_fills",
     "exposure_s", "lambda_change_ratio", "lambda_change_se", "status_before", "tick_size", "dt_ms",
     "fill_source", "finished_utc",
@@ -59,7 +60,9 @@ def table_csv(found: Sequence[Line], delta: float | None) -> bytes:
         ends = (None, None) if rate is None or rate.ends is None else rate.ends
         low_high = [*r.ci95.A, *r.ci95.k] if r.ci95 else [None] * 4
         row = (
-            line.symbol, line.status, shortened(line.reason), not line.older,
+            line.symbol, line.status, shortened(line.reason),
+            " ".join(finding.code for finding in r.findings), r.log,
+            r.freshness and round(r.freshness.age_s / 3600.0, 2), not line.older,
             _hour(value), _hour(ends[0]), _hour(ends[1]), rate and delta,
             None if rate is None else not rate.quoted,
             r.A, *low_high[:2], r.k, *low_high[2:], r.n_fills, r.exposure_s,
@@ -83,7 +86,7 @@ def choose(symbols: Sequence[str], out_dir: Path, room: int, now: datetime) -> R
         if path.parent.parent == out_dir and path.is_file():
             paths[symbol] = path
     if not paths:
-        return Reports((), "there are no reports.")
+        return Reports((), "no report, since none needs a person.")
     single = sum(path.stat().st_size * _WIRE + _HEADERS for path in paths.values())
     if len(paths) <= _MOST_FILES and single <= room:
         files = [
@@ -114,7 +117,7 @@ def _zipped(paths: dict[str, Path], room: int, now: datetime) -> Reports:
     file = File(_ZIP_NAME, ("application", "zip"), buffer.getvalue())
     note = f"{_every(packed)}, zipped"
     if left:
-        note += f", those that need a person first; {left} more do not fit into {size}"
+        note += f", the gravest first; {left} more do not fit into {size}"
         note += " and are in the results folder"
     return Reports((file,), f"{note}.")
 
@@ -127,7 +130,7 @@ def _deflated(content: bytes) -> int:
 
 
 def _every(count: int) -> str:
-    return "1 report" if count == 1 else f"{count} reports"
+    return f"{'1 report' if count == 1 else f'{count} reports'} of what needs a person"
 
 
 def _file_name(symbol: str, number: int) -> str:

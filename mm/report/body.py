@@ -11,13 +11,14 @@ from mm.core import formatting
 from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.arrange import Image
+from mm.report.causes import shortened
 from mm.report.compare import Line
-from mm.report.news import MOST_LINES, News, change_in_words, shortened
+from mm.report.news import MOST_LINES, News, change_in_words
 from mm.report.render import render
 
 _COLOUR = {
-    "failed": "#a8201a", "refused": "#a8201a", "missing": "#56606b", "warn": "#8a4b00",
-    "ok": "#14683f",
+    "failed": "#a8201a", "refused": "#a8201a", "missing": "#56606b", "stale": "#56606b",
+    "warn": "#8a4b00", "ok": "#14683f",
 }  # fmt: skip
 _MODEL = "λ(δ) = A·exp(−k·δ), δ in ticks from mid"
 _FIGURE_WIDTH = 440
@@ -26,10 +27,12 @@ _EMPTY = ("–", "new")
 
 @dataclass(frozen=True)
 class Content:
-    """All that the bodies say. ``figures``: by symbol, the CID and the image; ``attached``: what
-    is attached and what did not fit; ``delta``: the distance λ is given at."""
+    """All that the bodies say. ``title``: the first line; ``figures``: by symbol, the CID
+    and the image; ``attached``: what is attached and what did not fit; ``delta``: the distance λ is
+    given at."""
 
     title: str
+    verdicts: str
     news: News
     found: Sequence[Line]
     delta: float | None
@@ -41,14 +44,14 @@ def plain(content: Content) -> str:
     """The text body."""
     news = content.news
     if news.none:
-        return f"{_calm(content)}\n{news.quiet} {content.attached}\n"
-    parts = [content.title, ""]
+        return f"{content.title}\n{_calm(content)} {content.attached}\n"
+    parts = [content.title, content.verdicts, ""]
     for title, items in (("What needs a person", news.needed), ("What changed", news.changed)):
         if items:
             parts += [title, *(f"- {line}" for line in _bounded(items)), ""]
-    if news.worst:
-        parts.append(f"Worst lines; {_MODEL}, λ in fills per hour{_at(content)}")
-        for line in news.worst:
+    if news.shown:
+        parts.append(f"{_heading(content)}; {_MODEL}, λ in fills per hour{_at(content)}")
+        for line in news.shown:
             numbers = ", ".join(
                 f"{n} {v}" for n, v in _numbers(line, content.delta) if v not in _EMPTY
             )
@@ -65,18 +68,31 @@ def rich(content: Content) -> str:
     return render(
         "mail",
         title=content.title,
+        verdicts=content.verdicts,
         calm=_calm(content) if news.none else "",
-        attached=f"{news.quiet} {content.attached}" if news.none else content.attached,
+        attached=content.attached,
         needed=_bounded(news.needed),
         changed=_bounded(news.changed),
         model=f"{_MODEL}; λ in fills per hour{at}",
         head=("symbol", f"λ{at}", "A, 1/s", "k, 1/tick", "fills", "change"),
-        worst=[_worst(line, content) for line in news.worst],
+        about_shown=_heading(content),
+        shown=[_shown(line, content) for line in news.shown],
     )
 
 
 def _calm(content: Content) -> str:
-    return f"No news: {compare.headline(content.found)}, each as in the run before."
+    return (
+        f"No news: {compare.headline(content.found)}, each as in the run before. "
+        f"{content.news.quiet}"
+    )
+
+
+def _heading(content: Content) -> str:
+    """The worst are shown, on a first run as many others as fit."""
+    shown = content.news.shown
+    if len(shown) == len(content.found):
+        return "All lines"
+    return "The worst first" if any(line.status == "ok" for line in shown) else "Worst lines"
 
 
 def _at(content: Content) -> str:
@@ -104,7 +120,7 @@ def _numbers(line: Line, delta: float | None) -> list[tuple[str, str]]:
 
 def _other_reason(line: Line) -> str:
     """A reason that does not stand among what needs a person already."""
-    return shortened(line.reason) if line.status in ("warn", "ok") else ""
+    return shortened(line.reason) if line.status in ("missing", "warn", "ok") else ""
 
 
 def _rate(rate: compare.Rate | None) -> str:
@@ -116,8 +132,8 @@ def _rate(rate: compare.Rate | None) -> str:
     return f"{formatting.rounded(3600.0 * rate.value, low, high)} ({formatting.span(low, high)})"
 
 
-def _worst(line: Line, content: Content) -> dict[str, Any]:
-    """A worst line with its numbers, a value and its interval or error each, and its figure under
+def _shown(line: Line, content: Content) -> dict[str, Any]:
+    """A line with its numbers, a value and its interval or error each, and its figure under
     name, verdict and reason; without a figure, a reason that stands nowhere else."""
     name, reason = shortened(line.symbol, 80), shortened(line.reason)
     row = {

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from mm.results.record import Record
+from mm.core.formatting import age, duration
+from mm.results.record import Record, Status
 
-#: What needs a person comes first. ``missing``: expected, and not there.
-ORDER = ("failed", "refused", "missing", "warn", "ok")
+#: What needs a person comes first.
+ORDER = ("failed", "refused", "missing", "stale", "warn", "ok")
 #: A change of λ is news from here on: more than chance gives, and of a size that matters.
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
 _NORMAL_95 = 1.959964
@@ -48,22 +49,60 @@ class Change:
 
 @dataclass(frozen=True)
 class Line:
-    """One symbol's line. ``status`` adds ``missing`` to a record's own; ``older``: it was not part
-    of this run."""
+    """One symbol's line. ``older``: it was not part of this run."""
 
     symbol: str
     record: Record
-    status: str
     older: bool
     before: Record | None
     change: Change | None
 
     @property
+    def status(self) -> Status:
+        """Its record's."""
+        return self.record.status
+
+    @property
     def reason(self) -> str:
         """Why it is not ok, in one line."""
-        if self.status == "missing":
-            return "expected in this run, but its files are not there"
         return " ".join(self.record.reason.split())
+
+    @property
+    def of_log(self) -> str:
+        """What is to be said of its log against the one before, or of its age; empty if nothing."""
+        if self.older or self.status == "missing":
+            return ""
+        if self.record.log == "smaller":
+            return self._smaller()
+        fresh = self.record.freshness
+        old = f", its last row is {age(fresh.age_s)} old" if fresh and fresh.age_s > 0 else ""
+        if self.record.log == "unchanged":
+            return f"the same log as in the batch before{old}"
+        if fresh and fresh.status == "warn" and fresh.limit_s:
+            return f"{old.lstrip(', ')}, warn_after is {age(fresh.limit_s)}"
+        return ""
+
+    def _smaller(self) -> str:
+        was, now = self.before.spans_s if self.before else {}, self.record.spans_s
+        shares = {kind: now.get(kind, 0.0) / span for kind, span in was.items() if span > 0}
+        if not shares:
+            return "a much smaller log than in the batch before"
+        kind = min(shares, key=lambda name: shares[name])
+        return (
+            f"a much smaller log: {kind} cover {duration(now.get(kind, 0.0))}, in the batch before "
+            f"{duration(was[kind])}"
+        )
+
+    @property
+    def weight(self) -> tuple[int, int, float, int, float]:
+        """The gravest first: its status, a log that is smaller or old, a change of λ that is news,
+        how many warnings, how far the replay is from what was observed."""
+        warned = sum(finding.level != "note" for finding in self.record.findings)
+        replay = self.record.replay
+        off = math.log((replay.given + 1.0) / (replay.observed + 1.0)) if replay else 0.0
+        news = abs(self.change.z or 0.0) if self.change and self.change.news else 0.0
+        log = 0 if self.record.log == "smaller" else 1 if self.of_log else 2
+        return ORDER.index(self.status), log, -news, -warned, -abs(off)
 
     @property
     def turned(self) -> bool:
@@ -86,28 +125,16 @@ def lines(
     records: Mapping[str, Record],
     previous: Mapping[str, Record] | None,
     this_run: Collection[str] | None = None,
-    missing: Collection[str] = (),
 ) -> list[Line]:
-    """A line a symbol, those that need a person first.
-
-    ``this_run``: symbols of this run, None for all. ``missing``: symbols that should have been in
-    it; they need no record.
-    """
+    """A line a symbol, the gravest first. ``this_run``: symbols of this run, None for all."""
     ran = set(records) if this_run is None else set(this_run)
     found = []
-    for symbol in sorted({*records, *missing}):
-        gone = symbol in missing and symbol not in ran
-        record = records.get(symbol) or Record(status="failed")
-        older = symbol not in ran and symbol in records
-        before = (previous or {}).get(symbol)
-        change = None if before is None or older else change_of(record, before)
-        status = "missing" if gone else record.status
-        found.append(Line(symbol, record, status, older, before, change))
-    return sorted(found, key=lambda x: (ORDER.index(x.status), -_size(x), x.symbol))
-
-
-def _size(line: Line) -> float:
-    return abs(line.change.z or 0.0) if line.change and line.change.news else 0.0
+    for symbol, record in records.items():
+        older, before = symbol not in ran, (previous or {}).get(symbol)
+        compared = before is not None and not older and record.status != "missing"
+        change = change_of(record, before) if before is not None and compared else None
+        found.append(Line(symbol, record, older, before, change))
+    return sorted(found, key=lambda line: (line.weight, line.symbol))
 
 
 def counts(found: Iterable[Line]) -> dict[str, int]:

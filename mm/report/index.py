@@ -19,8 +19,9 @@ from urllib.parse import quote
 from mm.core import formatting
 from mm.core.formatting import figures
 from mm.report import compare, words
+from mm.report.causes import shortened
 from mm.report.compare import Line
-from mm.report.news import shortened
+from mm.report.morning import first_line
 from mm.report.render import POLICY, render, source
 from mm.report.spark import drawing, read_points
 from mm.results.record import Record, notebook_name, params_name, points_name, report_name
@@ -35,16 +36,15 @@ def render_index(
     previous: Mapping[str, Record] | None = None,
     *,
     this_run: Collection[str] | None = None,
-    missing: Collection[str] = (),
     now: datetime | None = None,
 ) -> str:
     """The page as HTML text, to be written as ``out_dir/index.html``.
 
     ``records``: all symbols' latest, older ones too. ``previous``: as they were before this run.
-    ``this_run``: the symbols of this run, None for all. ``missing``: those that should have been in
-    it and have no files. ``out_dir`` is looked into for what can be linked to, and for points.
+    ``this_run``: the symbols of this run, missing ones too; None for all. ``out_dir`` is looked
+    into for what can be linked to, and for points.
     """
-    found = compare.lines(records, previous, this_run, missing)
+    found = compare.lines(records, previous, this_run)
     delta = compare.common_distance(records.values())
     script = source("index.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -54,7 +54,7 @@ def render_index(
     return render(
         "index",
         title="Fill calibration",
-        status=compare.headline(found),
+        status=first_line(line.record for line in found if not line.older),
         policy=f"{POLICY}; script-src 'sha256-{digest}'",
         script=script,
         counts=compare.counts(found),
@@ -101,6 +101,7 @@ def _row(line: Line, out_dir: Path, delta: float | None) -> dict[str, Any]:
         "order": compare.ORDER.index(line.status),
         "was": was,
         "reason": shortened(line.reason, _LONGEST_REASON),
+        "of_log": line.of_log,
         "older": words.instant(record.finished_utc) if line.older else "",
         "drawn": drawing(record, points),
         "numbers": (

@@ -5,7 +5,7 @@ mixed
 │   ├── alternative: plain text, HTML
 │   └── figures of the worst lines, by Content-ID
 ├── the full table, CSV
-└── reports, each or zipped, as many as fit
+└── reports of what needs a person, each or zipped, as many as fit
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import TypeVar
 
 from mm.report import attach, body, compare
 from mm.report.arrange import FIT_FIGURE, Image, read_image
-from mm.report.news import news_of
+from mm.report.morning import first_line
+from mm.report.news import WORST, news_of
 from mm.report.send import MailError, send
 from mm.results.record import Record, notebook_name, write_text
 
@@ -42,38 +43,42 @@ def build_message(
     recipients: Sequence[str],
     now: datetime,
     *,
-    missing: Collection[str] = (),
+    place: str = "",
     limit_bytes: int = LIMIT_BYTES,
 ) -> EmailMessage:
     """The mail of a run.
 
     ``records``: all symbols' latest; ``previous``: as they were before, None or empty on a first
-    run; ``this_run``: the symbols that ran; ``missing``: those that should have. Without
-    recipients the file opens as a draft. Raises MailError for an address that is none.
+    run; ``this_run``: the symbols that ran, or that should have and are missing; ``place``: where
+    the results are. Without recipients the file opens as a draft. Raises MailError for an address
+    that is none.
     """
-    found = compare.lines(records, previous, this_run, missing)
-    current = [line for line in found if not line.older or line.status == "missing"]
+    found = compare.lines(records, previous, this_run)
+    current = [line for line in found if not line.older]
     delta = compare.common_distance(records.values())
-    news = news_of(found, first_run=not previous)
+    news = news_of(current, first_run=not previous)
+    morning = first_line(line.record for line in current)
     figures = {
         line.symbol: (f"figure-{number}", image)
-        for number, line in enumerate(() if news.none else news.worst)
+        for number, line in enumerate(() if news.none else news.shown[:WORST])
         if line.record.exposure_s and (image := _image(out_dir, line.symbol)) is not None
     }
 
     table = attach.table_csv(found, delta)
     spent = len(table) * 4 // 3 + sum(len(i.png) for _, i in figures.values()) + 100_000
-    reports = attach.choose([line.symbol for line in current], out_dir, limit_bytes - spent, now)
+    reports = attach.choose(news.concerned, out_dir, limit_bytes - spent, now)
+    where = f" All reports and index.html are in {place}." if place else ""
     content = body.Content(
-        title=f"Fill calibration {now:%Y-%m-%d}: {compare.headline(current)}",
+        title=morning,
+        verdicts=f"Fill calibration {now:%Y-%m-%d}: {compare.headline(current)}.",
         news=news,
         found=current,
         delta=delta,
         figures=figures,
-        attached=f"Attached: all {len(found)} symbols as a table; {reports.note}",
+        attached=f"Attached: all {len(found)} symbols as a table; {reports.note}{where}",
     )
     message = EmailMessage(policy=policy.SMTP)
-    message["Subject"] = f"[{compare.headline(current)}] fill calibration {now:%Y-%m-%d}"
+    message["Subject"] = f"[{morning}] fill calibration {now:%Y-%m-%d}"
     message["From"] = parse_address(sender) if sender else _NOBODY
     if recipients:
         message["To"] = [parse_address(r) for r in recipients]

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from mm.core.formatting import figures
-from mm.report import compare, words
+from mm.report import words
+from mm.report.causes import Cause, causes, shortened
 from mm.report.compare import Line
 from mm.results.record import Record
 
 #: No list in a mail's body is longer, whatever the number of symbols.
 MOST_LINES, WORST = 12, 5
-_LONGEST = 240
+#: Their reports say more than a line can; of a log that is missing there is nothing new to read.
+_TO_READ = ("failed", "refused", "stale")
 
 
 @dataclass(frozen=True)
 class News:
-    """``changed`` and ``needed``: one sentence each; ``worst``: lines to be shown with numbers
-    and a figure, none without any exposure; ``quiet``: the second of the two lines of a mail
-    without news."""
+    """``changed`` and ``needed``: one sentence each; ``concerned``: symbols whose report is
+    to be read; ``shown``: lines with numbers, none without any exposure, of which the first WORST
+    have a figure; ``quiet``: what is said beside the counts without news."""
 
     changed: tuple[str, ...]
     needed: tuple[str, ...]
-    worst: tuple[Line, ...]
+    concerned: tuple[str, ...]
+    shown: tuple[Line, ...]
     quiet: str
 
     @property
@@ -33,32 +36,64 @@ class News:
         return not (self.changed or self.needed)
 
 
-def news_of(found: Sequence[Line], *, first_run: bool) -> News:
-    """The news of all lines, gravest first."""
-    current = [line for line in found if not line.older or line.status == "missing"]
-    changed = [text for line in current if (text := _change(line, first_run=first_run))]
-    needed = [_need(line) for line in _each_kind_first(current)]
+def news_of(current: Sequence[Line], *, first_run: bool) -> News:
+    """The news of a batch's lines, gravest first. A first run shows numbers of all that fit."""
+    found = causes(current)
+    moved = [] if first_run else [(line, text) for line in current for text in _changes(line)]
+    changed = [str(cause) for cause in _with_one_text(moved)]
     if first_run:
-        changed.insert(0, f"First run: {compare.headline(current)}. There is nothing before it.")
-    # One that has nothing to show stands among what needs a person, with its reason.
+        changed.insert(0, "First run: there is nothing before it to compare with.")
+    told = {line.symbol for line, _ in moved}
+    concerned = [
+        line.symbol
+        for line in current
+        if line.symbol in told or line.status in _TO_READ or line.record.log == "smaller"
+    ]
+    # One that has nothing to show stands among what needs a person, with its reason; of those that
+    # have one cause, one is enough.
     measured = [line for line in current if line.record.exposure_s]
-    worst = [line for line in measured if line.status != "ok" or _is_news(line)]
-    return News(tuple(changed), tuple(needed), tuple(worst[:WORST]), _quiet(current))
+    worst = _one_of_each(line for line in measured if line.status != "ok" or _is_news(line))
+    rest = [line for line in measured if line not in worst] if first_run else []
+    return News(
+        tuple(changed),
+        tuple(str(cause) for cause in _each_gravity_first(found)),
+        tuple(concerned),
+        tuple([*worst[:WORST], *rest][: MOST_LINES if first_run else WORST]),
+        _quiet(current),
+    )
 
 
-def _each_kind_first(current: Sequence[Line]) -> list[Line]:
-    """Failed, refused and missing lines, the gravest first. Where a bounded list can't hold all,
-    a fair share of each kind comes before the rest."""
-    kinds = [[x for x in current if x.status == s] for s in ("failed", "refused", "missing")]
-    share = MOST_LINES // len(kinds) if sum(map(len, kinds)) > MOST_LINES else MOST_LINES
-    first = [line for kind in kinds for line in kind[:share]]
-    return first + [line for kind in kinds for line in kind[share:]]
+def _with_one_text(moved: Iterable[tuple[Line, str]]) -> list[Cause]:
+    """Changes that are told in the same words, together, the commonest first."""
+    found: dict[str, Cause] = {}
+    for line, text in moved:
+        before = found.get(text, Cause("", text, ()))
+        found[text] = replace(before, lines=(*before.lines, line))
+    return sorted(found.values(), key=lambda cause: -len(cause.lines))
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """One line of bounded length."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else f"{line[:longest].rstrip()} …"
+def _one_of_each(found: Iterable[Line]) -> list[Line]:
+    """The first line of each status and cause, and each line whose λ is news."""
+    seen = set()
+    kept = []
+    for line in found:
+        codes = tuple(f.code for f in line.record.findings if f.level != "note")[:1]
+        cause = line.symbol if _is_news(line) else (line.status, codes or line.reason)
+        if cause not in seen:
+            kept.append(line)
+        seen.add(cause)
+    return kept
+
+
+def _each_gravity_first(found: Sequence[Cause]) -> list[Cause]:
+    """The gravest causes first. Where a bounded list can't hold all, a fair share of each status
+    comes before the rest."""
+    if len(found) <= MOST_LINES:
+        return list(found)
+    kinds = list(dict.fromkeys(cause.status for cause in found))
+    share = MOST_LINES // len(kinds)
+    first = [c for kind in kinds for c in [x for x in found if x.status == kind][:share]]
+    return first + [cause for cause in found if cause not in first]
 
 
 def change_in_words(line: Line) -> str:
@@ -76,20 +111,15 @@ def _is_news(line: Line) -> bool:
     return line.change is not None and line.change.news
 
 
-def _change(line: Line, *, first_run: bool) -> str:
-    name = shortened(line.symbol, 80)
+def _changes(line: Line) -> list[str]:
+    """What has become of a symbol, each in words that another may have too."""
+    if line.status == "missing":
+        return []
     if line.before is None:
-        if first_run or line.status == "missing":
-            return ""
-        return f"{name}: new, {line.status}"
-    parts = []
-    if line.turned and line.status != "missing":
-        parts.append(f"{line.status}, was {line.before.status}")
-    if _is_news(line):
-        parts.append(f"λ {change_in_words(line)}")
-    if line.set_anew:
-        parts.append(_set_anew(line, line.before))
-    return f"{name}: {'; '.join(parts)}" if parts else ""
+        return [f"new, {line.status}"]
+    turned = [f"{line.status}, was {line.before.status}"] if line.turned else []
+    moved = [f"λ {change_in_words(line)}"] if _is_news(line) else []
+    return turned + moved + ([_set_anew(line, line.before)] if line.set_anew else [])
 
 
 def _set_anew(line: Line, before: Record) -> str:
@@ -111,11 +141,6 @@ def _value(setting: object) -> str:
 
 def _number(value: float | None) -> str:
     return "none" if value is None else figures(value)
-
-
-def _need(line: Line) -> str:
-    reason = shortened(line.reason)
-    return f"{shortened(line.symbol, 80)} {line.status}" + (f": {reason}" if reason else "")
 
 
 def _quiet(current: Sequence[Line]) -> str:

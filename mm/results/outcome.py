@@ -16,6 +16,7 @@ from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
 from mm.fitting.intensity import EmpiricalIntensity
+from mm.logs.files import KINDS
 from mm.logs.load import BacktestLog
 from mm.results.numbers import (
     best_known,
@@ -227,6 +228,7 @@ def _record(result: Calibration) -> Record:
         window_ms=result.log.window_ms,
         covered_s=result.log.covered_s,
         mid=finite(result.log.mid),
+        spans_s={kind: result.log.span_s(kind) for kind in KINDS},
         runs=len(result.log.runs),
         inputs_sha256=result.log.inputs_sha256,
         settings=result.settings.model_dump(mode="json"),

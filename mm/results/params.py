@@ -253,6 +253,10 @@ class Params(_Model):
     settings: dict[str, Any]
     versions: dict[str, str]
     created_utc: str
+    outdated: str | None = Field(
+        default=None,
+        description="set where a later batch found the symbol's log missing or stale: since when",
+    )
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from mm.core.errors import OutputError
+from mm.core.formatting import age, utc
 from mm.core.settings import FillSource
 from mm.results.params import (
     Candidate,
@@ -27,19 +28,35 @@ from mm.results.params import (
 
 #: Under this name an executed notebook carries its outcome.
 MIME = "application/vnd.mm.calibration+json"
-Status = Literal["ok", "warn", "refused", "failed"]
+#: ``missing``: expected, and without files; ``stale``: calibrated, on data older than may be. Both
+#: are said by the books of a batch only, not by a symbol's own record.
+Status = Literal["ok", "warn", "refused", "failed", "missing", "stale"]
 #: Why a symbol failed; docs/batch.md and the failure page say what each means.
 ErrorKind = Literal[
     "input", "exception", "dead_kernel", "deadline", "internal", "lost_worker", "unwritable"
 ]
 
 
+class Freshness(BaseModel):
+    """How old a log's last row was at a batch, by the words of dbt; ``limit_s``: the age that it
+    exceeds where it does not pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    age_s: float
+    status: Literal["pass", "warn", "error"] = "pass"
+    limit_s: float | None = None
+
+
 class Record(BaseModel):
     """What run.json says of one symbol. A and k are there for refused ones too, where they exist;
     ``error``, its kind and cell only for failed ones. ``fingerprint``: of everything the
     numbers follow from; ``covered_s``: time of the market in at least one run; ``mid``: its median;
-    ``pages``: of the code that made its report; ``outputs``: SHA-256 of its
-    files by name."""
+    ``pages``: of the code that made its report; ``outputs``: SHA-256 of its files by name.
+    ``spans_s``: time from first to last row of each kind of file, all runs together. ``log``: the
+    log against that of the batch before; ``missing_since_utc``: the first batch that it was
+    expected in and had no files. ``outdated``: its params file is marked as of a log that is
+    missing or stale."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,6 +86,7 @@ class Record(BaseModel):
     window_ms: tuple[int, int] | None = None
     covered_s: float | None = None
     mid: float | None = None
+    spans_s: dict[str, float] = {}
     runs: int = 1
     error: str | None = None
     error_kind: ErrorKind | None = None
@@ -82,11 +100,27 @@ class Record(BaseModel):
     attempts: int = 1
     seconds: float | None = None
     finished_utc: str | None = None
+    log: Literal["new", "unchanged", "smaller"] | None = None
+    freshness: Freshness | None = None
+    missing_since_utc: str | None = None
+    outdated: bool = False
 
     @property
     def reason(self) -> str:
-        """What the first reason or the error says, without its cause; empty for ok."""
+        """Why it is not ok, without the cause: the first reason or the error, or what is wrong with
+        its log; empty for ok."""
+        if self.status == "missing":
+            return f"no files; {self._figures_of}"
+        if self.status == "stale" and self.freshness and self.freshness.limit_s:
+            allowed = age(self.freshness.limit_s)
+            return f"its last row is {age(self.freshness.age_s)} old, error_after is {allowed}"
         return self.error or (self.reasons[0].split(". ")[0] if self.reasons else "")
+
+    @property
+    def _figures_of(self) -> str:
+        if self.window_ms is None:
+            return "no older figures"
+        return f"figures of data until {utc(self.window_ms[1])[:-3]} UTC"
 
     @property
     def tick_inferred(self) -> bool:

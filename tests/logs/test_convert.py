@@ -13,7 +13,7 @@ from mm.calibration import run_steps
 from mm.convert import convert, main
 from mm.core.errors import InputError
 from mm.core.settings import Settings
-from mm.logs.files import find_symbols
+from mm.logs.discovery import find_symbols
 from mm.logs.load import load_log
 from mm.pipeline.plan import Request, make_plan
 from mm.pipeline.resume import fingerprint

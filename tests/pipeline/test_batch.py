@@ -18,11 +18,12 @@ import pandas as pd
 import pytest
 
 from mm.pipeline import local, resume, symbol
-from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
+from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, EXIT_OUTDATED, Options, run_batch
 from mm.pipeline.executor import PRELOAD
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Plan, Request, make_plan
 from mm.pipeline.symbol import SymbolRun
+from mm.results.record import Record
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")
 
@@ -46,6 +47,9 @@ class Seen:
 
     def trouble(self, line: str) -> None:
         raise AssertionError(line)
+
+    def told(self, records: Mapping[str, Record]) -> None:
+        self.records = records
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +202,7 @@ def test_symbols_without_a_log_and_results_leave_the_books(data: Path) -> None:
         path.unlink()
     shutil.rmtree(out / "BBB")
     code, _ = ran(data)
-    assert code == EXIT_OK
+    assert code == EXIT_OUTDATED, "CCC has results and no log any more"
     assert list(json.loads((out / "run.json").read_text())["symbols"]) == ["AAA", "CCC"]
     for name in ("summary.csv", "index.html"):
         text = (out / name).read_text(encoding="utf-8")

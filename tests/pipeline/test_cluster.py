@@ -31,6 +31,7 @@ from mm.pipeline.plan import Plan, Request, make_plan
 from mm.pipeline.publish import whole
 from mm.pipeline.resume import code_marks
 from mm.pipeline.symbol import SymbolRun
+from mm.results.record import Record
 from tests.support.s3 import SECRET, everything, put, serving
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")
@@ -136,6 +137,9 @@ class Seen:
     def trouble(self, line: str) -> None:
         raise AssertionError(line)
 
+    def told(self, records: Mapping[str, Record]) -> None:
+        pass
+
 
 def plan(data: Path, out: str = "out", **request: Any) -> Plan:
     return make_plan(Request(data_dir=data, out_dir=data.parent / out, **request), {})
@@ -186,7 +190,7 @@ def test_statuses_deadlines_and_resume_are_those_of_the_local_pool(
     assert len(there.runs) == 3
     ran(plan(data, "local"))
     out, local = records(data.parent / "out"), records(data.parent / "local")
-    own = ("seconds", "finished_utc", "outputs")
+    own = ("seconds", "finished_utc", "outputs", "freshness")
     for symbol, record in out.items():
         names = set(record["outputs"])
         assert names == set(local[symbol]["outputs"])

@@ -74,6 +74,8 @@ def test_a_word_of_a_page_starts_no_kernel_and_a_constant_of_the_fit_runs_all(
         before, after, name = first[symbol], second[symbol], f"report_{symbol}.html"
         assert before.pop("pages") != after.pop("pages")
         assert before["outputs"].pop(name) != after["outputs"].pop(name)
+        for of_the_batch in ("log", "freshness"):
+            assert before.pop(of_the_batch) != after.pop(of_the_batch)
         assert before == after, "numbers, files and dates are of the calibration"
 
     assert "(3 unchanged, skipped)" in batch("-c", WITHOUT_KERNELS)

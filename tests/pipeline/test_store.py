@@ -19,7 +19,7 @@ from mm.convert import convert
 from mm.core.errors import CalibrationError, InputError, SettingsError
 from mm.core.storage import Remote, StoreError, is_url, path_or_url
 from mm.logs.load import load_log
-from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, Options, run_batch
+from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, EXIT_OUTDATED, Options, run_batch
 from mm.pipeline.locks import scratch
 from mm.pipeline.plan import Request, make_plan
 from mm.pipeline.store import open_store
@@ -59,6 +59,9 @@ class Seen:
 
     def trouble(self, line: str) -> None:
         self.lines.append(line)
+
+    def told(self, records: Mapping[str, Record]) -> None:
+        pass
 
 
 def ran(data: Remote, out: Remote, **request: Any) -> tuple[int, Seen]:
@@ -207,7 +210,8 @@ def test_a_symbol_gone_from_both_places_leaves_the_books(s3: S3, tables: Tables)
         if path.name.endswith(("_BBB.csv", "_CCC.csv")):
             path.remove()
     (out / "BBB").remove()
-    assert ran(data, out)[0] == EXIT_OK
+    assert ran(data, out)[0] == EXIT_OUTDATED
+    assert json.loads(everything(out)["CCC/params_CCC.json"])["outdated"].startswith("missing")
     assert list(json.loads(everything(out)["run.json"])["symbols"]) == ["AAA", "CCC"]
 
 

@@ -55,6 +55,10 @@ def _many(count: int) -> dict[str, Record]:
     return {f"SYM{i:03d}USDT": kinds[i % 4 if i % 10 else 0](i) for i in range(count)}  # type: ignore[no-untyped-call]
 
 
+def _old(status: str) -> dict[str, object]:
+    return {"age_s": 51 * 3600.0, "status": status, "limit_s": 50 * 3600.0}
+
+
 def test_what_needs_a_person_comes_first(tmp_path: Path) -> None:
     records = {
         "OK": record(),
@@ -62,18 +66,34 @@ def test_what_needs_a_person_comes_first(tmp_path: Path) -> None:
         "REFUSED": Record(status="refused", reasons=("No fit",)),
         "FAILED": failed(),
         "OLD": record(status="warn", finished_utc="2026-11-20T00:00:00+00:00"),
-        "GONE": record(),
+        "GONE": record(status="missing", window_ms=(0, 1_763_856_000_000)),
+        "NEVER": Record(status="missing"),
+        "STALE": record(status="stale", freshness=_old("error")),
+        "SAME": record(log="unchanged", freshness=_old("pass")),
+        "HALF": record(log="smaller", spans_s={"state": 3600.0, "orders": 7000.0}),
     }
-    ran = ["OK", "WARN", "REFUSED", "FAILED"]
-    text = render_index(records, tmp_path, None, this_run=ran, missing=["GONE", "NEVER"], now=NOW)
-    assert _symbols(text) == ["FAILED", "REFUSED", "GONE", "NEVER", "OLD", "WARN", "OK"]
+    before = {"HALF": record(spans_s={"state": 7300.0, "orders": 7200.0})}
+    ran = [symbol for symbol in records if symbol != "OLD"]
+    text = render_index(records, tmp_path, before, this_run=ran, now=NOW)
+    order = ["FAILED", "REFUSED", "GONE", "NEVER", "STALE", "OLD", "WARN", "HALF", "SAME", "OK"]
+    assert _symbols(text) == order
     rows = dict(zip(_symbols(text), _rows(text), strict=True))
     assert "of 2026-11-20 00:00 UTC, not in this run" in rows["OLD"]
     assert "not in this run" not in rows["WARN"]
     assert "Odd" in rows["WARN"]
     assert "Because" not in rows["WARN"]
-    assert "missing" in rows["GONE"]
-    assert "<title>Fill calibration: failed 1 | refused 1 | missing 2 | warn 2 | ok 1<" in text
+    assert "missing no files; figures of data until 2025-11-23 00:00 UTC" in rows["GONE"]
+    assert "missing no files; no older figures" in rows["NEVER"]
+    assert "stale its last row is 51 h old, error_after is 50 h" in rows["STALE"]
+    assert "the same log as in the batch before, its last row is 51 h old" in rows["SAME"]
+    smaller = "a much smaller log: state cover 60.0 min, in the batch before 2.0 h"
+    assert smaller in rows["HALF"]
+    morning = (
+        "new 3, unchanged 1, missing 2, stale 1, refused 1, failed 1, much smaller 1, "
+        "oldest data 51 h"
+    )
+    assert f"<title>Fill calibration: {morning}<" in text
+    assert f'<p class="morning">{morning}</p>' in text
 
 
 def test_a_page_loads_nothing_and_its_script_is_allowed_by_its_hash(tmp_path: Path) -> None:
@@ -171,7 +191,8 @@ def test_hostile_names_and_reasons_are_text(text: str, browser: Page, tmp_path: 
     out.mkdir()
     (tmp_path / "secret.html").write_text("x")
     records = {text: record(status="warn", reasons=(text,)), "AAA": failed(error=text)}
-    page = render_index(records, out, missing=[f"{text}2"], now=NOW)
+    records[f"{text}2"] = Record(status="missing")
+    page = render_index(records, out, now=NOW)
     assert_self_contained(page, relative_links=True)
     path = out / "index.html"
     path.write_text(page, encoding="utf-8")
@@ -230,14 +251,15 @@ def test_500_symbols_are_good_in_chromium_and_sort_and_filter(
 
 
 def test_nobody_is_barred_from_the_page(browser: Page, tmp_path: Path) -> None:
-    symbols = _many(12)
+    symbols = _many(12) | {
+        "GONE": Record(status="missing"),
+        "SAME": record(log="unchanged", freshness=_old("pass")),
+    }
     for symbol in list(symbols)[::2]:
         results(tmp_path, symbol)
     path = tmp_path / "index.html"
     previous = dict(list(symbols.items())[::3])
-    path.write_text(
-        render_index(symbols, tmp_path, previous, missing=["GONE"], now=NOW), encoding="utf-8"
-    )
+    path.write_text(render_index(symbols, tmp_path, previous, now=NOW), encoding="utf-8")
     assert_accessible(browser, path)
 
 

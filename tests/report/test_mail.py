@@ -61,6 +61,7 @@ def _mixed_run() -> tuple[dict[str, Record], dict[str, Record]]:
         "WARN": record(**warned),
         "REFUSED": Record(status="refused", reasons=("Too few fills",), n_fills=3),
         "FAILED": failed(),
+        "GONE": Record(status="missing"),
     }
     previous = {s: record() for s in ("OK", "MOVED", "WARN", "REFUSED", "FAILED")}
     return records, previous
@@ -68,9 +69,12 @@ def _mixed_run() -> tuple[dict[str, Record], dict[str, Record]]:
 
 def test_the_subject_counts_and_dates(tmp_path: Path) -> None:
     records, previous = _mixed_run()
-    message = _message(records, tmp_path, previous, missing=["GONE"])
-    told = "[failed 1 | refused 1 | missing 1 | warn 1 | ok 2] fill calibration 2026-11-22"
-    assert message["Subject"] == told
+    message = _message(records, tmp_path, previous)
+    morning = "new 3, missing 1, refused 1, failed 1"
+    assert message["Subject"] == f"[{morning}] fill calibration 2026-11-22"
+    plain, rich = _bodies(message)
+    assert plain.splitlines()[0] == morning
+    assert f">{morning}</h1>" in rich
     assert message["From"].addresses[0].addr_spec == "desk@example.org"
     assert message["Date"].datetime == NOW
     assert message["X-Unsent"] is None
@@ -86,7 +90,7 @@ def test_without_recipients_it_is_a_draft(tmp_path: Path) -> None:
 
 def test_the_body_says_what_changed_and_what_needs_a_person(tmp_path: Path) -> None:
     records, previous = _mixed_run()
-    for body in _bodies(_message(records, tmp_path, previous, missing=["GONE"])):
+    for body in _bodies(_message(records, tmp_path, previous)):
         told = re.sub(r"(<[^>]+>)+", " ", body).replace("\u00a0", " ")
         for words in (
             "FAILED failed: orders_X.csv, row 7: no number",
@@ -108,15 +112,60 @@ def test_two_lines_when_there_is_no_news(tmp_path: Path) -> None:
     records = {"A": record(), "B": record(status="warn", reasons=("Odd",))}
     for symbol in records:
         results(tmp_path, symbol)
-    plain, rich = _bodies(_message(records, tmp_path, records))
+    plain, rich = _bodies(_message(records, tmp_path, records, place="/srv/out"))
     assert plain.splitlines() == [
-        "No news: warn 1 | ok 1, each as in the run before.",
-        "λ has not changed. Attached: all 2 symbols as a table; 2 reports.",
+        "new 2",
+        "No news: warn 1 | ok 1, each as in the run before. λ has not changed. Attached: all 2 "
+        "symbols as a table; no report, since none needs a person. All reports and index.html are "
+        "in /srv/out.",
     ]
-    assert rich.count("<p ") == 2
+    assert (rich.count("<h1 "), rich.count("<p ")) == (1, 1)
     later = {**records, "A": record(1.02, 0.3)}
     plain, _ = _bodies(_message(later, tmp_path, records))
-    assert plain.splitlines()[1].startswith("Largest change of λ: A +2 % (+0.2 SE).")
+    assert "Largest change of λ: A +2 % (+0.2 SE)." in plain.splitlines()[1]
+
+
+def test_a_log_that_says_nothing_new_is_news(tmp_path: Path) -> None:
+    age = {"age_s": 93_600.0, "status": "warn", "limit_s": 90_000.0}
+    records = {f"S{i}": record(log="unchanged", freshness=age) for i in range(12)}
+    records |= {"LATE": record(log="new", freshness=age)}
+    message = _message(records, tmp_path, {s: record() for s in records})
+    morning = "new 1, unchanged 12, oldest data 26 h (13 beyond warn_after)"
+    assert message["Subject"].startswith(f"[{morning}]")
+    for body in _bodies(message):
+        assert "No news" not in body
+        assert "LATE: its last row is 26 h old, warn_after is 25 h" in body
+        same = "12 symbols: the same log as in the batch before, its last row is 26 h old (S0, "
+        assert same in body
+        assert "S2, S3 and 6 more)" in body
+
+
+def test_one_cause_is_told_once_and_the_gravest_first(tmp_path: Path) -> None:
+    line = "orders_{0}.csv, row {1}: no number"
+    records = {f"B{i}": failed(line.format(f"B{i}", i)) for i in range(3)}
+    records |= {"AA": failed("state_AA.csv: no rows")}
+    few = {"level": "refused", "code": "few_fills", "number": 3.0, "threshold": "10"}
+    records |= {
+        f"R{n}": record(status="refused", reasons=(f"{n} fills",), findings=[{**few, "text": ""}])
+        for n in range(2, 4)
+    }
+    plain, _ = _bodies(_message(records, tmp_path, records))
+    needed = plain.split("What needs a person\n")[1].splitlines()
+    assert needed[:3] == [
+        "- 3 symbols failed: orders_B0.csv, row 0: no number (B0, B1, B2)",
+        "- AA failed: state_AA.csv: no rows",
+        "- 2 symbols refused: 2 fills (R2, R3)",
+    ]
+
+
+def test_only_reports_of_what_needs_a_person_are_attached(tmp_path: Path) -> None:
+    records, previous = _mixed_run()
+    records |= {"HALF": record(log="smaller"), "SAME": record(log="unchanged")}
+    for symbol in records:
+        results(tmp_path, symbol)
+    message = _message(records, tmp_path, {**previous, "HALF": record(), "SAME": record()})
+    attached = {str(name) for name in _names(message) if str(name).endswith(".html")}
+    assert attached == {f"report_{s}.html" for s in ("FAILED", "REFUSED", "WARN", "HALF", "MOVED")}
 
 
 def test_a_setting_that_changed_is_news_with_what_it_did(tmp_path: Path) -> None:
@@ -135,17 +184,21 @@ def test_a_setting_that_changed_is_news_with_what_it_did(tmp_path: Path) -> None
         )
         assert "B:" not in body
     plain, _ = _bodies(_message({"B": records["B"]}, tmp_path, previous))
-    assert plain.startswith("No news"), "where the log lies is no news"
+    assert "No news" in plain, "where the log lies is no news"
 
 
-def test_a_first_run_says_so(tmp_path: Path) -> None:
-    assert "First run: ok 1." in _bodies(_message({"A": record()}, tmp_path))[0]
+def test_a_first_run_says_so_and_has_numbers(tmp_path: Path) -> None:
+    plain, rich = _bodies(_message({f"S{i:02d}": record() for i in range(20)}, tmp_path))
+    assert "First run: there is nothing before it" in plain
+    for body in (plain, rich):
+        assert body.count("0.82–1.22") == 12
+        assert "The worst first" in body
 
 
 def test_older_symbols_are_in_the_table_and_not_in_the_news(tmp_path: Path) -> None:
     records = {"A": record(), "OLD": failed()}
     message = _message(records, tmp_path, records, this_run=["A"])
-    assert message["Subject"].startswith("[ok 1]")
+    assert message["Subject"].startswith("[new 1]")
     assert "OLD" not in _bodies(message)[0]
     assert [row["in_this_run"] for row in _table(message)] == ["False", "True"]
 
@@ -175,10 +228,10 @@ def test_the_file_parses_and_its_images_resolve(tmp_path: Path, parse_policy: An
     assert sorted(str(i["alt"]) for i in images) == ["The fit of MOVED", "The fit of WARN"]
     assert _names(message) == [
         "fill_calibration_2026-11-22.csv",
-        *(f"report_{s}.html" for s in ("FAILED", "REFUSED", "WARN", "MOVED", "OK")),
+        *(f"report_{s}.html" for s in ("FAILED", "REFUSED", "WARN", "MOVED")),
     ]
     part = list(message.iter_attachments())[-1]
-    assert part.get_content() == "<!DOCTYPE html><p>δ of OK"
+    assert part.get_content() == "<!DOCTYPE html><p>δ of MOVED"
 
 
 def test_outlook_can_lay_it_out(tmp_path: Path) -> None:
@@ -208,10 +261,17 @@ def _table(message: EmailMessage) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline="")))
 
 
+def _letters(number: int) -> str:
+    """A word of its own for each number: causes that differ in digits alone are one."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
 def test_500_symbols_stay_within_the_limits(tmp_path: Path) -> None:
     long = "Reason with δ and λ and ± of some length, " * 20
     records = {
-        f"SYM{i:03d}": record(status="warn", reasons=(long,)) if i % 3 else failed(error=long)
+        f"SYM{i:03d}": record(status="warn", reasons=(long,))
+        if i % 3
+        else failed(error=f"{_letters(i)} {long}")
         for i in range(500)
     }
     noise = bytes(range(33, 127)) * 40
@@ -229,12 +289,13 @@ def test_500_symbols_stay_within_the_limits(tmp_path: Path) -> None:
 
 
 def test_a_long_list_has_some_of_each_kind(tmp_path: Path) -> None:
-    refused = Record(status="refused", reasons=("Too few fills",), n_fills=3)
-    records = {f"F{i:03d}": failed() for i in range(700)}
-    records |= {f"R{i:03d}": refused for i in range(200)}
-    records |= {f"W{i:03d}": record(status="warn", reasons=("Odd",)) for i in range(100)}
-    message = _message(records, tmp_path, records | {"W000": record()}, missing=["GONE"])
-    plain, rich = _bodies(message)
+    records = {f"F{i:03d}": failed(_letters(i)) for i in range(700)}
+    records |= {
+        f"R{i:03d}": Record(status="refused", reasons=(_letters(i),), n_fills=3) for i in range(200)
+    }
+    records |= {f"W{i:03d}": record(status="warn", reasons=(_letters(i),)) for i in range(100)}
+    records |= {"GONE": Record(status="missing")}
+    plain, rich = _bodies(_message(records, tmp_path, records | {"W000": record()}))
     for words in ("F003 failed", "R003 refused", "GONE missing", "and 889 more"):
         assert words in plain
     worst = plain.split("Worst lines")[1]
@@ -246,7 +307,7 @@ def test_a_long_list_has_some_of_each_kind(tmp_path: Path) -> None:
 def test_reports_fit_or_it_is_said(tmp_path: Path, limit: int, some: bool) -> None:
     import random
 
-    records = {f"S{i}": record() for i in range(12)} | {"BAD": failed()}
+    records = {f"S{i}": record(status="stale") for i in range(12)} | {"BAD": failed()}
     for symbol in records:
         results(tmp_path, symbol, random.Random(symbol).randbytes(50_000))
     message = _message(records, tmp_path, limit_bytes=limit)
@@ -262,7 +323,7 @@ def test_reports_fit_or_it_is_said(tmp_path: Path, limit: int, some: bool) -> No
         assert file.testzip() is None
         names = file.namelist()
     assert names[0] == "report_BAD.html"
-    assert f"{len(names)} reports, zipped" in plain
+    assert f"{len(names)} reports of what needs a person, zipped" in plain
     assert ("do not fit" in plain) == (len(names) < 13)
     assert (limit == 3_000_000) == (len(names) == 13)
 
@@ -273,7 +334,8 @@ def test_hostile_names_and_reasons_are_text(text: str, tmp_path: Path) -> None:
     (tmp_path / "secret.html").write_text("secret")
     out = tmp_path / "out"
     out.mkdir()
-    raw = _message(records, out, {}, missing=[f"{text}2"]).as_bytes(policy=policy.SMTP)
+    records[f"{text}2"] = Record(status="missing")
+    raw = _message(records, out, {}).as_bytes(policy=policy.SMTP)
     message: Any = message_from_bytes(raw, policy=policy.default)
     assert {name.lower() for name in message} == {
         "subject", "from", "to", "date", "message-id", "auto-submitted", "mime-version",
