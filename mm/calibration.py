@@ -72,7 +72,7 @@ def diagnose(
 
     Raises InputError for an OLD_PARAMS_FILE that can't be read.
     """
-    if any(found.level == "refused" for found in of_clocks(log, accounts.clocks)):
+    if any(found.level == "refused" for found in of_clocks(log, accounts.clocks, accounts.mids)):
         return None
     old, train = settings.OLD_PARAMS_FILE, settings.SCHEDULE_TRAIN_MIN
     options = CheckOptions(

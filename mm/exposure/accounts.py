@@ -17,6 +17,7 @@ from mm.exposure.distance import Selection
 from mm.exposure.reconcile import Reconciliation
 from mm.logs.clock_check import ClockCheck, check_clocks
 from mm.logs.load import BacktestLog
+from mm.logs.mid_check import MidCheck, check_mids
 from mm.logs.never_ended import NeverEnded, never_ended
 from mm.logs.order_ids import is_one_of
 from mm.logs.tick import TickSize, changed_grid, choose_tick
@@ -32,6 +33,7 @@ class Accounts:
     reconciliation: Reconciliation
     clocks: ClockCheck
     open_orders: NeverEnded
+    mids: MidCheck
 
     @property
     def fills_in_range(self) -> float:
@@ -95,6 +97,7 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
         exposure.reconciliation(selection),
         clocks,
         never_ended(log.runs, laid.intervals),
+        check_mids(log.runs),
     )
 
 

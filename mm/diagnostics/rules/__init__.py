@@ -25,10 +25,10 @@ def findings(
 ) -> Iterator[Finding]:
     """Every finding on one symbol; of one level, in the order of their weight."""
     tick, reconciliation = accounts.tick, accounts.reconciliation
-    yield from files.of_clocks(log, accounts.clocks)
+    yield from files.of_clocks(log, accounts.clocks, accounts.mids)
     yield from files.of_never_ended(log, accounts.open_orders)
     yield from inputs.of_tick_unknown(accounts, settings)
-    yield from files.of_mids(log, tick)
+    yield from files.of_mids(accounts.mids, tick)
     yield from files.of_rows(log, settings)
     yield from inputs.of_outages(reconciliation, settings)
     yield from model.of_estimate(estimate, settings)
@@ -38,7 +38,7 @@ def findings(
         yield from time.of_time(found, estimate, settings)
         yield from model.of_use(found, estimate, settings)
         yield from inputs.of_mid_clock(found, settings)
-    yield from inputs.of_time_step(log, estimate)
+    yield from inputs.of_time_step(log, estimate, accounts.mids)
     yield from inputs.of_tick(tick)
     yield from inputs.of_source(log)
     yield from inputs.of_takers(reconciliation)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from mm.core.settings import Settings
 from mm.diagnostics.verdict import Finding
 from mm.logs.clock_check import ClockCheck
 from mm.logs.files import Kind
 from mm.logs.load import BacktestLog, SetAside
+from mm.logs.mid_check import MidCheck
 from mm.logs.never_ended import NeverEnded
-from mm.logs.tick import TickSize, price_grid
+from mm.logs.tick import TickSize
 
 #: More of any share in ClockCheck than this, and the files do not belong together: real logs,
 #: also with fast mids and late cancels, stay below a tenth of it or so.
@@ -27,8 +26,6 @@ OPEN_TOO_LONG, OPEN_TOO_SHORT = 0.03, 0.10
 THINNED, LOST_ROWS, CHANCE, FEWEST = 0.5, 0.95, 5.0, 0.01
 #: Where rows are written for every tick, more of them than this repeat the mid before.
 STANDING = 0.02
-#: A mid that never moves over so many rows is a feed that stands still.
-CONSTANT_ROWS = 100
 #: Time of orders that nothing ends makes A too low by its share. Real logs: 0.8 % at most; where
 #: ends were not understood, 60 % and more. So few orders may rest to the end on purpose.
 NEVER_ENDED, NEVER_ENDED_MUCH, FEW_OPEN = 0.02, 0.10, 20
@@ -36,9 +33,8 @@ NEVER_ENDED, NEVER_ENDED_MUCH, FEW_OPEN = 0.02, 0.10, 20
 #: the bid of a book one tick wide is off by half a tick.
 MID_OFFSET_TICKS = 0.75
 #: Mids on a grid wider than this, and wider than that of the prices, were rounded; a market that
-#: moves in steps of two ticks has mids one tick apart. Seen on so many rows, with so many values.
+#: moves in steps of two ticks has mids one tick apart.
 COARSE_TICKS = 4.0
-SAMPLED_ROWS, DISTINCT_MIDS = 20_000, 8
 
 
 def of_rows(log: BacktestLog, settings: Settings) -> Iterator[Finding]:
@@ -61,7 +57,7 @@ def of_rows(log: BacktestLog, settings: Settings) -> Iterator[Finding]:
             yield Finding("warn", "malformed_rows", text, "", "Look at those rows")
 
 
-def of_clocks(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
+def of_clocks(log: BacktestLog, check: ClockCheck, mids: MidCheck) -> Iterator[Finding]:
     """Files that do not belong together, or hold more than one run."""
     for run in log.runs:
         for text in run.appended:
@@ -91,8 +87,8 @@ def of_clocks(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
             )
     orders, fills = _file(log, "orders"), _file(log, "fills")
     yield from _of_open_orders(log, check)
-    yield from _of_thinned_rows(log, check)
-    yield from _of_constant_mid(log)
+    yield from _of_thinned_rows(log, check, mids)
+    yield from _of_constant_mid(mids)
     if check.placed_outside > MISPLACED:
         yield Finding(
             "refused",
@@ -167,12 +163,11 @@ def _of_open_orders(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
             )
 
 
-def _of_thinned_rows(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
+def _of_thinned_rows(log: BacktestLog, check: ClockCheck, mids: MidCheck) -> Iterator[Finding]:
     """State rows that are missing: mids are older than they seem, and distances wrong."""
     if not max(CHANCE * check.by_chance, FEWEST) < check.on_rows < LOST_ROWS:
         return
-    again = [np.diff(run.state["mid"].to_numpy()) == 0.0 for run in log.runs]
-    if np.concatenate(again).mean() < STANDING:
+    if mids.standing < STANDING:
         return  # rows are written where mid has changed, and none is missing
     thinned = check.on_rows < THINNED
     yield Finding(
@@ -185,52 +180,48 @@ def _of_thinned_rows(log: BacktestLog, check: ClockCheck) -> Iterator[Finding]:
     )
 
 
-def _of_constant_mid(log: BacktestLog) -> Iterator[Finding]:
-    for run in log.runs:
-        mid = run.state["mid"].to_numpy()
-        if len(mid) > CONSTANT_ROWS and mid.min() == mid.max():
+def _of_constant_mid(mids: MidCheck) -> Iterator[Finding]:
+    for run in mids.runs:
+        if run.constant is not None:
             yield Finding(
                 "warn",
                 "constant_mid",
-                f"The mid of {run.name} is {mid[0]:g} in all {len(mid):,} state rows",
+                f"The mid of {run.name} is {run.constant:g} in all {run.rows:,} state rows",
                 "The book feed stood still, or the column was not written",
                 "Compare with the market's prices of that time",
             )
 
 
-def of_mids(log: BacktestLog, tick: TickSize) -> Iterator[Finding]:
+def of_mids(mids: MidCheck, tick: TickSize) -> Iterator[Finding]:
     """Mids or prices that are off by a constant, or mids coarser than the distances from them."""
-    for run in log.runs:
-        label = run.labels.get("state", run.name)
-        if abs(run.mid_offset) > MID_OFFSET_TICKS * tick.value:
+    for run in mids.runs:
+        if abs(run.offset) > MID_OFFSET_TICKS * tick.value:
             yield Finding(
                 "refused",
                 "mid_offset",
-                f"{label}, column mid: off by {-run.mid_offset:+.6g} "
-                f"({-run.mid_offset / tick.value:+.3g} ticks) from the mids by which the rows' "
+                f"{run.state}, column mid: off by {-run.offset:+.6g} "
+                f"({-run.offset / tick.value:+.3g} ticks) from the mids by which the rows' "
                 "mtm_value was counted",
                 "The column was shifted, or mtm_value is counted by another price",
                 "Write the mid; if mtm_value is not cash + inventory × mid, leave that column out",
             )
-        if abs(run.price_offset) > MID_OFFSET_TICKS * tick.value:
+        if abs(run.fill_offset) > MID_OFFSET_TICKS * tick.value:
             yield Finding(
                 "refused",
                 "price_offset",
-                f"{run.labels.get('fills', run.name)}, column price: off by "
-                f"{run.price_offset:+.6g} ({run.price_offset / tick.value:+.3g} ticks) from the "
-                f"prices by which cash moved in {label}",
+                f"{run.fills}, column price: off by "
+                f"{run.fill_offset:+.6g} ({run.fill_offset / tick.value:+.3g} ticks) from the "
+                f"prices by which cash moved in {run.state}",
                 "The column was shifted, perhaps in the orders file too",
                 "Write the prices; if cash is counted by another price, leave that column out",
             )
-        every = max(1, len(run.state) // SAMPLED_ROWS)
-        mids = np.unique(run.state["mid"].to_numpy(dtype=np.float64)[::every])
-        grid = price_grid(mids) if len(mids) >= DISTINCT_MIDS else None
+        grid = run.grid
         coarse = grid is not None and grid > COARSE_TICKS * tick.value
         if grid is not None and coarse and tick.grid is not None and grid > 2.0 * tick.grid:
             yield Finding(
                 "refused",
                 "coarse_mid",
-                f"{label}, column mid: all are multiples of {grid:g} ({grid / tick.value:g} "
+                f"{run.state}, column mid: all are multiples of {grid:g} ({grid / tick.value:g} "
                 f"ticks), the prices of {tick.grid:g}",
                 "The mids were rounded, so distances are not known",
                 "Write the mids with all their digits",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from mm.core.formatting import duration
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
@@ -17,6 +15,7 @@ from mm.exposure.reconcile import Reconciliation
 from mm.fitting.estimate import Estimate
 from mm.logs.intervals import FILL_STATUSES, TAKER
 from mm.logs.load import BacktestLog
+from mm.logs.mid_check import MidCheck
 from mm.logs.tick import TickSize
 
 #: A given dt_ms off by more than this is warned of: the fill rate is then off by about as much.
@@ -27,14 +26,14 @@ MOST_IN_RANGE = 0.5
 MOST_CUT = 0.01
 
 
-def of_time_step(log: BacktestLog, estimate: Estimate) -> Iterator[Finding]:
+def of_time_step(log: BacktestLog, estimate: Estimate, mids: MidCheck) -> Iterator[Finding]:
     """A given dt_ms that is not the time between state rows."""
     gap = estimate.mean_state_gap_ms
     if not estimate.dt_given or not gap > 0 or log.fill_source == "poisson":
         return
     ratio = estimate.dt_ms / gap
     # Where quotes fill before their next row, exposure knows longer gaps than the rows have.
-    by_rows = estimate.dt_ms / _row_gap_ms(log)
+    by_rows = estimate.dt_ms / mids.row_gap_ms
     if min(abs(ratio - 1.0), abs(by_rows - 1.0)) > DT_TOLERANCE:
         yield Finding(
             "warn",
@@ -44,13 +43,6 @@ def of_time_step(log: BacktestLog, estimate: Estimate) -> Iterator[Finding]:
             "It draws once a book tick, whatever dt_ms says",
             "Leave POISSON_DT_MS unset, or replay at that tick interval",
         )
-
-
-def _row_gap_ms(log: BacktestLog) -> float:
-    """The usual time between two state rows, ms; NaN without any."""
-    gaps = np.concatenate([np.diff(run.state["recv_ms"].to_numpy()) for run in log.runs])
-    gaps = gaps[gaps > 0]
-    return float(np.median(gaps)) if len(gaps) else float("nan")
 
 
 def of_mid_clock(found: Diagnostics, settings: Settings) -> Iterator[Finding]:

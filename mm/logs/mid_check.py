@@ -1,0 +1,74 @@
+"""What the mids of the state rows look like: do they move, how often, on which grid?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mm.logs.log import RunLog
+from mm.logs.tick import price_grid
+
+#: A mid that never moves over so many rows is a feed that stands still.
+_CONSTANT_ROWS = 100
+#: A grid is seen on about so many rows, with so many different mids at least.
+_SAMPLED_ROWS, _DISTINCT_MIDS = 20_000, 8
+
+
+@dataclass(frozen=True)
+class RunMids:
+    """One run's mids. ``state``, ``fills``: what its files are called; ``rows``: state rows.
+
+    ``constant``: the mid that all rows have, None where it moves or rows are few. ``grid``: largest
+    step of which all are multiples, None where there is none or they are few. ``offset``,
+    ``fill_offset``: by how much mids, and fill prices, are off alike from those by which the books
+    were kept, quote currency.
+    """
+
+    name: str
+    state: str
+    fills: str
+    rows: int
+    constant: float | None
+    grid: float | None
+    offset: float
+    fill_offset: float
+
+
+@dataclass(frozen=True)
+class MidCheck:
+    """All runs' mids. ``standing``: share of the state rows that repeat the mid before them.
+    ``row_gap_ms``: the usual time between two rows, ms; NaN without any."""
+
+    runs: tuple[RunMids, ...]
+    standing: float
+    row_gap_ms: float
+
+
+def check_mids(runs: Sequence[RunLog]) -> MidCheck:
+    """Look at the mids of every run."""
+    again = np.concatenate([np.diff(run.state["mid"].to_numpy()) == 0.0 for run in runs])
+    gaps = np.concatenate([np.diff(run.state["recv_ms"].to_numpy()) for run in runs])
+    gaps = gaps[gaps > 0]
+    return MidCheck(
+        runs=tuple(_of_run(run) for run in runs),
+        standing=float(again.mean()) if len(again) else 0.0,
+        row_gap_ms=float(np.median(gaps)) if len(gaps) else float("nan"),
+    )
+
+
+def _of_run(run: RunLog) -> RunMids:
+    mid = run.state["mid"].to_numpy(dtype=np.float64)
+    still = len(mid) > _CONSTANT_ROWS and mid.min() == mid.max()
+    some = np.unique(mid[:: max(1, len(mid) // _SAMPLED_ROWS)])
+    return RunMids(
+        name=run.name,
+        state=run.labels.get("state", run.name),
+        fills=run.labels.get("fills", run.name),
+        rows=len(mid),
+        constant=float(mid[0]) if still else None,
+        grid=price_grid(some) if len(some) >= _DISTINCT_MIDS else None,
+        offset=run.mid_offset,
+        fill_offset=run.price_offset,
+    )
