@@ -14,6 +14,8 @@ from mm.logs.tick import price_grid
 _CONSTANT_ROWS = 100
 #: A grid is seen on about so many rows, with so many different mids at least.
 _SAMPLED_ROWS, _DISTINCT_MIDS = 20_000, 8
+#: How rows follow each other is seen on so many of each run.
+_FIRST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class RunMids:
 @dataclass(frozen=True)
 class MidCheck:
     """All runs' mids. ``standing``: share of the state rows that repeat the mid before them.
-    ``row_gap_ms``: the usual time between two rows, ms; NaN without any."""
+    ``row_gap_ms``: the usual time between two rows, ms; NaN without any; both of the first million
+    rows of each run."""
 
     runs: tuple[RunMids, ...]
     standing: float
@@ -48,8 +51,11 @@ class MidCheck:
 
 def check_mids(runs: Sequence[RunLog]) -> MidCheck:
     """Look at the mids of every run."""
-    again = np.concatenate([np.diff(run.state["mid"].to_numpy()) == 0.0 for run in runs])
-    gaps = np.concatenate([np.diff(run.state["recv_ms"].to_numpy()) for run in runs])
+    times, mids = (
+        [run.state[name].to_numpy()[:_FIRST_ROWS] for run in runs] for name in ("recv_ms", "mid")
+    )
+    again = np.concatenate([np.diff(mid) == 0.0 for mid in mids])
+    gaps = np.concatenate([np.diff(time) for time in times])
     gaps = gaps[gaps > 0]
     return MidCheck(
         runs=tuple(_of_run(run) for run in runs),
