@@ -14,7 +14,7 @@ from pathlib import Path
 from mm.core.formatting import figures, safe_cell
 from mm.report import compare
 from mm.report.causes import shortened
-from mm.report.compare import Line
+from mm.report.compare import Distance, Line
 from mm.results.record import report_name
 
 #: More reports than this come as one zip: a mail with fifty attachments is no help.
@@ -24,8 +24,8 @@ _ZIP_NAME = "reports.zip"
 _WIRE, _HEADERS = 4 / 3 * 78 / 76, 500
 _COLUMNS = (
     "symbol", "status", "reason", "codes", "log", "data_age_h", "in_this_run", "lambda_per_hour",
-    "lambda_low", "lambda_high",
-    "at_delta_ticks", "extrapolated", "A", "A_low", "A_high", "k", "k_low", "k_high", "n_fills",
+    "lambda_low", "lambda_high", "at", "at_delta_ticks", "extrapolated",
+    "A", "A_low", "A_high", "k", "k_low", "k_high", "n_fills",
     "exposure_s", "lambda_change_ratio", "lambda_change_se", "status_before", "tick_size", "dt_ms",
     "fill_source", "finished_utc",
 )  # fmt: skip
@@ -48,14 +48,14 @@ class Reports:
     note: str
 
 
-def table_csv(found: Sequence[Line], delta: float | None) -> bytes:
+def table_csv(found: Sequence[Line], at: Distance | None) -> bytes:
     """All symbols, a line each, as UTF-8 with the mark that spreadsheets need to read λ."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
     for line in found:
         r, change = line.record, line.change
-        rate = None if delta is None else compare.rate(r, delta)
+        rate = compare.rate(r, at)
         value = None if rate is None else rate.value
         ends = (None, None) if rate is None or rate.ends is None else rate.ends
         low_high = [*r.ci95.A, *r.ci95.k] if r.ci95 else [None] * 4
@@ -63,7 +63,8 @@ def table_csv(found: Sequence[Line], delta: float | None) -> bytes:
             line.symbol, line.status, shortened(line.reason),
             " ".join(finding.code for finding in r.findings), r.log,
             r.freshness and round(r.freshness.age_s / 3600.0, 2), not line.older,
-            _hour(value), _hour(ends[0]), _hour(ends[1]), rate and delta,
+            _hour(value), _hour(ends[0]), _hour(ends[1]), rate and str(at),
+            None if rate is None or at is None else at.ticks(r),
             None if rate is None else not rate.quoted,
             r.A, *low_high[:2], r.k, *low_high[2:], r.n_fills, r.exposure_s,
             change and change.ratio, change and change.z, line.before and line.before.status,

@@ -12,7 +12,7 @@ from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.arrange import Image
 from mm.report.causes import shortened
-from mm.report.compare import Line
+from mm.report.compare import Distance, Line
 from mm.report.news import MOST_LINES, News, change_in_words
 from mm.report.render import render
 
@@ -28,14 +28,14 @@ _EMPTY = ("–", "new")
 @dataclass(frozen=True)
 class Content:
     """All that the bodies say. ``title``: the first line; ``figures``: by symbol, the CID
-    and the image; ``attached``: what is attached and what did not fit; ``delta``: the distance λ is
+    and the image; ``attached``: what is attached and what did not fit; ``at``: the distance λ is
     given at."""
 
     title: str
     verdicts: str
     news: News
     found: Sequence[Line]
-    delta: float | None
+    at: Distance | None
     figures: Mapping[str, tuple[str, Image]]
     attached: str
 
@@ -53,7 +53,7 @@ def plain(content: Content) -> str:
         parts.append(f"{_heading(content)}; {_MODEL}, λ in fills per hour{_at(content)}")
         for line in news.shown:
             numbers = ", ".join(
-                f"{n} {v}" for n, v in _numbers(line, content.delta) if v not in _EMPTY
+                f"{n} {v}" for n, v in _numbers(line, content.at) if v not in _EMPTY
             )
             parts.append(f"- {shortened(line.symbol, 80)} {line.status}. {numbers}".rstrip(". "))
             if _other_reason(line):
@@ -96,7 +96,7 @@ def _heading(content: Content) -> str:
 
 
 def _at(content: Content) -> str:
-    return "" if content.delta is None else f" at {content.delta:g} ticks"
+    return "" if content.at is None else f" at {content.at}"
 
 
 def _bounded(items: Sequence[str]) -> list[str]:
@@ -105,9 +105,9 @@ def _bounded(items: Sequence[str]) -> list[str]:
     return [*items[:MOST_LINES], *rest]
 
 
-def _numbers(line: Line, delta: float | None) -> list[tuple[str, str]]:
+def _numbers(line: Line, at: Distance | None) -> list[tuple[str, str]]:
     record = line.record
-    rate = None if delta is None else compare.rate(record, delta)
+    rate = compare.rate(record, at)
     fills = "–" if record.n_fills is None else f"{record.n_fills:,}"
     return [
         ("λ", _rate(rate)),
@@ -140,7 +140,7 @@ def _shown(line: Line, content: Content) -> dict[str, Any]:
         "name": shortened(line.symbol, 40),
         "status": line.status,
         "colour": _COLOUR[line.status],
-        "numbers": [words.in_two(value) for _, value in _numbers(line, content.delta)],
+        "numbers": [words.in_two(value) for _, value in _numbers(line, content.at)],
         "text": f"{name}: {_other_reason(line)}" if _other_reason(line) else "",
         "cid": "",
     }

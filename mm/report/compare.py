@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from mm.core.formatting import age, duration
 from mm.results.record import Record, Status
@@ -148,23 +148,50 @@ def headline(found: Iterable[Line]) -> str:
     return " | ".join(f"{s} {n}" for s, n in counts(found).items()) or "no symbols"
 
 
-def common_distance(records: Iterable[Record]) -> float | None:
-    """The distance in ticks at which symbols are compared; None if none has an estimate.
+@dataclass(frozen=True)
+class Distance:
+    """A distance from mid at which symbols are compared: basis points of each symbol's mid, or its
+    own ticks where a mid is not known."""
+
+    value: float
+    unit: Literal["bps", "ticks"]
+
+    def __str__(self) -> str:
+        return f"{self.value:g} {self.unit}"
+
+    def ticks(self, record: Record) -> float | None:
+        """The same in a record's ticks; None where nobody knows."""
+        if self.unit == "ticks":
+            return self.value
+        per_tick = record.bps_per_tick
+        return None if per_tick is None else self.value / per_tick
+
+
+def common_distance(records: Iterable[Record]) -> Distance | None:
+    """The distance at which symbols are compared; None if none has an estimate.
 
     Half of the symbols know λ best nearer to mid and half farther: the median of those distances,
     rounded to what people say.
     """
-    stars = [r.lambda_at.delta_star for r in records if r.lambda_at is not None]
-    if not stars:
+    known = [(r, r.lambda_at.delta_star) for r in records if r.lambda_at is not None]
+    if not known:
         return None
-    middle = median(stars)
-    step = 0.5 if middle < 10 else 1.0 if middle < 50 else 5.0
-    return max(step, round(middle / step) * step)
+    per_tick = [record.bps_per_tick for record, _ in known]
+    in_bps = [star * one for (_, star), one in zip(known, per_tick, strict=True) if one is not None]
+    if len(in_bps) < len(known):
+        return Distance(_rounded(median(star for _, star in known), 0.5), "ticks")
+    return Distance(_rounded(median(in_bps), 0.1), "bps")
 
 
-def rate(record: Record, delta: float) -> Rate | None:
-    """λ at a distance from a record's A and k; None if it has none."""
-    if record.A is None or record.k is None or not record.A > 0:
+def _rounded(value: float, least: float) -> float:
+    step = least if value < 20 * least else 0.5 if value < 10 else 1.0 if value < 50 else 5.0
+    return float(f"{max(step, round(value / step) * step):g}")
+
+
+def rate(record: Record, at: Distance | float | None) -> Rate | None:
+    """λ at a distance (a number is ticks) from a record's A and k; None if it has none."""
+    delta = at.ticks(record) if isinstance(at, Distance) else at
+    if delta is None or record.A is None or record.k is None or not record.A > 0:
         return None
     log_value = math.log(record.A) - record.k * delta
     if not -600.0 < log_value < 600.0:

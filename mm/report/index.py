@@ -20,7 +20,7 @@ from mm.core import formatting
 from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.causes import shortened
-from mm.report.compare import Line
+from mm.report.compare import Distance, Line
 from mm.report.morning import first_line
 from mm.report.render import POLICY, render, source
 from mm.report.spark import drawing, read_points
@@ -45,12 +45,12 @@ def render_index(
     into for what can be linked to, and for points.
     """
     found = compare.lines(records, previous, this_run)
-    delta = compare.common_distance(records.values())
+    at = compare.common_distance(records.values())
     script = source("index.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     when = f"{now:%Y-%m-%d %H:%M} UTC, " if now else ""
     symbols = "1 symbol" if len(found) == 1 else f"{len(found)} symbols"
-    at = "λ per hour" if delta is None else f"λ per hour at {delta:g} ticks"
+    rate = "λ per hour" if at is None else f"λ per hour at {at}"
     return render(
         "index",
         title="Fill calibration",
@@ -59,18 +59,18 @@ def render_index(
         script=script,
         counts=compare.counts(found),
         when=f"{when}{symbols}.",
-        explained=_explained(delta),
-        head=("symbol", "verdict", "λ(δ)", at, "A, 1/s", "k, 1/tick", "fills", "change", "files"),
-        rows=[_row(line, out_dir, delta) for line in found],
+        explained=_explained(at),
+        head=("symbol", "verdict", "λ(δ)", rate, "A, 1/s", "k, 1/tick", "fills", "change", "files"),
+        rows=[_row(line, out_dir, at) for line in found],
     )
 
 
-def _explained(delta: float | None) -> str:
+def _explained(at: Distance | None) -> str:
     text = "A, k and λ with 95 % intervals; λ in first fills per hour of a resting quote. "
-    if delta is not None:
+    if at is not None:
         text += (
-            f"λ is compared at {delta:g} ticks of each symbol's own tick size, the middle of the "
-            "distances at which each is known best; * where a symbol never quoted there. "
+            f"λ is compared at {at} of each symbol, the middle of the distances at which each is "
+            "known best; * where a symbol never quoted there. "
         )
     return text + (
         "Change: λ against the run before, at the distance where it is known best, and in "
@@ -87,12 +87,12 @@ class _Cell:
     key: float | None = None
 
 
-def _row(line: Line, out_dir: Path, delta: float | None) -> dict[str, Any]:
+def _row(line: Line, out_dir: Path, at: Distance | None) -> dict[str, Any]:
     record = line.record
     folder = out_dir / line.symbol
     inside = _is_inside(folder, out_dir)
     points = read_points(folder / points_name(line.symbol)) if inside else []
-    rate = None if delta is None else compare.rate(record, delta)
+    rate = compare.rate(record, at)
     fills = "–" if record.n_fills is None else f"{record.n_fills:,}"
     was = line.before.status if line.before and line.turned and not line.older else ""
     return {

@@ -55,7 +55,7 @@ def build_message(
     """
     found = compare.lines(records, previous, this_run)
     current = [line for line in found if not line.older]
-    delta = compare.common_distance(records.values())
+    at = compare.common_distance(records.values())
     news = news_of(current, first_run=not previous)
     morning = first_line(line.record for line in current)
     figures = {
@@ -64,7 +64,7 @@ def build_message(
         if line.record.exposure_s and (image := _image(out_dir, line.symbol)) is not None
     }
 
-    table = attach.table_csv(found, delta)
+    table = attach.table_csv(found, at)
     spent = len(table) * 4 // 3 + sum(len(i.png) for _, i in figures.values()) + 100_000
     reports = attach.choose(news.concerned, out_dir, limit_bytes - spent, now)
     where = f" All reports and index.html are in {place}." if place else ""
@@ -73,7 +73,7 @@ def build_message(
         verdicts=f"Fill calibration {now:%Y-%m-%d}: {compare.headline(current)}.",
         news=news,
         found=current,
-        delta=delta,
+        at=at,
         figures=figures,
         attached=f"Attached: all {len(found)} symbols as a table; {reports.note}{where}",
     )

@@ -43,9 +43,8 @@ def in_two(estimate: str) -> tuple[str, str]:
 
 def bps(record: Record, ticks: float) -> str:
     """A distance in ticks as basis points of mid; – where mid or tick are unknown."""
-    if not record.mid or not record.tick_size or not record.mid > 0:
-        return "–"
-    return figures(1e4 * ticks * record.tick_size / record.mid)
+    per_tick = record.bps_per_tick
+    return "–" if per_tick is None else figures(ticks * per_tick)
 
 
 def times(ratio: float) -> str:

@@ -123,6 +123,14 @@ class Record(BaseModel):
         return f"figures of data until {utc(self.window_ms[1])[:-3]} UTC"
 
     @property
+    def bps_per_tick(self) -> float | None:
+        """One tick in basis points of mid; None where mid or tick are not known, or mid is not
+        positive."""
+        if not self.tick_size or self.mid is None or not self.mid > 0:
+            return None
+        return 1e4 * self.tick_size / self.mid
+
+    @property
     def tick_inferred(self) -> bool:
         """Whether the unit of the distance was seen in the prices, since nobody gave it."""
         return bool(self.tick_size) and self.settings.get("TICK_SIZE", 0) is None

@@ -116,8 +116,7 @@ def test_numbers_are_those_of_the_records(tmp_path: Path) -> None:
     records = {"AAA": record(2.0, 0.5), "BBB": record(1.0, 0.3)}
     previous = {"AAA": record(1.0, 0.5), "BBB": record(1.0, 0.3)}
     rows = _rows(render_index(records, tmp_path, previous, now=NOW))
-    delta = compare.common_distance(records.values())
-    assert delta == 3.0
+    assert str(compare.common_distance(records.values())) == "3 ticks"
     assert f"{round(3600 * 2.0 * math.exp(-1.5), -1):,.0f}" in rows[0]
     assert "2.00 1.64–2.43" in rows[0]
     assert "0.500" in rows[0]
@@ -162,7 +161,21 @@ def test_a_new_tick_size_alone_is_no_change() -> None:
 def test_the_common_distance_is_one_that_people_say(stars: list[float], distance: float) -> None:
     at = {"lambda": 0.1, "ci95": [0.05, 0.2]}
     records = [record(lambda_at={"delta_star": star, **at}) for star in stars]
-    assert compare.common_distance([*records, failed()]) == distance
+    assert compare.common_distance([*records, failed()]) == compare.Distance(distance, "ticks")
+
+
+def test_symbols_are_compared_at_basis_points_of_mid_where_mids_are_known() -> None:
+    at = {"lambda": 0.1, "ci95": [0.05, 0.2]}
+    one = record(mid=50_000.0, tick_size=1.0, lambda_at={"delta_star": 4.0, **at})  # 0.8 bps
+    two = record(mid=2_000.0, tick_size=0.1, lambda_at={"delta_star": 2.0, **at})  # 1 bps
+    distance = compare.common_distance([one, two])
+    assert str(distance) == "0.9 bps"
+    assert distance is not None
+    assert distance.ticks(one) == pytest.approx(4.5)
+    assert distance.ticks(two) == pytest.approx(1.8)
+    assert compare.rate(two, distance) == compare.rate(two, distance.ticks(two))
+    assert distance.ticks(failed()) is None
+    assert compare.rate(failed(), distance) is None
 
 
 def test_no_estimate_no_distance(tmp_path: Path) -> None:
