@@ -1,0 +1,1 @@
+"""Virtual orders that rest on a trade tape: from prints and best quotes to the three tables."""

@@ -1,0 +1,69 @@
+"""A market's tape: its prints, and the best bid and ask between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mm.core.arrays import Floats, Ints, Mask
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Times in ms since the epoch, in order, prices in quote currency.
+
+    Of each print, shape (n,): ``trade_ms``, ``price``, ``sold`` (whether the aggressor sold). Of each
+    change of the best quotes, shape (m,), one a ms: ``quote_ms``, ``bid``, ``ask``. ``tick``: the grid
+    of the prints. ``gap_start_ms``, ``gap_end_ms``: where prints or quotes are missing, (g,).
+    ``max_quote_age_ms``: quotes older than this are no market. ``said``: what was noticed in reading.
+    """
+
+    trade_ms: Ints
+    price: Floats
+    sold: Mask
+    quote_ms: Ints
+    bid: Floats
+    ask: Floats
+    tick: float
+    max_quote_age_ms: int = 5000
+    gap_start_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    gap_end_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    said: tuple[str, ...] = ()
+
+    @property
+    def mid(self) -> Floats:
+        """(bid + ask)/2, free of the last bits that sums of decimals leave."""
+        return np.asarray(np.round((self.bid + self.ask) / 2.0, 10))
+
+    @property
+    def start_ms(self) -> int:
+        """From when both prints and quotes are known."""
+        return int(max(self.trade_ms[0], self.quote_ms[0]))
+
+    @property
+    def end_ms(self) -> int:
+        """Until when both are known."""
+        return int(min(self.trade_ms[-1], self.quote_ms[-1]))
+
+    def quoting_times(self, every_ms: int) -> Ints:
+        """Every so many ms from the first to the last ms at which prints and quotes are known."""
+        return np.arange(self.start_ms, self.end_ms, every_ms, dtype=np.int64)
+
+    def stale(self, time_ms: Ints) -> Mask:
+        """Whether the market is not known: the last quote is too old, or a gap is there."""
+        row = np.maximum(np.searchsorted(self.quote_ms, time_ms, side="right") - 1, 0)
+        inside = np.searchsorted(self.gap_start_ms, time_ms, side="right") > np.searchsorted(
+            self.gap_end_ms, time_ms, side="right"
+        )
+        return np.asarray((time_ms - self.quote_ms[row] > self.max_quote_age_ms) | inside)
+
+    def in_gap(self, before_ms: Ints, after_ms: Ints) -> Mask:
+        """Whether a gap begins in (before, after]."""
+        first = np.searchsorted(self.gap_start_ms, before_ms, side="right")
+        return np.asarray(first < np.searchsorted(self.gap_start_ms, after_ms, side="right"))
+
+    def next_gap(self, time_ms: Ints) -> Ints:
+        """When the next gap begins, int64's largest for never."""
+        starts = np.append(self.gap_start_ms, np.iinfo(np.int64).max)
+        return np.asarray(starts[np.searchsorted(self.gap_start_ms, time_ms, side="right")])
