@@ -5,10 +5,13 @@ Every step takes what the ones before it made and returns a result that shows it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mm.core.config import backtest_folder, below_root
@@ -22,10 +25,21 @@ from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts, account
 from mm.fitting.estimate import Estimate, estimate_intensity
 from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
-from mm.logs.files import KINDS
+from mm.logs.discovery import find_symbols
+from mm.logs.files import KINDS, RunFiles
 from mm.logs.load import BacktestLog, load_log, log_from_frames
 from mm.results.outcome import Calibration, make_params
 from mm.results.read import read_fill_model
+from mm.tape.log import (
+    HORIZONS_A_BLOCK,
+    Alternative,
+    TapeLog,
+    is_tape,
+    quoter_of,
+    read_tapes,
+    tape_log,
+)
+from mm.tape.virtual import FillRule, Quoter
 
 
 def load(settings: Settings) -> BacktestLog:
@@ -35,7 +49,54 @@ def load(settings: Settings) -> BacktestLog:
     """
     if not settings.SYMBOL:
         raise SettingsError("SYMBOL is not set; give the name in orders_<SYMBOL>.csv")
-    return load_log(backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL)
+    folder, symbol = backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL
+    runs = find_symbols(folder).get(symbol, ())
+    if runs and all(is_tape(run) for run in runs):
+        return _virtual_orders(runs, settings)
+    return load_log(folder, symbol)
+
+
+def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
+    """Virtual orders on the tapes of these runs, with what other horizons and fill rules give."""
+    shortest = settings.horizon_ms * HORIZONS_A_BLOCK / 1000.0
+    if shortest > settings.BLOCK_S:
+        raise SettingsError(
+            f"BLOCK_S = {settings.BLOCK_S:g} is less than ten times HORIZON_MS = "
+            f"{settings.horizon_ms:,}; give BLOCK_S {shortest:g} or more"
+        )
+    tapes = read_tapes(runs, settings.MAX_STATE_GAP_MS)
+    quoter, unit = quoter_of(settings, tapes[0][1].tick)
+    plain = settings.model_copy(update={"TICK_SIZE": unit})
+    clock = settings.CONSUMER_CLOCK_MS
+
+    def made(by: Quoter) -> TapeLog:
+        return tape_log(tapes, settings.SYMBOL, by, unit, clock_ms=clock)
+
+    chosen = made(quoter)
+    variants: list[tuple[int, FillRule]] = [(1, "at"), (4, "at"), (16, "at"), (4, "through")]
+    others = [
+        replace(quoter, horizon_ms=max(1, quoter.horizon_ms * times // 4), fill_rule=rule)
+        for times, rule in variants
+    ]
+    logs = [(by, chosen if by == quoter else made(by)) for by in others]
+    return replace(chosen, alternatives=tuple(_alternative(by, log, plain) for by, log in logs))
+
+
+def _alternative(by: Quoter, log: TapeLog, settings: Settings) -> Alternative:
+    """Lambda at the middle of the ladder, by the same accounting and fit."""
+    fit = estimate(log, account(log, settings), settings).fit
+    delta = float(np.median(settings.quote_ticks))
+    low, high = fit.interval(delta) if fit is not None else (math.nan, math.nan)
+    return Alternative(
+        fill_rule=by.fill_rule,
+        horizon_ms=by.horizon_ms,
+        orders=sum(len(run.orders) for run in log.runs),
+        fills=sum(len(run.fills) for run in log.runs),
+        delta=delta,
+        rate=math.nan if fit is None else fit.intensity(delta),
+        low=low,
+        high=high,
+    )
 
 
 def measure_intensity(log: BacktestLog, accounts: Accounts) -> EmpiricalIntensity:

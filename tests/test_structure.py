@@ -25,6 +25,7 @@ def loaded_by(statement: str, root: Path) -> set[str]:
 ROOMS = [
     "core",
     "logs",
+    "tape",
     "exposure",
     "fitting",
     "diagnostics",

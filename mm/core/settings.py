@@ -18,12 +18,13 @@ from mm.core.errors import SettingsError
 FitMethod = Literal["blend", "placement", "poisson_mle", "log_linear"]
 Distance = Literal["absolute", "signed"]
 #: What filled the orders of a log: recorded trades (``trade_driven``), or the consumer's own rule.
-FillSource = Literal["trade_driven", "poisson", "mixed", "unknown"]
+FillSource = Literal["trade_driven", "poisson", "mixed", "tape", "unknown"]
 #: What filled the orders, in words.
 SOURCES: Mapping[FillSource, str] = {
     "trade_driven": "recorded trades; assumes first in the queue",
     "poisson": "a Poisson fill model, one draw a state row",
     "mixed": "recorded trades and a Poisson fill model, joined",
+    "tape": "virtual orders on a trade tape: nobody's orders made this",
     "unknown": "not said by the log",
 }
 
@@ -89,6 +90,26 @@ class Settings(BaseModel):
         0.01, "", "malformed share of a file's rows above which it is refused"
     )
 
+    QUOTE_TICKS: str = _f(
+        "1, 2, 3, 5, 8, 12", "ticks", "tape: distances of virtual orders from mid"
+    )
+    REQUOTE_MS: Annotated[int, Field(ge=1)] | None = _f(
+        None, "ms", "tape: how often virtual orders are requoted; None takes 250"
+    )
+    HORIZON_MS: Annotated[int, Field(ge=1)] | None = _f(
+        None, "ms", "tape: how long a virtual order rests at most; None takes 2,000"
+    )
+    LATENCY_MS: Annotated[int, Field(ge=0)] = _f(
+        50, "ms", "tape: from placing an order to its being active"
+    )
+    CANCEL_LATENCY_MS: Annotated[int, Field(ge=0)] = _f(
+        50, "ms", "tape: from asking for a cancel to its effect"
+    )
+    FILL_RULE: Literal["at", "through"] = _f(
+        "at",
+        "",
+        "tape: filled by prints at the price (front of the queue) or through",
+    )
     OLD_PARAMS_FILE: str = _f(
         "", "", "A and k in use today, judged too; a relative path is below the repo root"
     )
@@ -135,6 +156,34 @@ class Settings(BaseModel):
         if value:
             check_symbol(value)
         return value
+
+    @field_validator("QUOTE_TICKS", mode="before")
+    @classmethod
+    def _distances(cls, value: Any) -> Any:
+        """A list, as YAML has it, or text: numbers above 0."""
+        text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        try:
+            ticks = [float(part) for part in text.split(",")]
+        except ValueError:
+            ticks = []
+        if not ticks or not all(0 < x < 1e9 for x in ticks) or len(set(ticks)) < len(ticks):
+            raise ValueError(f"{text[:60]!r}, expected different distances above 0: 1, 2, 3, 5")
+        return text
+
+    @property
+    def quote_ticks(self) -> tuple[float, ...]:
+        """The ladder of virtual orders, nearest first."""
+        return tuple(sorted(float(part) for part in self.QUOTE_TICKS.split(",")))
+
+    @property
+    def requote_ms(self) -> int:
+        """REQUOTE_MS, or what stands for it."""
+        return self.REQUOTE_MS or 250
+
+    @property
+    def horizon_ms(self) -> int:
+        """HORIZON_MS, or what stands for it."""
+        return self.HORIZON_MS or 2_000
 
     @classmethod
     def build(cls, values: Mapping[str, Any], source: str = "settings") -> Settings:

@@ -8,15 +8,18 @@ its own. Files that differ by a date in their names are the days of one symbol:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mm.core.errors import InputError
 from mm.core.storage import AnyPath
-from mm.logs.files import KINDS, SUFFIXES, Kind, RunFiles
+from mm.logs.files import KINDS, SUFFIXES, TAPE_KINDS, Kind, RunFiles
 
-_FILE = re.compile(r"(orders|fills|state)_(.+?)(\.csv|\.csv\.gz|\.parquet)")
+_FILE = re.compile(
+    r"(orders|fills|state)_(.+?)(\.csv|\.csv\.gz|\.parquet)"
+    r"|(trades|quotes)_(.+?)(\.csv|\.csv\.gz|\.parquet|\.zip)"
+)
 _LOOKS_LIKE_ONE = re.compile(r"(orders?|fills?|states?)[-_. ].+", re.IGNORECASE)
 #: Eight digits or ISO, with a time of day perhaps: six digits are the expiry of a future.
 _DAY = r"20\d\d(?P<dash{0}>[-_]?)(?:0[1-9]|1[0-2])(?P=dash{0})(?:0[1-9]|[12]\d|3[01])"
@@ -65,11 +68,12 @@ def discover(data_dir: AnyPath) -> Found:
     for below, folder, entries in _folders(data_dir):
         for symbol, run in _runs_of(folder, below, entries).items():
             by_symbol.setdefault(symbol, []).append(run)
-        odd = [path.name for path in entries if _is_odd(path)]
+        here = {path.name for path in entries}
+        odd = [path.name for path in entries if _is_odd(path) or _is_half_a_tape(path, here)]
         if odd:
             left.append(
-                f"{folder}: not read: {_names(odd)}; a log is orders_, fills_ or state_<SYMBOL>"
-                f"{', '.join(SUFFIXES)}"
+                f"{folder}: not read: {_names(odd)}; a log is orders_, fills_ and state_<SYMBOL>"
+                f"{', '.join(SUFFIXES[:3])}, a tape trades_ and quotes_<SYMBOL>"
             )
     found = {symbol: _uppermost(symbol, runs) for symbol, runs in by_symbol.items()}
     found, single = _days_joined(found)
@@ -118,16 +122,29 @@ def _is_odd(path: AnyPath) -> bool:
     )
 
 
+def _is_half_a_tape(path: AnyPath, names: Collection[str]) -> bool:
+    """Prints without quotes, or quotes without prints, of a symbol without orders."""
+    match = _FILE.fullmatch(path.name)
+    if match is None or not match[4]:
+        return False
+    stems = {name.partition(".")[0] for name in names}
+    symbol = match[5].partition(".")[0]
+    return not ({f"{kind}_{symbol}" for kind in TAPE_KINDS} <= stems or f"orders_{symbol}" in stems)
+
+
 def _runs_of(folder: AnyPath, below: str, entries: Sequence[AnyPath]) -> dict[str, RunFiles]:
     seen: dict[str, dict[Kind, list[tuple[int, AnyPath]]]] = {}
     for path in entries:
         match = _FILE.fullmatch(path.name)
         if match:
-            kind = next(k for k in KINDS if k == match[1])
-            rank = SUFFIXES.index(match[3])
-            seen.setdefault(match[2], {}).setdefault(kind, []).append((rank, path))
+            word, symbol, suffix = filter(None, match.groups())
+            kind = next(k for k in (*KINDS, *TAPE_KINDS) if k == word)
+            seen.setdefault(symbol, {}).setdefault(kind, []).append((SUFFIXES.index(suffix), path))
     runs = {}
-    for symbol, kinds in seen.items():
+    for symbol, all_kinds in seen.items():
+        kinds = {kind: found for kind, found in all_kinds.items() if kind in KINDS}
+        if not kinds and all_kinds.keys() == set(TAPE_KINDS):
+            kinds = all_kinds
         paths, warnings = {}, []
         for kind, candidates in kinds.items():
             first, *others = [path for _, path in sorted(candidates, key=lambda item: item[0])]
@@ -135,7 +152,8 @@ def _runs_of(folder: AnyPath, below: str, entries: Sequence[AnyPath]) -> dict[st
             if others:
                 beside = ", ".join(path.name for path in others)
                 warnings.append(f"{first.name} is read; {beside} beside it is not")
-        runs[symbol] = RunFiles(folder, paths, below, warnings=tuple(warnings))
+        if paths:
+            runs[symbol] = RunFiles(folder, paths, below, warnings=tuple(warnings))
     return runs
 
 

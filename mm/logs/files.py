@@ -22,10 +22,12 @@ from mm.core.errors import InputError
 from mm.core.storage import AnyPath, Remote
 
 _File = TypeVar("_File", Path, Remote)
-Kind = Literal["orders", "fills", "state"]
+Kind = Literal["orders", "fills", "state", "trades", "quotes"]
 KINDS: tuple[Kind, ...] = ("orders", "fills", "state")
+#: Where there are no orders, prints and best quotes make virtual ones.
+TAPE_KINDS: tuple[Kind, ...] = ("trades", "quotes")
 #: In order of preference where two stand side by side.
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".zip")
 
 
 @dataclass(frozen=True)

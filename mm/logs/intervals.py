@@ -18,7 +18,7 @@ from mm.core.arrays import Floats, Ints, Mask
 from mm.logs import order_ids
 from mm.logs.amendments import pieces
 from mm.logs.columns import ACTIONS
-from mm.logs.order_ids import Codes, is_accepted, is_one_of, order_codes
+from mm.logs.order_ids import Codes, is_accepted, is_one_of, order_codes, words_of
 
 #: What ended an order; OPEN: the run ended first.
 FILLED, CANCELLED, EXPIRED, OPEN, AMENDED = 0, 1, 2, 3, 4
@@ -261,6 +261,11 @@ def _taker_rows(fills: pd.DataFrame) -> Mask:
     if "reason" in fills:
         took |= is_one_of(fills["reason"], "taker", "TAKER")
     return took
+
+
+def is_virtual(fills: pd.DataFrame) -> bool:
+    """Whether the fills are those of virtual orders on a tape."""
+    return "reason" in fills and words_of(fills["reason"]) == ["virtual"]
 
 
 def ignored_actions(orders: pd.DataFrame) -> dict[str, int]:

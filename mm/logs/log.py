@@ -115,6 +115,8 @@ class BacktestLog:
         drawn = {name for name in names if name.startswith("poisson")}
         if not names:
             return "unknown"
+        if names == {"virtual"}:
+            return "tape"
         if drawn:
             return "poisson" if drawn == names else "mixed"
         return "trade_driven" if names == {"trade_cross"} else "unknown"

@@ -11,7 +11,7 @@ from mm.core.arrays import Ints, Mask, distinct, never_falls, steps_over
 from mm.logs.bookkeeping import Ledger
 from mm.logs.columns import Checked
 from mm.logs.files import KINDS, Kind
-from mm.logs.intervals import resting_intervals
+from mm.logs.intervals import is_virtual, resting_intervals
 from mm.logs.order_ids import accepted_rows, earliest, is_one_of, latest, order_codes
 from mm.logs.rules import CLOCK_TOLERANCE_MS
 
@@ -50,7 +50,8 @@ def shifted(
             f"{labels['fills']}: first fills come {late:+.0f} ms after the FILL rows of "
             f"{labels['orders']}"
         )
-    late = state_shift_ms(orders, state)
+    # Virtual orders on a tape are placed by no recorder's clock.
+    late = 0.0 if is_virtual(fills) else state_shift_ms(orders, state)
     if late:
         out.append(
             f"{labels['orders']}: placed in the ms of the rows of {labels['state']} only once "

@@ -170,11 +170,12 @@ def command() -> None:
 
 
 def _list(request: Request) -> int:
-    from mm.logs.files import KINDS
+    from mm.logs.files import KINDS, TAPE_KINDS
     from mm.pipeline.plan import chosen
 
     for symbol, runs in chosen(request, os.environ).items():
-        missing = sorted({kind for run in runs for kind in KINDS if kind not in run.paths})
+        logs = [run for run in runs if not {*TAPE_KINDS} <= run.paths.keys()]
+        missing = sorted({kind for run in logs for kind in KINDS if kind not in run.paths})
         pooled = f"{len(runs)} runs pooled" if len(runs) > 1 else ""
         lacks = f"without {', '.join(missing)}" if missing else ""
         click.echo("  ".join(part for part in (symbol, pooled, lacks) if part))

@@ -95,6 +95,7 @@ def make_params(
         dt_ms=estimate.dt_ms,
         tick_size=tick_size,
         symbol=log.symbol,
+        source="tape" if log.fill_source == "tape" else "log",
         delta_convention=settings.DISTANCE,
         fit_method=fit.method,
         ci95=intervals(fit),

@@ -210,6 +210,7 @@ class Params(_Model):
     dt_ms: int = Field(ge=1, description="time one draw stands for, ms")
     tick_size: Positive = Field(description="unit of the distance, quote currency")
     symbol: str
+    source: Literal["log", "tape"] = Field(description="orders of a log, or virtual ones on a tape")
     distance_unit: Literal["ticks"] = "ticks"
     intensity_unit: Literal["1/s"] = "1/s"
     delta_convention: Literal["absolute", "signed"]

@@ -13,11 +13,11 @@ from mm.core.arrays import Floats, Ints, Mask
 class Tape:
     """Times in ms since the epoch, in order, prices in quote currency.
 
-    Of each print, shape (n,): ``trade_ms``, ``price``, ``sold`` (whether the aggressor sold). Of each
-    change of the best quotes, shape (m,), one a ms: ``quote_ms``, ``bid``, ``ask``. ``tick``: the grid
-    of the prints. ``gap_start_ms``, ``gap_end_ms``: where prints or quotes are missing, (g,).
-    ``max_quote_age_ms``: quotes older than this are no market. ``said``: what was noticed in reading.
-    """
+    Of each print, shape (n,): ``trade_ms``, ``price``, ``sold`` (whether the aggressor sold). Of
+    each change of the best quotes, shape (m,), one a ms: ``quote_ms``, ``bid``, ``ask``. ``tick``:
+    the grid of the prints. ``gap_start_ms``, ``gap_end_ms``: where prints or quotes are missing,
+    (g,). ``max_quote_age_ms``: quotes older than this are no market. ``said``: what was noticed in
+    reading."""
 
     trade_ms: Ints
     price: Floats

@@ -1,12 +1,12 @@
 """Virtual orders: what a quoter's orders would have met on a trade tape.
 
-At every quoting time, on both sides and at each distance delta of a ladder, the price is
-mid -/+ delta, rounded away from mid to the exchange's tick. An order at that price becomes active
-LATENCY_MS later and rests while the price at each quoting time stays the same; else it is cancelled,
-effective CANCEL_LATENCY_MS later. It expires HORIZON_MS after it became active. Its event is the first
-print of an aggressor of the other side at its price or through it (``at``, the front of the queue), or
-strictly through it (``through``, the back). Nothing is placed again before the next quoting time.
-"""
+At every quoting time, on both sides and at each distance delta of a ladder, the price is mid -/+
+delta, rounded away from mid to the exchange's tick. An order at that price becomes active
+LATENCY_MS later and rests while the price at each quoting time stays the same; else it is
+cancelled, effective CANCEL_LATENCY_MS later. It expires HORIZON_MS after it became active. Its
+event is the first print of an aggressor of the other side at its price or through it (``at``, the
+front of the queue), or strictly through it (``through``, the back). Nothing is placed again before
+the next quoting time."""
 
 from __future__ import annotations
 
@@ -81,9 +81,8 @@ def place(
 ) -> Orders:
     """The orders of one side (+1 BUY) at one distance, in rounds.
 
-    In each round every stretch of quoting times with one price has one order; those that are filled or
-    expire before their stretch ends have another one in the next round.
-    """
+    In each round every stretch of quoting times with one price has one order; those that are filled
+    or expire before their stretch ends have another one in the next round."""
     price, ok = _quoted(tape, side, distance, times)
     # Stretches [first, last] of quoting times at one price, none over a gap in the tape.
     new = np.append(True, (price[1:] != price[:-1]) | ~ok[1:] | ~ok[:-1])
@@ -134,7 +133,8 @@ def _quoted(tape: Tape, side: int, distance: float, times: Ints) -> tuple[Ints, 
 
 @dataclass(frozen=True)
 class Prints:
-    """The prints that can fill orders of one side: ``time_ms`` in order, ``value``: price in exchange
+    """The prints that can fill orders of one side: ``time_ms`` in order, ``value``: price in
+    exchange
     ticks, its sign turned for SELL orders, so that lower is further through."""
 
     side: int
@@ -151,7 +151,8 @@ class Prints:
         return cls(side, tape.trade_ms[mine], ticks.astype(np.int64))
 
     def first(self, start_ms: Ints, stop_ms: Ints, limit: Ints) -> Ints:
-        """Time of the first print in [start, stop) at ``limit`` or beyond, int64's largest for none;
+        """Time of the first print in [start, stop) at ``limit`` or beyond, int64's largest for
+        none;
         all of shape (n,).
 
         Binary search by powers of two on minima of 2^l prints, O(n log w) for windows of w prints.

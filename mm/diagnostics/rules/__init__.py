@@ -41,6 +41,7 @@ def findings(
     yield from inputs.of_time_step(log, estimate, accounts.mids)
     yield from inputs.of_tick(tick)
     yield from inputs.of_source(log)
+    yield from inputs.of_horizon(log, settings)
     yield from inputs.of_takers(reconciliation)
     yield from inputs.of_runs(log)
     yield from inputs.of_cut_runs(log, reconciliation)

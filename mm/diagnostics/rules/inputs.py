@@ -127,12 +127,33 @@ def of_source(log: BacktestLog) -> Iterator[Finding]:
             "What filled the orders is unknown: the fills' reason is neither trade_cross nor "
             "poisson…, or not there; whether they know of a queue this log does not say",
         )
+    elif log.fill_source == "tape":
+        yield Finding(
+            "note",
+            "fill_source",
+            "Virtual orders on a trade tape made this, nobody's orders: they move no market, and "
+            "are first or last in the queue",
+        )
     elif log.fill_source == "trade_driven":
         yield Finding(
             "note",
             "fill_source",
             "Fills come from recorded trades and know no queue: any print at or through the "
             "price fills",
+        )
+
+
+def of_horizon(log: BacktestLog, settings: Settings) -> Iterator[Finding]:
+    """Of virtual orders: how long they rest is a choice that moves A."""
+    names = [n for n in ("REQUOTE_MS", "HORIZON_MS") if getattr(settings, n) is None]
+    if log.fill_source == "tape" and names:
+        yield Finding(
+            "warn",
+            "horizon",
+            f"{' and '.join(names)} not given: virtual orders are requoted every "
+            f"{settings.requote_ms:,} ms and rest {settings.horizon_ms:,} ms at most",
+            "A falls with the time that orders rest: the table of horizons says by how much",
+            "Set both to what your quotes do",
         )
 
 

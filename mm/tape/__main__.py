@@ -1,0 +1,60 @@
+"""Virtual orders on a tape as the three tables, for other tools.
+
+    python -m mm.tape IN OUT --symbol BTCUSDT -p TICK_SIZE 0.1 -p HORIZON_MS 2000
+
+IN holds trades_<SYMBOL> and quotes_<SYMBOL>; OUT gets orders_, fills_ and state_<SYMBOL>.parquet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mm.core.errors import CalibrationError, InputError, one_line
+from mm.core.settings import Settings
+from mm.logs.discovery import find_symbols
+from mm.tape.log import is_tape, quoter_of, read_tapes, tape_log
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mm.tape",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", metavar="IN", type=Path)
+    parser.add_argument("out", metavar="OUT", type=Path)
+    parser.add_argument("--symbol", required=True)
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"))
+    given = parser.parse_args(arguments)
+    try:
+        print(_write(given.data, given.out, given.symbol, dict(given.p)))
+    except CalibrationError as error:
+        print(f"mm.tape: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write(data: Path, out: Path, symbol: str, given: dict[str, str]) -> str:
+    settings = Settings.build({"SYMBOL": symbol, **given}, "-p")
+    runs = find_symbols(data).get(symbol, ())
+    if not runs or not all(is_tape(run) for run in runs):
+        raise InputError(f"no trades_{symbol} and quotes_{symbol}", where=data, remedy="look there")
+    tapes = read_tapes(runs, settings.MAX_STATE_GAP_MS)
+    quoter, unit = quoter_of(settings, tapes[0][1].tick)
+    log = tape_log(tapes, symbol, quoter, unit, clock_ms=settings.CONSUMER_CLOCK_MS)
+    for run in log.runs:
+        folder = out / run.name if len(log.runs) > 1 else out
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, table in (("orders", run.orders), ("fills", run.fills), ("state", run.state)):
+            part = folder / f".{kind}_{symbol}.part"
+            table.astype({"order_id": "str"} if "order_id" in table else {}).to_parquet(part)
+            part.replace(folder / f"{kind}_{symbol}.parquet")
+    said = [text for _, tape in tapes for text in tape.said]
+    return "\n".join([*said, f"{log.rule}; in {out}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""A tape with virtual orders on it, as the log that every further step takes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mm.core.display import Table, html
+from mm.core.errors import InputError
+from mm.core.formatting import figures, ranged
+from mm.core.settings import Settings
+from mm.logs.files import LocalRun, RunFiles, fetched
+from mm.logs.load import log_from_frames
+from mm.logs.log import BacktestLog
+from mm.tape.read import read_tape
+from mm.tape.tape import Tape
+from mm.tape.virtual import FillRule, Quoter, virtual_tables
+
+#: Blocks of time that intervals take for independent hold so many horizons at least.
+HORIZONS_A_BLOCK = 10
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What another horizon or fill rule gives: lambda at ``delta`` ticks, 1/s, with its 95 %
+    interval;
+    NaN where there is no fit."""
+
+    fill_rule: FillRule
+    horizon_ms: int
+    orders: int
+    fills: int
+    delta: float
+    rate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, repr=False)
+class TapeLog(BacktestLog):
+    """Virtual orders on the tapes of one symbol, a run each. ``unit``: of the ladder's distances,
+    quote
+    currency."""
+
+    tapes: tuple[Tape, ...] = field(kw_only=True)
+    quoter: Quoter = field(kw_only=True)
+    unit: float = field(kw_only=True)
+    alternatives: tuple[Alternative, ...] = field(default=(), kw_only=True)
+
+    @property
+    def rule(self) -> str:
+        """How the virtual orders were placed and filled, in a line."""
+        q = self.quoter
+        ladder = ", ".join(f"{distance / self.unit:g}" for distance in q.distances)
+        print_ = "at its price or through it" if q.fill_rule == "at" else "through its price"
+        return (
+            f"virtual orders every {q.requote_ms:,} ms at {ladder} ticks, active after "
+            f"{q.latency_ms:,} ms, for {q.horizon_ms:,} ms at most; filled by the first print "
+            f"{print_}"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                one.fill_rule,
+                f"{one.horizon_ms / 1000:g} s",
+                f"{one.orders:,}",
+                f"{one.fills:,}",
+                ranged(one.rate, one.low, one.high) if one.rate == one.rate else "–",
+            )
+            for one in self.alternatives
+        ]
+        at = f"λ at {figures(self.alternatives[0].delta)} ticks, 1/s" if rows else ""
+        table = Table(
+            ("filled by prints", "horizon", "orders", "filled", at),
+            rows,
+            "Other horizons and fill rules",
+            "at: the front of the queue, through: the back; the truth lies between.",
+        )
+        return BacktestLog._repr_html_(self) + html(f"{self.rule}.".capitalize(), table)
+
+
+def quoter_of(settings: Settings, tick: float) -> tuple[Quoter, float]:
+    """How the settings place virtual orders, and the unit of their distances, quote currency:
+    TICK_SIZE, else the tape's own tick."""
+    unit = settings.TICK_SIZE or tick
+    return Quoter(
+        tuple(ticks * unit for ticks in settings.quote_ticks),
+        settings.requote_ms,
+        settings.horizon_ms,
+        settings.LATENCY_MS,
+        settings.CANCEL_LATENCY_MS,
+        settings.FILL_RULE,
+    ), unit
+
+
+def is_tape(files: RunFiles) -> bool:
+    """Whether a run is prints and quotes, and no log of orders."""
+    return set(files.paths) == {"trades", "quotes"}
+
+
+def read_tapes(runs: Sequence[RunFiles], max_quote_age_ms: int) -> list[tuple[LocalRun, Tape]]:
+    """The tape of every run. Raises InputError."""
+    out = []
+    for files in runs:
+        local = fetched(files)
+        tape = read_tape(local.paths["trades"], local.paths["quotes"])
+        out.append((local, replace(tape, max_quote_age_ms=max_quote_age_ms)))
+    return out
+
+
+def tape_log(
+    tapes: Sequence[tuple[LocalRun, Tape]],
+    symbol: str,
+    quoter: Quoter,
+    unit: float,
+    *,
+    clock_ms: float | None = None,
+) -> TapeLog:
+    """The log of virtual orders on these tapes. ``clock_ms``: how often its state rows give the
+    mid;
+    None gives it at every change of the quotes."""
+    frames = []
+    for local, tape in tapes:
+        orders, fills, state = virtual_tables(tape, quoter)
+        if orders.empty:
+            raise InputError(
+                "is too short for a virtual order",
+                where=local.paths["trades"].name,
+                remedy="give more",
+            )
+        frames.append((orders, fills, state if clock_ms is None else _sampled(state, clock_ms)))
+    log = log_from_frames(frames, symbol)
+    runs = tuple(
+        replace(
+            run,
+            name=local.run.name,
+            inputs_sha256={local.run.label(p): _digest(p) for p in local.paths.values()},
+            labels={kind: f"virtual {kind}" for kind in ("orders", "fills", "state")},
+            warnings=(*run.warnings, *tape.said),
+        )
+        for run, (local, tape) in zip(log.runs, tapes, strict=True)
+    )
+    return TapeLog(
+        symbol,
+        runs,
+        tuple(text for local, _ in tapes for text in local.run.warnings),
+        tapes=tuple(tape for _, tape in tapes),
+        quoter=quoter,
+        unit=unit,
+    )
+
+
+def _sampled(state: pd.DataFrame, clock_ms: float) -> pd.DataFrame:
+    """The mid as it stood every so many ms, from the first row on."""
+    time = state["recv_ms"].to_numpy()
+    at = np.arange(time[0], time[-1] + 1, max(1, round(clock_ms)))
+    row = np.searchsorted(time, at, side="right") - 1
+    # Where nothing is known for long the rows stop too: an outage.
+    fresh = np.append(True, row[1:] != row[:-1]) | (at - time[row] < 10 * clock_ms)
+    return pd.DataFrame({"recv_ms": at[fresh], "mid": state["mid"].to_numpy()[row[fresh]]})
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
