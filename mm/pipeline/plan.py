@@ -228,8 +228,8 @@ def _symbols(
     asked = by_option if by_option is not None else by_parameter or environment.get("SYMBOL")
     if not there:
         raise SettingsError(
-            f"no orders_<SYMBOL>, fills_<SYMBOL> or state_<SYMBOL> files in {data_dir}; "
-            "give the folder of the backtest with --data-dir"
+            f"no orders_<SYMBOL>, fills_<SYMBOL> or state_<SYMBOL> files in {data_dir}, nor "
+            "trades_ and quotes_<SYMBOL>; give the folder of the backtest with --data-dir"
         )
     if asked is None:
         return there

@@ -56,6 +56,8 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
     rows.append(("Calibrated", words.calibrated(record)))
     if record.fill_source:
         rows.append(("Fills from", SOURCES[record.fill_source]))
+    if record.virtual_orders:
+        rows.append(("Placed as", record.virtual_orders))
     if record.n_fills is not None and record.exposure_s is not None:
         rested = f"in {duration(record.exposure_s)} of quotes resting"
         rows.append(("Orders filled", f"{record.n_fills:,} {rested}"))

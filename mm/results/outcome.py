@@ -44,6 +44,7 @@ from mm.results.params import (
     versions,
 )
 from mm.results.record import Outcome, Record
+from mm.tape.log import TapeLog
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,6 +97,7 @@ def make_params(
         tick_size=tick_size,
         symbol=log.symbol,
         source="tape" if log.fill_source == "tape" else "log",
+        virtual_orders=_virtual(log),
         delta_convention=settings.DISTANCE,
         fit_method=fit.method,
         ci95=intervals(fit),
@@ -125,6 +127,10 @@ def make_params(
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         **_diagnosed(found),
     )
+
+
+def _virtual(log: BacktestLog) -> str | None:
+    return log.rule if isinstance(log, TapeLog) else None
 
 
 def _diagnosed(found: Diagnostics) -> dict[str, Any]:
@@ -225,6 +231,7 @@ def _record(result: Calibration) -> Record:
         tick_size=result.accounts.tick.value,
         dt_ms=estimate.dt_ms,
         fill_source=result.log.fill_source,
+        virtual_orders=_virtual(result.log),
         fill_fraction=None if found is None else finite(found.fill_fraction.first),
         window_ms=result.log.window_ms,
         covered_s=result.log.covered_s,

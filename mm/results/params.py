@@ -211,6 +211,7 @@ class Params(_Model):
     tick_size: Positive = Field(description="unit of the distance, quote currency")
     symbol: str
     source: Literal["log", "tape"] = Field(description="orders of a log, or virtual ones on a tape")
+    virtual_orders: str | None = Field(description="how virtual orders were placed and filled")
     distance_unit: Literal["ticks"] = "ticks"
     intensity_unit: Literal["1/s"] = "1/s"
     delta_convention: Literal["absolute", "signed"]

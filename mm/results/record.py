@@ -82,6 +82,7 @@ class Record(BaseModel):
     tick_size: float | None = None
     dt_ms: int | None = None
     fill_source: FillSource | None = None
+    virtual_orders: str | None = None
     fill_fraction: float | None = None
     window_ms: tuple[int, int] | None = None
     covered_s: float | None = None

@@ -110,7 +110,7 @@ def _table(path: Path) -> pd.DataFrame:
         first = pc.open_csv(stream).schema.names
         if hasattr(stream, "seek"):
             stream.seek(0)
-        names = None if any(name[:1].isalpha() for name in first) else _unnamed(first, path)
+        names = _unnamed(first, path) if any(name[:1].isdigit() for name in first) else None
         table = pc.read_csv(stream, read_options=pc.ReadOptions(column_names=names))
     except (OSError, pa.ArrowException, zipfile.BadZipFile, IndexError) as error:
         text = (str(error).splitlines() or [type(error).__name__])[0][:200]
