@@ -14,9 +14,8 @@ from mm.core.display import Table, html
 from mm.core.errors import InputError
 from mm.core.formatting import figures, ranged
 from mm.core.settings import Settings
-from mm.logs.files import LocalRun, RunFiles, fetched
-from mm.logs.load import log_from_frames
-from mm.logs.log import BacktestLog
+from mm.logs.files import KINDS, LocalRun, RunFiles, fetched
+from mm.logs.log import BacktestLog, RunLog
 from mm.tape.read import read_tape
 from mm.tape.tape import Tape
 from mm.tape.virtual import FillRule, Quoter, virtual_tables
@@ -125,30 +124,29 @@ def tape_log(
     """The log of virtual orders on these tapes. ``clock_ms``: how often its state rows give the
     mid;
     None gives it at every change of the quotes."""
-    frames = []
+    runs = []
     for local, tape in tapes:
         orders, fills, state = virtual_tables(tape, quoter)
         if orders.empty:
-            raise InputError(
-                "is too short for a virtual order",
-                where=local.paths["trades"].name,
-                remedy="give more",
+            where = local.paths["trades"].name
+            raise InputError("is too short for a virtual order", where=where, remedy="give more")
+        state = state if clock_ms is None else _sampled(state, clock_ms)
+        # They are what a reader makes of a good log, so that none is needed.
+        runs.append(
+            RunLog(
+                orders,
+                fills,
+                state,
+                max(int(table["recv_ms"].max()) for table in (orders, fills, state) if len(table)),
+                name=local.run.name,
+                warnings=tape.said,
+                inputs_sha256={local.run.label(p): _digest(p) for p in local.paths.values()},
+                labels={kind: f"virtual {kind}" for kind in KINDS},
             )
-        frames.append((orders, fills, state if clock_ms is None else _sampled(state, clock_ms)))
-    log = log_from_frames(frames, symbol)
-    runs = tuple(
-        replace(
-            run,
-            name=local.run.name,
-            inputs_sha256={local.run.label(p): _digest(p) for p in local.paths.values()},
-            labels={kind: f"virtual {kind}" for kind in ("orders", "fills", "state")},
-            warnings=(*run.warnings, *tape.said),
         )
-        for run, (local, tape) in zip(log.runs, tapes, strict=True)
-    )
     return TapeLog(
         symbol,
-        runs,
+        tuple(runs),
         tuple(text for local, _ in tapes for text in local.run.warnings),
         tapes=tuple(tape for _, tape in tapes),
         quoter=quoter,

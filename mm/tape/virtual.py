@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mm.core.arrays import Floats, Ints, Mask
@@ -72,7 +73,8 @@ def virtual_tables(
             orders.append(table)
             filled = placed.filled_ms < _NEVER
             fills.append(_fill_rows(table[filled], placed.filled_ms[filled]))
-    state = pd.DataFrame({"recv_ms": tape.quote_ms, "mid": tape.mid})
+    known = tape.quote_ms <= tape.end_ms  # behind the last print nobody knows of fills
+    state = pd.DataFrame({"recv_ms": tape.quote_ms[known], "mid": tape.mid[known]})
     return _in_order(orders), _in_order(fills), state
 
 
@@ -185,15 +187,24 @@ def _order_rows(orders: Orders, ids: Ints, side: int, tick: float) -> pd.DataFra
         {
             "recv_ms": orders.placed_ms,
             "order_id": ids,
-            "action": "PLACE",
-            "status": "OPEN",
-            "side": "BUY" if side > 0 else "SELL",
+            "action": _all("PLACE", len(ids)),
+            "status": _all("OPEN", len(ids)),
+            "side": _words(np.full(len(ids), 0 if side > 0 else 1, dtype=np.int8), "BUY", "SELL"),
             "price": rounded_prices(orders.price, tick),
             "active_recv_ms": orders.active_ms.astype(np.float64),
             "expire_recv_ms": ends[0],
             "cancel_effective_ms": ends[1],
         }
     )
+
+
+def _all(word: str, n: int) -> Any:
+    """A column of one word."""
+    return _words(np.zeros(n, dtype=np.int8), word)
+
+
+def _words(codes: npt.NDArray[np.int8], *words: str) -> Any:
+    return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(list(words)))
 
 
 def rounded_prices(ticks: Ints, tick: float) -> Floats:
@@ -203,7 +214,9 @@ def rounded_prices(ticks: Ints, tick: float) -> Floats:
 
 
 def _fill_rows(orders: pd.DataFrame, filled_ms: Ints) -> pd.DataFrame:
-    fills = orders[["order_id", "side", "price"]].assign(recv_ms=filled_ms, reason=REASON)
+    fills = orders[["order_id", "side", "price"]].assign(
+        recv_ms=filled_ms, reason=_all(REASON, len(orders))
+    )
     return fills[["recv_ms", "order_id", "side", "price", "reason"]]
 
 
