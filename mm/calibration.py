@@ -28,6 +28,8 @@ from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
 from mm.logs.discovery import find_symbols
 from mm.logs.files import KINDS, RunFiles
 from mm.logs.load import BacktestLog, load_log, log_from_frames
+from mm.quotes.optimal import optimal_quotes
+from mm.quotes.volatility import volatility
 from mm.results.outcome import Calibration, make_params
 from mm.results.read import read_fill_model
 from mm.tape.log import (
@@ -170,11 +172,18 @@ def conclude(
     diagnostics: Diagnostics | None,
     verdict: Verdict,
 ) -> Calibration:
-    """Bind the steps' results; parameters only if the verdict lets them out."""
-    params = None
+    """Bind the steps' results; parameters, and quotes, only if the verdict lets them out."""
+    params = quotes = None
     if verdict.status != "refused":
-        params = make_params(settings, log, accounts.tick.value, result, diagnostics, verdict)
-    return Calibration(settings, log, accounts, intensity, result, diagnostics, verdict, params)
+        tick = accounts.tick.value
+        params = make_params(settings, log, tick, result, diagnostics, verdict)
+        if settings.GAMMA is not None and result.fit is not None and result.fit.k > 0:
+            moves = volatility(log.runs, tick, settings.MAX_STATE_GAP_MS)
+            if moves.sigma > 0:
+                quotes = optimal_quotes(result.fit, moves, settings.GAMMA, tick, log.mid)
+    return Calibration(
+        settings, log, accounts, intensity, result, diagnostics, verdict, params, quotes
+    )
 
 
 def calibrate(

@@ -29,6 +29,7 @@ ROOMS = [
     "exposure",
     "fitting",
     "diagnostics",
+    "quotes",
     "results",
     "plots",
     "report",

@@ -110,6 +110,9 @@ class Settings(BaseModel):
         "",
         "tape: filled by prints at the price (front of the queue) or through",
     )
+    GAMMA: Positive | None = _f(
+        None, "1/tick", "risk aversion, for an inventory of one order; None gives no quotes"
+    )
     OLD_PARAMS_FILE: str = _f(
         "", "", "A and k in use today, judged too; a relative path is below the repo root"
     )

@@ -19,7 +19,7 @@ from mm.core.storage import AnyPath
 from mm.pipeline.locks import STATE
 from mm.report.morning import counts, first_line
 from mm.results.params import Params
-from mm.results.record import Record, params_name, schedule_name, write_text
+from mm.results.record import Record, consumed, params_name, write_text
 
 RUN_JSON, SUMMARY_CSV = "run.json", "summary.csv"
 _COLUMNS = (
@@ -94,7 +94,7 @@ def read_books(out_dir: Path) -> dict[str, Record]:
 
 def remove_stale_params(out_dir: Path, symbol: str) -> None:
     """Take away parameters that no longer hold, where a failure kept the folder from renewal."""
-    for name in (params_name(symbol), schedule_name(symbol)):
+    for name in consumed(symbol):
         with contextlib.suppress(OSError):  # a folder that is gone, or one that is read-only
             (out_dir / symbol / name).unlink()
 

@@ -26,7 +26,7 @@ from mm.pipeline.locks import STATE, scratch
 from mm.pipeline.plan import Job
 from mm.pipeline.results import Results
 from mm.pipeline.resume import unchanged
-from mm.results.record import Record, params_name, points_name, report_name, schedule_name
+from mm.results.record import Record, consumed, params_name, points_name, report_name
 
 _STAGING, _LIST = ".staging", "complete.json"
 #: A batch says this often that it lives; one not heard of for so long is taken for dead.
@@ -105,7 +105,7 @@ class StoreResults(Results):
     def _put_in_place(self, symbol: str, stage: str, outputs: Collection[str], record: str) -> None:
         target, staged = self.remote / symbol, self.remote / _STAGING / symbol / stage
         # A consumer must not go on with parameters that no longer hold.
-        numbers = {params_name(symbol), schedule_name(symbol)}
+        numbers = set(consumed(symbol))
         for path in target.iterdir() if target.is_dir() else ():
             if path.name in numbers.difference(outputs):
                 path.remove()
@@ -134,7 +134,7 @@ class StoreResults(Results):
             if (page / report_name(symbol)).is_file():
                 outputs = {path.name: "" for path in page.iterdir()}
                 self._upload(page, symbol, record.model_copy(update={"outputs": outputs}))
-            for name in (params_name(symbol), schedule_name(symbol)):
+            for name in consumed(symbol):
                 (self.remote / symbol / name).remove()
 
     def _renew(self, symbol: str, record: Record, change: Callable[[Path], object]) -> Record:

@@ -18,6 +18,7 @@ from mm.fitting.estimate import Estimate
 from mm.fitting.intensity import EmpiricalIntensity
 from mm.logs.files import KINDS
 from mm.logs.load import BacktestLog
+from mm.quotes.optimal import OptimalQuotes
 from mm.results.numbers import (
     best_known,
     candidate_numbers,
@@ -59,6 +60,7 @@ class Calibration:
     diagnostics: Diagnostics | None
     verdict: Verdict
     params: Params | None
+    quotes: OptimalQuotes | None = None
 
     def __repr__(self) -> str:
         return f"<Calibration {self.log.symbol}: {self.verdict.line}>"
@@ -195,6 +197,7 @@ def outcome_of(result: Calibration) -> Outcome:
         params=result.params,
         points_csv=result.points_csv(),
         schedule=_schedule(result),
+        quotes=None if result.quotes is None else result.quotes.to_dict(result.log.symbol),
     )
 
 

@@ -154,6 +154,7 @@ class Outcome(BaseModel):
     params: Params | None
     points_csv: str
     schedule: dict[str, Any] | None = None
+    quotes: dict[str, Any] | None = None
 
 
 def notebook_name(symbol: str) -> str:
@@ -181,20 +182,31 @@ def schedule_name(symbol: str) -> str:
     return f"schedule_{symbol}.json"
 
 
+def quotes_name(symbol: str) -> str:
+    """File name of a symbol's optimal quotes."""
+    return f"quotes_{symbol}.json"
+
+
+def consumed(symbol: str) -> tuple[str, str, str]:
+    """The files that a consumer acts on: none of them may outlive its numbers."""
+    return params_name(symbol), schedule_name(symbol), quotes_name(symbol)
+
+
 def write_outcome(outcome: Outcome, symbol: str, folder: Path) -> list[Path]:
-    """Write points, the schedule and, last, parameters; each file is whole or absent.
+    """Write points, schedule, quotes and, last, parameters; each file is whole or absent.
 
     A refused calibration takes away older parameters: a consumer must not go on with numbers
     that no longer hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    params, schedule = folder / params_name(symbol), folder / schedule_name(symbol)
+    params, schedule, quotes = (folder / name for name in consumed(symbol))
     written = [write_text(folder / points_name(symbol), outcome.points_csv)]
-    if outcome.schedule is None:
-        schedule.unlink(missing_ok=True)
-    else:
-        text = json.dumps(outcome.schedule, indent=2, allow_nan=False) + "\n"
-        written.append(write_text(schedule, text))
+    for path, content in ((schedule, outcome.schedule), (quotes, outcome.quotes)):
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+            written.append(write_text(path, text))
     if outcome.params is None:
         params.unlink(missing_ok=True)
     else:
