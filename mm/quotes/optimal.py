@@ -100,7 +100,7 @@ class OptimalQuotes:
         sigma = ranged(self.volatility.sigma, *self.volatility.interval)
         note = (
             f"γ = {self.gamma:g} per tick, σ = {sigma} ticks per √s, A = {figures(self.A)} /s, "
-            f"k = {figures(self.k)} /tick (passive quotes); κ = {figures(self.kappa)} per price unit"
+            f"k = {figures(self.k)} /tick (passive); κ = {figures(self.kappa)} per price unit"
         )
         head = ("", "ticks, 95 %", "by draws", "price", "bps")
         return html(Table(head, rows, "Optimal quotes", note))
