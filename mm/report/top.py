@@ -79,7 +79,7 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
 
 def fills_per_hour(record: Record) -> Table:
     """What a quote may expect at the distances that were quoted; empty without an estimate."""
-    head = ("δ, ticks", "bps", "per hour", "95 % interval", "observed", f"in {_HORIZON_S:g} s")
+    head = ("δ, ticks (bps)", "per hour", "95 % interval", "observed", f"in {_HORIZON_S:g} s")
     note = "Observed: fills per hour of this log there. In 10 s: chance of a fill within that time."
     if not all(row.quoted for row in record.lambda_quoted):
         note += " * Extrapolated."
@@ -89,11 +89,11 @@ def fills_per_hour(record: Record) -> Table:
     return Table(head, rows, "Fills per hour by distance", note)
 
 
-def _at(row: QuotedIntensity, bps: str) -> tuple[str, ...]:
+def _at(row: QuotedIntensity, bps: str) -> tuple[Cell, ...]:
     ends = row.ci95
+    ticks = f"{row.delta:g}" if row.quoted else f"{row.delta:g} *"
     return (
-        f"{row.delta:g}" if row.quoted else f"{row.delta:g} *",
-        bps,
+        (ticks, bps) if bps != "–" else ticks,
         formatting.rounded(row.per_hour, *ends) if ends else figures(row.per_hour),
         formatting.span(*ends) if ends else "–",
         "–" if row.observed_per_hour is None else figures(row.observed_per_hour),

@@ -244,12 +244,12 @@ def test_the_interval_of_A_is_shown_as_it_leans() -> None:
 
 def test_a_distance_stands_in_basis_points_of_mid_too() -> None:
     known = record(mid=2_000.0, tick_size=0.1)
-    assert [row[:2] for row in fills_per_hour(known).rows] == [
+    assert [row[0] for row in fills_per_hour(known).rows] == [
         ("1", "0.500"),
         ("2", "1.00"),
         ("5", "2.50"),
     ]
-    assert fills_per_hour(record(mid=-3.0, tick_size=0.1)).rows[0][1] == "–"
+    assert fills_per_hour(record(mid=-3.0, tick_size=0.1)).rows[0][0] == "1"
 
 
 def test_the_data_are_told_as_the_market_that_they_cover() -> None:
