@@ -1,0 +1,180 @@
+"""What a fill is worth some time later, and a quote per hour, by placement distance.
+
+    markout(h) = sign (mid(t + h) - price), sign +1 for BUY, in ticks
+    value per hour = 3600 N/T mean(qty (markout - fee)), N fills in T seconds of orders placed there
+
+Only fills of makers are events, so that a taker's never counts. Intervals take blocks of time for
+independent: the residuals of a ratio S/n summed by block, R_b = S_b - (S/n) n_b, have variance
+B/(B - 1) sum R_b^2 / n^2 (Cochran 1977, "Sampling techniques", section 6.3), with t(B - 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from mm.core.arrays import Floats, Ints, Mask, sums_by
+from mm.core.display import Table, html
+from mm.core.formatting import figures, span
+from mm.exposure.accounting import Exposure
+
+#: Seconds after the fill; a quote's value is that at the third.
+HORIZONS_S = (0.1, 1.0, 10.0, 60.0)
+_VALUED = 2
+#: Levels with fewer fills say nothing of a mean.
+_FEWEST = 5
+
+
+@dataclass(frozen=True, repr=False)
+class QuoteValue:
+    """By placement distance, whole ticks, shape (l,): ``levels``, ``fills``; ``markout``, ``low``,
+    ``high``: mean and its 95 % interval at HORIZONS_S, (l, h), ticks; ``value``, ``value_low``,
+    ``value_high``: per hour of one resting order, quote currency, or ticks per order where the log
+    has no quantities (``has_qty``). ``best``: index of the best level, -1 without any; ``tied``:
+    levels that can't be told from it at 5 %. ``fee_bps``: of the price, taken off."""
+
+    levels: Ints
+    fills: Ints
+    markout: Floats
+    low: Floats
+    high: Floats
+    value: Floats
+    value_low: Floats
+    value_high: Floats
+    best: int
+    tied: Mask
+    fee_bps: float
+    has_qty: bool
+
+    def __repr__(self) -> str:
+        return f"<QuoteValue of {len(self.levels)} distances>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                f"{self.levels[i]}",
+                f"{self.fills[i]:,}",
+                *map(_pair, self.markout[i], self.low[i], self.high[i]),
+                _pair(self.value[i], self.value_low[i], self.value_high[i]),
+                "best" if i == self.best else "as good" if self.tied[i] else "",
+            )
+            for i in range(len(self.levels))
+        ]
+        unit = "quote currency" if self.has_qty else "ticks per order"
+        note = (
+            "Markout: mid so long after the fill against its price, ticks, your way, with 95 %. "
+            f"Per hour: of one order resting there, {unit}, by the markout after "
+            f"{HORIZONS_S[_VALUED]:g} s less a fee of {self.fee_bps:g} bps."
+        )
+        head = ("placed at", "fills", *(f"{h:g} s" for h in HORIZONS_S), "per hour", "")
+        return html(Table(head, rows, "What a quote is worth", note))
+
+
+def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
+    """Markouts and value per hour of every placement distance with at least five fills."""
+    events = exposure.events
+    markout = markouts(exposure)
+    price = _prices(exposure)
+    fee = fee_bps / 1e4 * np.abs(price) / exposure.tick_size
+    has_qty = bool(len(events.qty) and np.isfinite(events.qty).all())
+    weight = events.qty * exposure.tick_size if has_qty else np.ones(len(price))
+    gain = weight * (markout[:, _VALUED] - fee)
+    kept = [level for level in np.unique(events.level) if level >= 0]
+    kept = [level for level in kept if int((events.level == level).sum()) >= _FEWEST]
+    n_blocks = 1 + int(max(exposure.sums.block.max(initial=0), events.block.max(initial=0)))
+    means = np.full((3, len(kept), len(HORIZONS_S)), np.nan)
+    values, rests = np.full((3, len(kept)), np.nan), np.zeros((len(kept), n_blocks))
+    residuals = np.full((len(kept), n_blocks), np.nan)
+    for i, level in enumerate(kept):
+        mine = events.level == level
+        block = events.block[mine]
+        for h in range(len(HORIZONS_S)):
+            known = np.isfinite(markout[mine, h])
+            ones = known.astype(np.float64)
+            sums = sums_by(block, np.where(known, markout[mine, h], 0.0), n_blocks)
+            means[:, i, h] = _ratio(sums, sums_by(block, ones, n_blocks))[:3]
+        known = np.isfinite(gain[mine])
+        there = exposure.sums.level == level
+        rests[i] = sums_by(
+            exposure.sums.block[there], exposure.sums.values[there, 0] / 3.6e6, n_blocks
+        )
+        if known.any() and rests[i].sum() > 0:
+            # Fills whose mid later on nobody knows are worth the others' mean.
+            scale = len(known) / known.sum()
+            earned = scale * sums_by(block, np.where(known, gain[mine], 0.0), n_blocks)
+            *values[:, i], residuals[i] = _ratio(earned, rests[i])
+    best = int(np.nanargmax(values[0])) if np.isfinite(values[0]).any() else -1
+    return QuoteValue(
+        levels=np.array(kept, dtype=np.int64),
+        fills=np.array([int((events.level == level).sum()) for level in kept], dtype=np.int64),
+        markout=means[0],
+        low=means[1],
+        high=means[2],
+        value=values[0],
+        value_low=values[1],
+        value_high=values[2],
+        best=best,
+        tied=_tied(values[0], residuals, rests, best),
+        fee_bps=fee_bps,
+        has_qty=has_qty,
+    )
+
+
+def markouts(exposure: Exposure) -> Floats:
+    """Of each event at HORIZONS_S, shape (n, h), ticks; NaN where mid is not known then."""
+    events, price = exposure.events, _prices(exposure)
+    out = np.full((len(price), len(HORIZONS_S)), np.nan)
+    for run, path in enumerate(exposure.paths):
+        mine = np.flatnonzero(events.run == run)
+        for h, seconds in enumerate(HORIZONS_S):
+            then = events.time_ms[mine] + round(1000 * seconds)
+            stretch = np.searchsorted(path.start_ms, then, side="right") - 1
+            mid = np.where(then <= path.row_ms[-1], path.mid[stretch], np.nan)
+            out[mine, h] = events.side[mine] * (mid - price[mine]) / exposure.tick_size
+    return out
+
+
+def _prices(exposure: Exposure) -> Floats:
+    """The order's price of each event."""
+    events = exposure.events
+    out = np.full(len(events.run), np.nan)
+    for run, orders in enumerate(exposure.intervals):
+        mine = events.run == run
+        out[mine] = orders.price[events.order[mine]]
+    return out
+
+
+def _ratio(top: Floats, bottom: Floats) -> tuple[float, float, float, Floats]:
+    """sum top / sum bottom with its 95 % interval, and what each block adds to its error."""
+    total = float(bottom.sum())
+    if not total > 0:
+        return np.nan, np.nan, np.nan, np.full(len(top), np.nan)
+    value = float(top.sum()) / total
+    used = (bottom > 0) | (top != 0)
+    n = int(used.sum())
+    off = np.where(used, top - value * bottom, 0.0) / total
+    if n < 2:
+        return value, np.nan, np.nan, off
+    reach = float(special.stdtrit(n - 1, 0.975)) * np.sqrt(n / (n - 1) * float((off**2).sum()))
+    return value, value - reach, value + reach, off
+
+
+def _tied(value: Floats, residuals: Floats, rests: Floats, best: int) -> Mask:
+    """Levels whose value differs from the best one's by less than chance gives."""
+    out = np.zeros(len(value), dtype=np.bool_)
+    for i in range(len(value)):
+        if best < 0 or i == best or not np.isfinite(value[i]):
+            continue
+        off = residuals[best] - residuals[i]
+        n = int(((rests[best] > 0) | (rests[i] > 0)).sum())
+        if n > 1:
+            se = np.sqrt(n / (n - 1) * float((off**2).sum()))
+            out[i] = value[best] - value[i] < float(special.stdtrit(n - 1, 0.975)) * se
+    return out
+
+
+def _pair(value: float, low: float, high: float) -> str | tuple[str, str]:
+    shown = figures(float(value))
+    return (shown, span(float(low), float(high))) if np.isfinite(low) else shown
