@@ -56,18 +56,25 @@ class QuoteValue:
             (
                 f"{self.levels[i]}",
                 f"{self.fills[i]:,}",
-                *map(_pair, self.markout[i], self.low[i], self.high[i]),
-                _pair(self.value[i], self.value_low[i], self.value_high[i]),
+                *(
+                    _shown(one, *ends) if h == _VALUED else _shown(one)
+                    for h, (one, *ends) in enumerate(
+                        zip(self.markout[i], self.low[i], self.high[i], strict=True)
+                    )
+                ),
+                _shown(self.value[i], self.value_low[i], self.value_high[i]),
                 "best" if i == self.best else "as good" if self.tied[i] else "",
             )
             for i in range(len(self.levels))
         ]
         unit = "quote currency" if self.has_qty else "ticks per order"
         note = (
-            "Markout: mid so long after the fill against its price, ticks, your way, with 95 %. "
-            f"Per hour: of one order resting there, {unit}, by the markout after "
-            f"{HORIZONS_S[_VALUED]:g} s less a fee of {self.fee_bps:g} bps."
+            "Markout: mid so long after the fill against its price, ticks, your way. Per hour: of one "
+            f"order resting there, {unit}, by the markout after {HORIZONS_S[_VALUED]:g} s less a fee "
+            f"of {self.fee_bps:g} bps. In brackets 95 %."
         )
+        if len(self.value) and not (self.value_high > 0).any():
+            note += " By this log no distance earns anything."
         head = ("placed at", "fills", *(f"{h:g} s" for h in HORIZONS_S), "per hour", "")
         return html(Table(head, rows, "What a quote is worth", note))
 
@@ -175,6 +182,6 @@ def _tied(value: Floats, residuals: Floats, rests: Floats, best: int) -> Mask:
     return out
 
 
-def _pair(value: float, low: float, high: float) -> str | tuple[str, str]:
-    shown = figures(float(value))
-    return (shown, span(float(low), float(high))) if np.isfinite(low) else shown
+def _shown(value: float, *ends: float) -> str | tuple[str, str]:
+    text = figures(float(value)).replace("-", "−")
+    return (text, span(*map(float, ends))) if ends and np.isfinite(ends).all() else text
