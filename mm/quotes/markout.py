@@ -69,8 +69,8 @@ class QuoteValue:
         ]
         unit = "quote currency" if self.has_qty else "ticks per order"
         note = (
-            "Markout: mid so long after the fill against its price, ticks, your way. Per hour: of one "
-            f"order resting there, {unit}, by the markout after {HORIZONS_S[_VALUED]:g} s less a fee "
+            "Markout: mid so long after the fill against its price, ticks, your way. Per hour: of "
+            f"one order resting there, {unit}, by that after {HORIZONS_S[_VALUED]:g} s less a fee "
             f"of {self.fee_bps:g} bps. In brackets 95 %."
         )
         if len(self.value) and not (self.value_high > 0).any():
