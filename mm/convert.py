@@ -1,6 +1,7 @@
-"""CSV logs as Parquet: smaller, and several times faster to read. Used as a command:
+"""CSV logs, or other engines' recordings, as Parquet logs. Used as a command:
 
     python -m mm.convert DATA_DIR OUT_DIR [--symbols BTCUSDT,ETHUSDT] [--partition day]
+    python -m mm.convert --from nautilus RECORDING OUT_DIR [--symbols BTCUSDT]
 
 The columns that a calibration uses are kept, with every row in its order and every number as it
 was read, so that the calibration of the result is that of the source to the last digit. The
@@ -20,7 +21,7 @@ from mm.core.errors import CalibrationError, InputError
 from mm.core.places import in_utf8
 from mm.logs.as_parquet import write_parquet
 from mm.logs.discovery import find_symbols
-from mm.logs.files import Kind, fetched
+from mm.logs.files import KINDS, Kind, fetched
 
 
 class UsageError(InputError):
@@ -76,6 +77,36 @@ def convert(
     return list(sources)
 
 
+def convert_recording(path: Path, out_dir: Path, name: str, symbol: str = "") -> list[str]:
+    """Write what another engine recorded as the three tables of each symbol; returns a line each.
+
+    All files take their names when all are whole. Raises InputError, UsageError for taken names.
+    """
+    from mm.engines.recordings import tables_of
+
+    made, said = tables_of(path, name, symbol), []
+    targets = {
+        out_dir / f"{kind}_{one.symbol}.parquet": getattr(one, kind)
+        for one in made
+        for kind in KINDS
+    }
+    for target in targets:
+        if target.exists():
+            raise UsageError(
+                "is there already", where=target, remedy="take it away, or give another OUT_DIR"
+            )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".convert-", dir=out_dir) as room:
+        for target, table in targets.items():
+            table.to_parquet(Path(room, target.name), index=False)
+        for target in targets:
+            Path(room, target.name).rename(target)
+    for one in made:
+        counts = f"{one.orders['order_id'].nunique():,} orders, {len(one.fills):,} fills"
+        said += [f"{one.symbol}: {counts}", *(f"{one.symbol}: {note}" for note in one.notes)]
+    return said
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit code: 0 done, 1 an error of the input, 2 usage."""
     parser = argparse.ArgumentParser(
@@ -87,9 +118,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--partition", choices=("none", "day"), default="none", help="a file for each day (UTC)"
     )
+    parser.add_argument(
+        "--from",
+        dest="engine",
+        choices=("auto", "nautilus", "hftbacktest"),
+        help="DATA_DIR is another engine's recording (docs/engines.md)",
+    )
     args = parser.parse_args(arguments)
     symbols = [s.strip() for s in args.symbols.split(",") if s.strip()] if args.symbols else None
     try:
+        if args.engine:
+            lines = convert_recording(
+                args.data_dir, args.out_dir, args.engine, ",".join(symbols or [])
+            )
+            print("\n".join([*lines, f"in {args.out_dir}"]))
+            return 0
         made = convert(args.data_dir, args.out_dir, symbols, by_day=args.partition == "day")
     except CalibrationError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -26,6 +26,7 @@ ROOMS = [
     "core",
     "logs",
     "tape",
+    "engines",
     "exposure",
     "fitting",
     "diagnostics",

@@ -1,0 +1,76 @@
+"""Files of a recording: tables whatever their format, told apart by their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mm.core.errors import InputError, one_line
+from mm.engines.events import in_ns
+
+_ENDINGS = (".csv", ".csv.gz", ".parquet")
+
+
+def files_of(path: Path, *endings: str) -> list[Path]:
+    """The file itself, or what a folder holds at any depth, in order of names; of these endings.
+
+    Raises InputError for a place where nothing is.
+    """
+    if not path.exists():
+        raise InputError("no such file or folder", where=path, remedy="give the recording")
+    found = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return [p for p in found if p.name.endswith(endings)]
+
+
+def headers(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The tables of a recording and their columns."""
+    for file in files_of(path, *_ENDINGS):
+        try:
+            if file.name.endswith(".parquet"):
+                yield file, list(pq.read_schema(file).names)
+            else:
+                yield file, [str(name) for name in pd.read_csv(file, nrows=0).columns]
+        except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+            raise InputError(
+                f"no table ({one_line(error)})", where=file, remedy="write it again"
+            ) from None
+
+
+def read(file: Path) -> pd.DataFrame:
+    """A table as it stands; ids and other text stay text. Raises InputError."""
+    text = dict.fromkeys(("client_order_id", "venue_order_id", "order_id"), "str")
+    try:
+        if file.name.endswith(".parquet"):
+            table: pd.DataFrame = pq.read_table(file, partitioning=None).to_pandas()
+            return table
+        return pd.read_csv(file, dtype=text)
+    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+        raise InputError(
+            f"can't be read ({one_line(error)})", where=file, remedy="write it again"
+        ) from None
+
+
+_BID = ("bid", "bid_price", "best_bid", "bid_px")
+_ASK = ("ask", "ask_price", "best_ask", "ask_px")
+_MID = ("mid", "mid_price")
+_TIME = (("recv_ms", "ms"), ("time_ms", "ms"), ("time_ns", "ns"), ("now_ns", "ns"))
+
+
+def quotes_in(
+    table: pd.DataFrame, where: str, time: Sequence[tuple[str, str]] = _TIME
+) -> pd.DataFrame | None:
+    """``time_ns`` and ``mid`` of a table with a bid and an ask, or a mid; None of others.
+
+    ``time``: names of a time column with their units, first come first served.
+    """
+    named = next(((name, unit) for name, unit in time if name in table), None)
+    bid, ask, mid = (next((n for n in names if n in table), "") for names in (_BID, _ASK, _MID))
+    if named is None or not (mid or (bid and ask)):
+        return None
+    values = table[mid] if mid else (table[bid] + table[ask]) / 2.0
+    ns = in_ns(table[named[0]], named[1], where, named[0])
+    return pd.DataFrame({"time_ns": ns, "mid": values.astype("float64")})

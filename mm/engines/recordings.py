@@ -1,0 +1,38 @@
+"""Which engine wrote a recording, and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+from mm.core.errors import InputError
+from mm.core.settings import check_symbol
+from mm.engines import hftbacktest, nautilus
+from mm.engines.events import Tables
+
+ENGINES: Mapping[str, ModuleType] = {one.NAME: one for one in (nautilus, hftbacktest)}
+
+
+def tables_of(path: Path, name: str = "auto", symbol: str = "") -> list[Tables]:
+    """The three tables of every symbol in a recording. ``name``: of ENGINES; ``auto`` looks at the
+    files.
+
+    Raises InputError for files of no engine or of another one, and what an adapter can't read.
+    """
+    if name == "auto":
+        alike = [n for n, engine in ENGINES.items() if engine.recognises(path)]
+        if len(alike) != 1:
+            found = f"looks like {' and '.join(alike)}" if alike else "of no engine that is known"
+            raise InputError(found, where=path, remedy=f"give --from {' or '.join(ENGINES)}")
+        (name,) = alike
+    elif not ENGINES[name].recognises(path):
+        others = [n for n, engine in ENGINES.items() if engine.recognises(path)]
+        seems = f"; it looks like {others[0]}" if others else ""
+        raise InputError(
+            f"not what {name} writes{seems}", where=path, remedy="docs/engines.md has the files"
+        )
+    made = [one.tables(str(path)) for one in ENGINES[name].recordings(path, symbol)]
+    for one in made:
+        check_symbol(one.symbol)
+    return made
