@@ -6,7 +6,7 @@
         ...  # your strategy
     np.savez("orders_BTCUSDT.npz", orders=rows[:n], quotes=quotes[:m], tick_size=0.1)
 
-``wait_next_feed(True, …)`` also wakes at order responses, so that no change is missed. ``quotes`` are
+``wait_next_feed(True, …)`` also wakes at order responses: no change is missed. ``quotes`` are
 rows of QUOTE, one at each change of the depth's best bid or ask. Then:
 
     python -m mm.convert --from hftbacktest orders_BTCUSDT.npz OUT_DIR
