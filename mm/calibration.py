@@ -34,6 +34,7 @@ from mm.quotes.volatility import volatility
 from mm.results.outcome import Calibration, make_params
 from mm.results.read import read_fill_model
 from mm.tape.log import (
+    ALTERNATIVES_MS,
     HORIZONS_A_BLOCK,
     Alternative,
     TapeLog,
@@ -71,17 +72,15 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
     quoter, unit = quoter_of(settings, tapes[0][1].tick)
     plain = settings.model_copy(update={"TICK_SIZE": unit})
     clock = settings.CONSUMER_CLOCK_MS
-
-    def made(by: Quoter) -> TapeLog:
-        return tape_log(tapes, settings.SYMBOL, by, unit, clock_ms=clock)
-
-    chosen = made(quoter)
+    chosen = tape_log(tapes, settings.SYMBOL, quoter, unit, clock_ms=clock)
     variants: list[tuple[int, FillRule]] = [(1, "at"), (4, "at"), (16, "at"), (4, "through")]
     others = [
         replace(quoter, horizon_ms=max(1, quoter.horizon_ms * times // 4), fill_rule=rule)
         for times, rule in variants
     ]
-    logs = [(by, chosen if by == quoter else made(by)) for by in others]
+    # What another horizon does shows on a part: a long tape is not gone through four times more.
+    begun = [(local, tape.first(ALTERNATIVES_MS)) for local, tape in tapes[:1]]
+    logs = [(by, tape_log(begun, settings.SYMBOL, by, unit, clock_ms=clock)) for by in others]
     return replace(chosen, alternatives=tuple(_alternative(by, log, plain) for by, log in logs))
 
 

@@ -22,6 +22,8 @@ from mm.tape.virtual import FillRule, Quoter, virtual_tables
 
 #: Blocks of time that intervals take for independent hold so many horizons at least.
 HORIZONS_A_BLOCK = 10
+#: Other horizons and fill rules are tried on so much of the first tape.
+ALTERNATIVES_MS = 3_600_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class TapeLog(BacktestLog):
             ("filled by prints", "horizon", "orders", "filled", at),
             rows,
             "Other horizons and fill rules",
-            "at: the front of the queue, through: the back; the truth lies between.",
+            "First hour. at: the front of the queue, through: its back; the truth lies between.",
         )
         return BacktestLog._repr_html_(self) + html(f"{self.rule}.".capitalize(), table)
 

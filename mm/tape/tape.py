@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -45,6 +45,22 @@ class Tape:
     def end_ms(self) -> int:
         """Until when both are known."""
         return int(min(self.trade_ms[-1], self.quote_ms[-1]))
+
+    def first(self, span_ms: int) -> Tape:
+        """So much of its beginning."""
+        n, m = (
+            int(np.searchsorted(time, self.start_ms + span_ms))
+            for time in (self.trade_ms, self.quote_ms)
+        )
+        return replace(
+            self,
+            trade_ms=self.trade_ms[:n],
+            price=self.price[:n],
+            sold=self.sold[:n],
+            quote_ms=self.quote_ms[:m],
+            bid=self.bid[:m],
+            ask=self.ask[:m],
+        )
 
     def quoting_times(self, every_ms: int) -> Ints:
         """Every so many ms from the first to the last ms at which prints and quotes are known."""
