@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -14,13 +15,16 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
 
+from mm import __version__
 from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline import morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
+from mm.pipeline.history import append_history
 from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
+from mm.pipeline.metrics import METRICS_PROM, write_metrics
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
@@ -64,6 +68,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             f"--retry-failed: no batch has left results in {plan.out_dir}; run without it, or name "
             "the results folder with --out-dir"
         )
+    begun = time.monotonic()
     with _open_results(plan.out_dir) as results:
         previous = read_books(results.folder)
         runs, interrupted = _run_all(plan, options, results, watcher)
@@ -76,7 +81,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         try:
             records = {symbol: results.mark(symbol, r) for symbol, r in records.items()}
             write_books(results.folder, records, {*plan.present, *held})
-            results.keep(RUN_JSON, SUMMARY_CSV)
+            write_metrics(results.folder, records, time.monotonic() - begun)
+            row = append_history(results.folder, records, datetime.now(UTC), __version__)
+            results.keep(RUN_JSON, SUMMARY_CSV, METRICS_PROM, *filter(None, [row]))
             if not interrupted:
                 results.fetch_for_pages(records)
                 try:
