@@ -21,7 +21,7 @@ _MIN_DISTINCT = 20
 _MOST_LOOKED_AT = 20_000
 #: No market has a tick of so small a share of its price (BTCUSDT: 1e-7): such a grid is that of the
 #: digits in which computed prices were written.
-_FINEST = 1e-8
+_FINEST = 1e-9
 
 
 @dataclass(frozen=True)
