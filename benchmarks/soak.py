@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mm.pipeline.books import read_record
+from mm.pipeline.history import HISTORY
 from mm.pipeline.publish import whole
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
@@ -117,6 +118,8 @@ class Field:
         """Symbols whose folder is not as it was published, or half of it."""
         found = []
         for folder in self.out.glob("[!.]*/"):
+            if folder.name == HISTORY:  # of batches, not of a symbol
+                continue
             record = read_record(self.out, folder.name)
             if record is not None and whole(folder, record.outputs):
                 continue

@@ -36,6 +36,8 @@ def append_history(
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(exist_ok=True)
+        for left in target.parent.glob(".*.part"):  # by a batch that was killed: this one is alone
+            left.unlink(missing_ok=True)
         try:
             pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), part)
             part.replace(target)

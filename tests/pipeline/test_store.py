@@ -90,11 +90,13 @@ def test_from_bucket_to_bucket_again_and_when_the_store_refuses(
         "AAA/params_AAA.json",
         "AAA/points_AAA.csv",
     }
+    assert len([name for name in there if name.startswith("history/")]) == 1
     assert {name for name in there if "/" not in name} == {
         "index.html",
         "summary.csv",
         "run.json",
         "calibration.eml",
+        "metrics.prom",
     }
     left = {name for name in there if "/" in name and not name.startswith("AAA/")}
     assert left == {".state/records/AAA.json", ".state/marks/AAA.json"}, "no staging, no lock"
