@@ -53,8 +53,11 @@ class Cluster:
 
     def kernels(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         """The kernels that a worker runs: children of the process that starts them."""
-        starters = psutil.Process(process.pid).children()
-        return [kernel for starter in starters for kernel in starter.children()]
+        found = []
+        for starter in psutil.Process(process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # gone by now, and its kernels with it
+                found += starter.children()
+        return found
 
 
 def until(condition: Callable[[], Any]) -> Any:
