@@ -121,8 +121,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--from",
         dest="engine",
-        choices=("auto", "nautilus", "hftbacktest"),
-        help="DATA_DIR is another engine's recording (docs/engines.md)",
+        help="DATA_DIR is another engine's recording: auto, nautilus, hftbacktest, binance, "
+        "hummingbot, or a mapping in YAML (docs/engines.md)",
     )
     args = parser.parse_args(arguments)
     symbols = [s.strip() for s in args.symbols.split(",") if s.strip()] if args.symbols else None

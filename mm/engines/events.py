@@ -49,8 +49,9 @@ class Recording:
     """What an adapter read of one symbol.
 
     ``events``: ``kind`` (of KINDS), ``order_id``, ``time_ns`` (the exchange's, int64), and where
-    known ``sent_ns`` (when the user knew or asked), ``side``, ``price``, ``qty`` (of the order; of
-    the print for a fill), ``fee``, ``liquidity``, ``reason``; in time order an order.
+    known ``sent_ns`` (of all events: when the user asked or heard, int64), ``side``, ``price``,
+    ``qty`` (of the order; of the print for a fill), ``fee``, ``liquidity``, ``reason``; in time
+    order an order.
     ``quotes``: ``time_ns`` and ``mid``. ``blind_ns``: spans in which nobody listened: no mid holds
     there. ``notes``: losses.
     """
@@ -64,7 +65,8 @@ class Recording:
     def tables(self, where: str) -> Tables:
         """The three tables. Raises InputError where there is no order or no mid."""
         events = self.events.reindex(columns=["kind", "order_id", "time_ns", *_MORE])
-        events["sent_ns"] = events["sent_ns"].fillna(events["time_ns"]).astype("int64")
+        if "sent_ns" not in self.events:
+            events["sent_ns"] = events["time_ns"]
         placed = events[events["kind"] == "place"].drop_duplicates("order_id")
         if placed.empty or self.quotes.empty:
             what = "no order is placed" if placed.empty else "no quote, so no mid"
@@ -104,9 +106,8 @@ def _orders(events: pd.DataFrame, placed: pd.DataFrame) -> pd.DataFrame:
     ids = placed["order_id"]
     begun = ids.isin(accepted.index)
     heard = ids.isin(first("fill", "amend", "cancel", "expire").index)
-    reason = ids.map(rejected["reason"].astype("object").fillna("rejected")).fillna(
-        "never accepted"
-    )
+    reason = ids.map(rejected["reason"].where(rejected["reason"].notna(), "rejected").to_dict())
+    reason = reason.where(reason.notna(), "never accepted")
     refused = ~begun & (ids.isin(rejected.index) | ~heard)
     place = _rows(placed, "PLACE").assign(
         status=np.where(refused, "REJECTED", "OPEN"),
@@ -180,10 +181,9 @@ def in_ns(times: pd.Series, unit: str, where: str, column: str) -> pd.Series:
     if pd.api.types.is_integer_dtype(times):
         in_integers: pd.Series[Any] = times.astype("int64") * per_ns
         return in_integers
-    whole = np.floor(times.astype("float64"))
-    rest = np.rint((times - whole) * per_ns)
-    in_parts: pd.Series[Any] = whole.astype("int64") * per_ns + rest.astype("int64")
-    return in_parts
+    values = times.to_numpy(dtype=np.float64)
+    rest = np.rint(np.mod(values, 1.0) * per_ns).astype(np.int64)
+    return pd.Series(np.floor(values).astype(np.int64) * per_ns + rest, index=times.index)
 
 
 def _check(wrong: np.ndarray, cells: pd.Series, what: str, where: str, column: str) -> None:

@@ -104,7 +104,8 @@ def _recording(
     events = _events(rows, tick, where)
     notes = []
     n_fills = int((events["kind"] == "fill").sum())
-    if traded is not None and traded != n_fills:
+    # With partial fills the engine counts those that complete an order.
+    if traded not in (None, n_fills, int((rows["status"] == _FILLED).sum())):
         notes.append(f"the Recorder counts {traded} trades, the log has {n_fills} fills")
     return Recording(symbol, events, quotes, notes=notes)
 

@@ -153,7 +153,7 @@ def _numbers(cells: pd.Series) -> pd.Series:
 
 def _money(cells: pd.Series) -> pd.Series:
     """The amount of "0.024 USDT"."""
-    return _numbers(cells.astype("str").str.split(" ").str[0])
+    return _numbers(cells.map(lambda cell: str(cell).split(" ")[0]))
 
 
 def _price_in(options: Any) -> float:

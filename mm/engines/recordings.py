@@ -8,18 +8,26 @@ from types import ModuleType
 
 from mm.core.errors import InputError
 from mm.core.settings import check_symbol
-from mm.engines import hftbacktest, nautilus
+from mm.engines import binance, hftbacktest, hummingbot, nautilus
 from mm.engines.events import Tables
+from mm.engines.mapping import tables_by
 
-ENGINES: Mapping[str, ModuleType] = {one.NAME: one for one in (nautilus, hftbacktest)}
+ENGINES: Mapping[str, ModuleType] = {
+    one.NAME: one for one in (nautilus, hftbacktest, binance, hummingbot)
+}
 
 
 def tables_of(path: Path, name: str = "auto", symbol: str = "") -> list[Tables]:
-    """The three tables of every symbol in a recording. ``name``: of ENGINES; ``auto`` looks at the
-    files.
+    """The three tables of every symbol in a recording. ``name``: of ENGINES, or a mapping file;
+    ``auto`` looks at the files.
 
     Raises InputError for files of no engine or of another one, and what an adapter can't read.
     """
+    if name.endswith((".yaml", ".yml")):
+        return [tables_by(Path(name), path, symbol)]
+    if name not in ENGINES and name != "auto":
+        known = ", ".join(ENGINES)
+        raise InputError(f"no engine {name!r}", where=path, remedy=f"{known}, or a mapping in YAML")
     if name == "auto":
         alike = [n for n, engine in ENGINES.items() if engine.recognises(path)]
         if len(alike) != 1:
