@@ -28,7 +28,7 @@ from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
 from mm.logs.discovery import find_symbols
 from mm.logs.files import KINDS, RunFiles
 from mm.logs.load import BacktestLog, load_log, log_from_frames
-from mm.quotes.markout import QuoteValue, quote_value
+from mm.quotes.markout import QuoteValue, fee_in, quote_value
 from mm.quotes.optimal import optimal_quotes
 from mm.quotes.volatility import volatility
 from mm.results.outcome import Calibration, make_params
@@ -152,9 +152,12 @@ def diagnose(
     return check_estimate(log.runs, accounts.exposure, intensity, result, options)
 
 
-def value(accounts: Accounts, settings: Settings) -> QuoteValue:
+def value(log: BacktestLog, accounts: Accounts, settings: Settings) -> QuoteValue:
     """What fills at each placement distance were worth some time later, and a quote per hour."""
-    return quote_value(accounts.exposure, settings.MAKER_FEE_BPS)
+    fee = settings.MAKER_FEE_BPS
+    if fee is None:
+        fee = fee_in(log.runs)
+    return quote_value(accounts.exposure, fee)
 
 
 def judge(

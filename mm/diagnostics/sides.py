@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mm.core.errors import EstimateError
 from mm.diagnostics.time_at_risk import Risk
+from mm.fitting.covariance import Interval
 from mm.fitting.fit import Fit
 
 
@@ -22,6 +23,18 @@ class SideFits:
     ratio: float
     z: float
     lr: float
+
+    @property
+    def rates(self) -> list[tuple[str, Fit, Interval]]:
+        """Each side's name, fit and 95 % interval of lambda at ``delta``, 1/s."""
+        sides = (("BUY", self.buy), ("SELL", self.sell))
+        return [(name, fit, fit.interval(self.delta)) for name, fit in sides if fit is not None]
+
+    @property
+    def apart(self) -> bool:
+        """Whether the sides' intervals of lambda at ``delta`` do not overlap."""
+        ends = [interval for _, _, interval in self.rates]
+        return len(ends) == 2 and max(low for low, _ in ends) > min(high for _, high in ends)
 
 
 def side_fits(risk: Risk, fit: Fit, delta: float) -> SideFits:

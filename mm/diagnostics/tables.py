@@ -18,6 +18,7 @@ from mm.core.formatting import (
 from mm.core.settings import SOURCES
 from mm.diagnostics.diagnose import Diagnostics
 from mm.diagnostics.replay import ReplayRows
+from mm.diagnostics.sides import SideFits
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
@@ -114,6 +115,8 @@ def checks(found: Diagnostics | None) -> Parts:
         name = "last 30 % over what a fit of the first 70 % predicts"
         ratio = test.observed / test.predicted
         rows.append(_over_time(name, ratio, test.z, test.t_limit, options.tolerance))
+    if found.sides.apart:
+        rows.append(_by_side(found.sides, options.tolerance))
     head = ("", "check", "what", "result", "fails if")
     return Parts(Table(head, rows), text="level, shape, time")
 
@@ -128,6 +131,21 @@ def _over_time(
         what,
         f"{ratio:.2f}, {abs(z):.1f} standard errors",
         f"off by {tolerance:.0%} and {limit:.1f} standard errors",
+    )
+
+
+def _by_side(sides: SideFits, tolerance: float) -> tuple[str, str, str, str, str]:
+    """Fills per hour of either side, where their intervals lie apart."""
+    hourly = [
+        f"{name} {ranged(*(3600.0 * x for x in (fit.intensity(sides.delta), *ends)))}"
+        for name, fit, ends in sides.rates
+    ]
+    return (
+        _mark(abs(math.log(sides.ratio)) <= math.log1p(tolerance)),
+        "sides",
+        f"fills per hour at {sides.delta:.1f} ticks",
+        ", ".join(hourly),
+        f"off by {tolerance:.0%}, their intervals apart",
     )
 
 

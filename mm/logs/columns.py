@@ -29,7 +29,7 @@ OPTIONAL = {
         "reject_reason",
         "symbol",
     ),
-    "fills": ("side", "price", "qty", "reason", "liquidity", "symbol"),
+    "fills": ("side", "price", "qty", "fee", "reason", "liquidity", "symbol"),
     "state": ("inventory", "cash", "mtm_value", "open_orders", "symbol"),
 }
 TEXT = frozenset(
@@ -38,8 +38,8 @@ TEXT = frozenset(
 #: Words by which rows are chosen, however they are written.
 CAPITALS = ("action", "side", "status", "liquidity")
 TIMES = ("recv_ms", "active_recv_ms", "expire_recv_ms", "cancel_effective_ms")
-#: Evidence only: no number comes from them, so a bad cell there costs no row.
-EVIDENCE = frozenset({"remaining_qty", "inventory", "cash", "mtm_value", "open_orders"})
+#: Beside the estimate: A and k do not come from them, so a bad cell there costs no row.
+EVIDENCE = frozenset({"remaining_qty", "fee", "inventory", "cash", "mtm_value", "open_orders"})
 #: The actions that tell of an order; rows of others, such as SKIP, are ignored.
 ACTIONS = ("PLACE", "AMEND", "CANCEL_REQ", "CANCEL_ACK", "FILL", "CLOSE_FILLED", "EXPIRE")
 #: No price, quantity or sum of money is larger, in any currency.

@@ -3,6 +3,7 @@
 from mm.plots.checks import by_fill, by_placement, over_time, quantiles, residuals, waterfall
 from mm.plots.curve import fit, intensity
 from mm.plots.picture import Picture
+from mm.plots.value import value
 
 __all__ = [
     "Picture",
@@ -13,5 +14,6 @@ __all__ = [
     "over_time",
     "quantiles",
     "residuals",
+    "value",
     "waterfall",
 ]

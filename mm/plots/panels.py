@@ -20,7 +20,7 @@ from mm.plots.picture import DPI, WIDTH_PX, new_figure, style
 #: Room around the axes, CSS pixels.
 LEFT_PX, RIGHT_PX, BOTTOM_PX, TOP_PX = 80, 12, 54, 32
 #: What one calibration draws: figures of one panel, and of two, one beneath the other.
-_DRAWN = {1: 5, 2: 2}
+_DRAWN = {1: 6, 2: 2}
 _TICKS = 8
 _GAP = 0.12
 _ahead: dict[int, list[Figure]] = {}

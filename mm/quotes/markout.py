@@ -10,6 +10,7 @@ B/(B - 1) sum R_b^2 / n^2 (Cochran 1977, "Sampling techniques", section 6.3), wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,12 @@ from mm.core.arrays import Floats, Ints, Mask, sums_by
 from mm.core.display import Table, html
 from mm.core.formatting import figures, span
 from mm.exposure.accounting import Exposure
+from mm.logs.log import Run
+from mm.logs.order_ids import is_one_of
 
 #: Seconds after the fill; a quote's value is that at the third.
 HORIZONS_S = (0.1, 1.0, 10.0, 60.0)
-_VALUED = 2
+VALUED = 2
 #: Levels with fewer fills say nothing of a mean.
 _FEWEST = 5
 
@@ -48,6 +51,11 @@ class QuoteValue:
     fee_bps: float
     has_qty: bool
 
+    @property
+    def unit(self) -> str:
+        """What ``value`` is in, per hour."""
+        return "quote currency" if self.has_qty else "ticks per order"
+
     def __repr__(self) -> str:
         return f"<QuoteValue of {len(self.levels)} distances>"
 
@@ -57,7 +65,7 @@ class QuoteValue:
                 f"{self.levels[i]}",
                 f"{self.fills[i]:,}",
                 *(
-                    _shown(one, *ends) if h == _VALUED else _shown(one)
+                    _shown(one, *ends) if h == VALUED else _shown(one)
                     for h, (one, *ends) in enumerate(
                         zip(self.markout[i], self.low[i], self.high[i], strict=True)
                     )
@@ -67,11 +75,11 @@ class QuoteValue:
             )
             for i in range(len(self.levels))
         ]
-        unit = "quote currency" if self.has_qty else "ticks per order"
+        unit = self.unit
         note = (
             "Markout: mid so long after the fill against its price, ticks, your way. Per hour: of "
-            f"one order resting there, {unit}, by that after {HORIZONS_S[_VALUED]:g} s less a fee "
-            f"of {self.fee_bps:g} bps. In brackets 95 %."
+            f"one order resting there, {unit}, by that after {HORIZONS_S[VALUED]:g} s less a fee "
+            f"of {self.fee_bps:.3g} bps. In brackets 95 %."
         )
         if len(self.value) and not (self.value_high > 0).any():
             note += " By this log no distance earns anything."
@@ -87,7 +95,7 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
     fee = fee_bps / 1e4 * np.abs(price) / exposure.tick_size
     has_qty = bool(len(events.qty) and np.isfinite(events.qty).all())
     weight = events.qty * exposure.tick_size if has_qty else np.ones(len(price))
-    gain = weight * (markout[:, _VALUED] - fee)
+    gain = weight * (markout[:, VALUED] - fee)
     kept = [level for level in np.unique(events.level) if level >= 0]
     kept = [level for level in kept if int((events.level == level).sum()) >= _FEWEST]
     n_blocks = 1 + int(max(exposure.sums.block.max(initial=0), events.block.max(initial=0)))
@@ -127,6 +135,23 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
         fee_bps=fee_bps,
         has_qty=has_qty,
     )
+
+
+def fee_in(runs: Sequence[Run]) -> float:
+    """1e4 sum fee / sum price qty over the fills of makers, bps; 0 where the log has no fees."""
+    paid = traded = 0.0
+    for fills in (run.fills for run in runs):
+        if not {"fee", "price", "qty"} <= set(fills):
+            continue
+        notional = np.abs(
+            fills["price"].to_numpy(dtype=np.float64) * fills["qty"].to_numpy(dtype=np.float64)
+        )
+        fee = fills["fee"].to_numpy(dtype=np.float64)
+        there: Mask = np.isfinite(fee) & np.isfinite(notional)
+        if "liquidity" in fills:
+            there &= ~is_one_of(fills["liquidity"], "TAKER", "T")
+        paid, traded = paid + float(fee[there].sum()), traded + float(notional[there].sum())
+    return 1e4 * paid / traded if traded > 0 else 0.0
 
 
 def markouts(exposure: Exposure) -> Floats:

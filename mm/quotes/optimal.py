@@ -13,11 +13,18 @@ from mm.core.arrays import Floats
 from mm.core.display import Table, html
 from mm.core.formatting import figures, ranged
 from mm.fitting.fit import Fit
-from mm.quotes.models import Quotes, gueant_lehalle_fernandez_tapia
+from mm.quotes.models import Quotes, avellaneda_stoikov, gueant_lehalle_fernandez_tapia
 from mm.quotes.volatility import Volatility
 
 #: Draws are the same every time.
 _SEED, _DRAWS = 20_240_809, 4_000
+#: Two-sided 95 % point of the normal distribution.
+_NORMAL = 1.959963984540054
+#: Time that Avellaneda and Stoikov's quotes have left, s: what sigma is counted by. Their skew, and
+#: the first term of the half spread, grow with it in proportion.
+TAU_S = 1.0
+#: Orders held at which distances are spelled out.
+_INVENTORIES = (-5, -2, -1, 0, 1, 2, 5)
 Pair = tuple[float, float]
 
 
@@ -34,8 +41,8 @@ class Carried:
 @dataclass(frozen=True, repr=False)
 class OptimalQuotes:
     """Guéant-Lehalle-Fernandez-Tapia's quotes, ticks of ``tick_size`` quote currency. ``gamma``:
-    1/tick
-    for an inventory of one order. ``mid``: the log's median, for basis points."""
+    1/tick for an inventory of one order. ``to_the_end``: half spread and skew by Avellaneda and
+    Stoikov with TAU_S left. ``mid``: the log's median, for basis points."""
 
     A: float
     k: float
@@ -43,6 +50,7 @@ class OptimalQuotes:
     volatility: Volatility
     half_spread: Carried
     skew: Carried
+    to_the_end: tuple[Carried, Carried]
     tick_size: float
     mid: float
 
@@ -64,11 +72,21 @@ class OptimalQuotes:
                 "bps": _finite(one.value * bps),
             }
 
+        quotes = Quotes(self.half_spread.value, self.skew.value)
         return {
             "symbol": symbol,
             "model": "gueant_lehalle_fernandez_tapia",
             "half_spread": plain(self.half_spread),
             "skew_per_order": plain(self.skew),
+            "distances_ticks": {
+                str(held): dict(zip(("bid", "ask"), quotes.distances(held), strict=True))
+                for held in _INVENTORIES
+            },
+            "avellaneda_stoikov": {
+                "tau_s": TAU_S,
+                "half_spread": plain(self.to_the_end[0]),
+                "skew_per_order": plain(self.to_the_end[1]),
+            },
             "A": self.A,
             "k": self.k,
             "gamma": self.gamma,
@@ -95,12 +113,18 @@ class OptimalQuotes:
                 figures(one.value * self.tick_size),
                 figures(one.value * bps),
             )
-            for name, one in (("half spread", self.half_spread), ("skew of one order", self.skew))
+            for name, one in (
+                ("half spread", self.half_spread),
+                ("skew of one order", self.skew),
+                (f"half spread, {TAU_S:g} s to the end", self.to_the_end[0]),
+                (f"skew, {TAU_S:g} s to the end", self.to_the_end[1]),
+            )
         ]
         sigma = ranged(self.volatility.sigma, *self.volatility.interval)
         note = (
             f"γ = {self.gamma:g} per tick, σ = {sigma} ticks per √s, A = {figures(self.A)} /s, "
-            f"k = {figures(self.k)} /tick (passive); κ = {figures(self.kappa)} per price unit"
+            f"k = {figures(self.k)} /tick (passive); κ = {figures(self.kappa)} per price unit. "
+            "By Guéant, Lehalle and Fernandez-Tapia; to an end by Avellaneda and Stoikov"
         )
         head = ("", "ticks, 95 %", "by draws", "price", "bps")
         return html(Table(head, rows, "Optimal quotes", note))
@@ -117,13 +141,18 @@ def optimal_quotes(
     def quotes(log_A: float, k: float, log_sigma: float) -> Quotes:
         return gueant_lehalle_fernandez_tapia(math.exp(log_A), k, math.exp(log_sigma), gamma)
 
+    def ending(log_A: float, k: float, log_sigma: float) -> Quotes:
+        return avellaneda_stoikov(k, math.exp(log_sigma), gamma, TAU_S)
+
     cov = np.zeros((3, 3))
     cov[:2, :2] = fit.cov
     cov[2, 2] = volatility.se_log**2
     if not (fit.k > 0 and volatility.sigma > 0):
         raise ValueError(f"k and sigma must be positive: {fit.k}, {volatility.sigma}")
     at = np.array([math.log(fit.A), fit.k, math.log(volatility.sigma)])
-    drawn, quantile = _draws(at, cov), fit.uncertainty.quantile
+    quantile = fit.uncertainty.quantile
+    # As wide as the reported intervals, which few blocks make wider than a normal's.
+    drawn = _draws(at, cov * (quantile / _NORMAL) ** 2)
     return OptimalQuotes(
         A=fit.A,
         k=fit.k,
@@ -131,6 +160,10 @@ def optimal_quotes(
         volatility=volatility,
         half_spread=_carried(lambda x: quotes(*x).half_spread, at, cov, drawn, quantile),
         skew=_carried(lambda x: quotes(*x).skew, at, cov, drawn, quantile),
+        to_the_end=(
+            _carried(lambda x: ending(*x).half_spread, at, cov, drawn, quantile),
+            _carried(lambda x: ending(*x).skew, at, cov, drawn, quantile),
+        ),
         tick_size=tick_size,
         mid=mid,
     )

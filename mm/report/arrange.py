@@ -24,7 +24,7 @@ HEADLINE, FIT_FIGURE = "bootstrap", "fit-figure"
 #: A sample of rows is for who works in the notebook.
 _NOTEBOOK_ONLY = (HEADLINE, "records")
 #: Sections that a reader wants before the way from data to fit, by the cell they begin in.
-_FIRST = ("about-verdict", "about-checks", "about-value", "about-params", "about-waterfall")
+_FIRST = ("about-verdict", "about-value", "about-checks", "about-params", "about-waterfall")
 _FIGURE_ABOVE = "[The figure is at the top of this page.](#figure)"
 #: Less high than this, a picture only says why there is none.
 _LEAST_HEIGHT = 100

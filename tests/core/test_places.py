@@ -50,7 +50,7 @@ def results(
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     return params, pictures
 
 

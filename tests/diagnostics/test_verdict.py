@@ -12,6 +12,7 @@ import pytest
 
 import mm
 from mm.calibration import Calibration
+from mm.diagnostics import tables
 from mm.logs.load import log_from_frames
 from mm.simulate import Burst, Scenario, SimulatedLog, simulate
 
@@ -54,7 +55,16 @@ def test_a_power_law_is_warned_of() -> None:
 
 def test_sides_that_differ_are_warned_of() -> None:
     log = simulate(replace(BASE, A_multiplier=(1.0, 0.5)), 5)
-    assert "sides" in codes(calibrated(log))
+    result = calibrated(log)
+    assert "sides" in codes(result)
+    assert "fills per hour at" in tables.checks(result.diagnostics)._repr_html_()
+
+
+def test_sides_are_shown_apart_only_where_their_intervals_are() -> None:
+    found = calibrated(simulate(BASE, 5)).diagnostics
+    assert found is not None
+    assert not found.sides.apart
+    assert "fills per hour at" not in tables.checks(found)._repr_html_()
 
 
 def test_big_orders_give_the_same_fit_and_are_told_apart_by_fill_fraction() -> None:

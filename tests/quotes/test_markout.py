@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 import mm
-from mm.quotes.markout import HORIZONS_S, markouts, quote_value
+from mm import plots
+from mm.calibration import value
+from mm.logs.load import log_from_frames
+from mm.quotes.markout import HORIZONS_S, fee_in, markouts, quote_value
 from mm.simulate import Scenario, simulate
 
 
@@ -78,6 +81,61 @@ def test_where_mid_goes_nowhere_a_markout_is_the_distance(result: mm.Calibration
     found = quote_value(still)
     inside = (found.low <= 0.0) & (found.high >= 0.0)
     assert inside.mean() >= 0.8
+
+
+def test_fees_are_the_fills_own_unless_they_are_given(result: mm.Calibration) -> None:
+    run = result.log.runs[0]
+    notional = (run.fills["price"] * run.fills["qty"]).sum()
+    own = 1e4 * run.fills["fee"].sum() / notional
+    assert fee_in(result.log.runs) == pytest.approx(own)
+    assert value(result.log, result.accounts, result.settings).fee_bps == pytest.approx(own)
+    given = result.settings.model_copy(update={"MAKER_FEE_BPS": -1.0})
+    assert value(result.log, result.accounts, given).fee_bps == -1.0
+    free = [replace(run, fills=run.fills.drop(columns="fee"))]
+    assert fee_in(free) == 0.0
+    taken = [replace(run, fills=run.fills.assign(liquidity="TAKER"))]
+    assert fee_in(taken) == 0.0
+
+
+def test_a_bad_fee_costs_no_row() -> None:
+    log = simulate(Scenario(A=1.5, k=0.3, duration_s=120.0), 7)
+    fees = log.fills["fee"].astype(object)
+    fees.iloc[0] = "none"
+    found = log_from_frames([(log.orders, log.fills.assign(fee=fees), log.state)])
+    assert not found.set_aside
+    assert fee_in(found.runs) > 0
+
+
+def test_a_takers_fill_counts_nowhere() -> None:
+    log = simulate(Scenario(A=1.5, k=0.3, duration_s=300.0), 7)
+    some = log.fills["order_id"].unique()[::4]
+    taker = np.where(log.fills["order_id"].isin(some), "TAKER", "MAKER")
+    plain = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0)
+    told = mm.calibrate(log.orders, log.fills.assign(liquidity=taker), log.state, tick_size=1.0)
+    counted = [int(quote_value(one.accounts.exposure).fills.sum()) for one in (plain, told)]
+    assert counted[1] <= counted[0] - 0.9 * len(some)
+
+
+def test_moves_of_mid_that_know_nothing_of_the_fills_leave_the_edge() -> None:
+    """The simulator fills by distance alone: a markout is the distance at the fill, and noise."""
+    inside = total = 0
+    for seed in range(5):
+        log = simulate(Scenario(A=1.0, k=0.4, duration_s=900.0), seed)
+        exposure = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0).accounts.exposure
+        found, events = quote_value(exposure), exposure.events
+        edge = [events.delta[events.level == level].mean() for level in found.levels]
+        held = (found.low <= np.array(edge)[:, None]) & (np.array(edge)[:, None] <= found.high)
+        inside, total = inside + int(held.sum()), total + held.size
+    assert total > 80
+    assert inside / total >= 0.88
+
+
+def test_the_figure_marks_the_best_and_says_where_there_is_none(result: mm.Calibration) -> None:
+    found = quote_value(result.accounts.exposure)
+    picture = plots.value(found)
+    assert f"most at {found.levels[found.best]} ticks" in picture.alt
+    none = replace(found, best=-1)
+    assert "No placement distance" in plots.value(none).alt
 
 
 def test_no_fill_no_value() -> None:

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import mm
+from mm.fitting.covariance import NO_SKEW, Uncertainty
+from mm.fitting.fit import Fit
 from mm.logs.log import Run
 from mm.pipeline.cli import main
 from mm.quotes.models import (
@@ -20,7 +22,8 @@ from mm.quotes.models import (
     distance_for,
     gueant_lehalle_fernandez_tapia,
 )
-from mm.quotes.volatility import volatility
+from mm.quotes.optimal import TAU_S, optimal_quotes
+from mm.quotes.volatility import Volatility, volatility
 from mm.simulate import Scenario, simulate
 
 A, K, SIGMA, GAMMA = 2.986162360812285, 0.04235741115084049, 10.69, 0.05
@@ -116,6 +119,29 @@ def test_what_is_not_sure_is_carried_over(result: mm.Calibration) -> None:
         # Two ways to carry errors over: alike where errors are small.
         np.testing.assert_allclose(one.interval, one.by_draws, rtol=0.05)
     assert quotes.kappa == fit.k / 1.0
+    to_the_end = avellaneda_stoikov(fit.k, quotes.volatility.sigma, 0.05, TAU_S)
+    assert [one.value for one in quotes.to_the_end] == pytest.approx(to_the_end, rel=1e-12)
+    held = quotes.to_dict("X")["distances_ticks"]
+    assert held["0"]["bid"] == held["0"]["ask"] == quotes.half_spread.value
+    assert held["2"]["bid"] == pytest.approx(quotes.half_spread.value + 2 * quotes.skew.value)
+
+
+def test_the_interval_covers_the_quote_of_the_truth() -> None:
+    """Estimates drawn around a truth by the covariance that they report."""
+    rng = np.random.default_rng(3)
+    cov = ((0.01, 0.002), (0.002, 0.0016))
+    truth = gueant_lehalle_fernandez_tapia(1.0, 0.3, 2.0, 0.1)
+    hit = np.zeros((2, 2))
+    for _ in range(200):
+        a, k = rng.multivariate_normal([0.0, 0.3], cov)
+        sigma = 2.0 * math.exp(rng.normal(0.0, 0.05))
+        known = Uncertainty(cov, NO_SKEW, "block", 400, 1.96)
+        fit = Fit("poisson_mle", math.exp(a), k, known, cov, 1.0, 100, 1000.0, 0.0)
+        found = optimal_quotes(fit, Volatility(sigma, (sigma, sigma), 0.05), 0.1, 1.0, 100.0)
+        for nth, one in enumerate((found.half_spread, found.skew)):
+            hit[nth, 0] += one.interval[0] <= truth[nth] <= one.interval[1]
+            hit[nth, 1] += one.by_draws[0] <= truth[nth] <= one.by_draws[1]
+    assert (np.abs(hit / 200 - 0.95) < 0.05).all()
 
 
 def test_no_risk_aversion_no_quotes(result: mm.Calibration) -> None:
