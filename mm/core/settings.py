@@ -119,7 +119,7 @@ class Settings(BaseModel):
         None, "1/tick", "risk aversion, for an inventory of one order; None gives no quotes"
     )
     MAKER_FEE_BPS: Annotated[float, Field(ge=-100, le=100)] | None = _f(
-        None, "bps", "maker's fee, of the price; negative for a rebate; None takes the fills' own"
+        None, "bps", "maker's fee, of the price; negative: a rebate; None takes the fills'"
     )
     OLD_PARAMS_FILE: str = _f(
         "", "", "A and k in use today, judged too; a relative path is below the repo root"
