@@ -1,7 +1,7 @@
 """CSV logs, or other engines' recordings, as Parquet logs. Used as a command:
 
     python -m mm.convert DATA_DIR OUT_DIR [--symbols BTCUSDT,ETHUSDT] [--partition day]
-    python -m mm.convert --from nautilus RECORDING OUT_DIR [--symbols BTCUSDT]
+    python -m mm.convert [--from nautilus] RECORDING OUT_DIR [--symbols BTCUSDT]
 
 The columns that a calibration uses are kept, with every row in its order and every number as it
 was read, so that the calibration of the result is that of the source to the last digit. The
@@ -107,6 +107,15 @@ def convert_recording(path: Path, out_dir: Path, name: str, symbol: str = "") ->
     return said
 
 
+def _engine_of(path: Path) -> str | None:
+    """ "auto" for a file, and for a folder without logs of ours that some engine wrote."""
+    from mm.engines.recordings import engines_of
+
+    if path.is_dir() and (find_symbols(path) or not engines_of(path)):
+        return None
+    return "auto" if path.exists() else None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command. Returns the exit code: 0 done, 1 an error of the input, 2 usage."""
     parser = argparse.ArgumentParser(
@@ -121,16 +130,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--from",
         dest="engine",
-        help="DATA_DIR is another engine's recording: auto, nautilus, hftbacktest, binance, "
-        "hummingbot, or a mapping in YAML (docs/engines.md)",
+        help="which engine recorded DATA_DIR, where files don't show it: nautilus, hftbacktest, "
+        "binance, hummingbot, or a mapping in YAML (docs/engines.md)",
     )
     args = parser.parse_args(arguments)
     symbols = [s.strip() for s in args.symbols.split(",") if s.strip()] if args.symbols else None
     try:
-        if args.engine:
-            lines = convert_recording(
-                args.data_dir, args.out_dir, args.engine, ",".join(symbols or [])
-            )
+        engine = args.engine or _engine_of(args.data_dir)
+        if engine:
+            lines = convert_recording(args.data_dir, args.out_dir, engine, ",".join(symbols or []))
             print("\n".join([*lines, f"in {args.out_dir}"]))
             return 0
         made = convert(args.data_dir, args.out_dir, symbols, by_day=args.partition == "day")

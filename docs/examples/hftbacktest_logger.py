@@ -26,7 +26,7 @@ ORDER = np.dtype(
             ("qty", "f8"),
         ),
         *(("leaves_qty", "f8"), ("exec_qty", "f8"), ("exec_price_tick", "i8"), ("status", "u1")),
-        *(("req", "u1"), ("exch_timestamp", "i8"), ("local_timestamp", "i8")),
+        *(("req", "u1"), ("maker", "?"), ("exch_timestamp", "i8"), ("local_timestamp", "i8")),
     ]
 )
 QUOTE = np.dtype([("now_ns", "i8"), ("best_bid", "f8"), ("best_ask", "f8")])
@@ -58,7 +58,7 @@ def log_changes(hbt, asset, rows, n, seen):
         row["now_ns"], row["order_id"], row["side"] = hbt.current_timestamp, o.order_id, o.side
         row["price_tick"], row["qty"], row["leaves_qty"] = o.price_tick, o.qty, o.leaves_qty
         row["exec_qty"], row["exec_price_tick"] = o.exec_qty, o.exec_price_tick
-        row["status"], row["req"] = o.status, o.req
+        row["status"], row["req"], row["maker"] = o.status, o.req, o.arr[0].maker
         row["exch_timestamp"], row["local_timestamp"] = o.exch_timestamp, o.local_timestamp
         n += 1
     return n

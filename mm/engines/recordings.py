@@ -17,6 +17,11 @@ ENGINES: Mapping[str, ModuleType] = {
 }
 
 
+def engines_of(path: Path) -> list[str]:
+    """The engines whose files these seem to be, by their content."""
+    return [name for name, engine in ENGINES.items() if engine.recognises(path)]
+
+
 def tables_of(path: Path, name: str = "auto", symbol: str = "") -> list[Tables]:
     """The three tables of every symbol in a recording. ``name``: of ENGINES, or a mapping file;
     ``auto`` looks at the files.
@@ -29,14 +34,14 @@ def tables_of(path: Path, name: str = "auto", symbol: str = "") -> list[Tables]:
         known = ", ".join(ENGINES)
         raise InputError(f"no engine {name!r}", where=path, remedy=f"{known}, or a mapping in YAML")
     if name == "auto":
-        alike = [n for n, engine in ENGINES.items() if engine.recognises(path)]
+        alike = engines_of(path)
         if len(alike) != 1:
             found = f"looks like {' and '.join(alike)}" if alike else "of no engine that is known"
             raise InputError(found, where=path, remedy=f"give --from {' or '.join(ENGINES)}")
         (name,) = alike
     elif not ENGINES[name].recognises(path):
-        others = [n for n, engine in ENGINES.items() if engine.recognises(path)]
-        seems = f"; it looks like {others[0]}" if others else ""
+        others = " and ".join(engines_of(path))
+        seems = f"; it looks like {others}" if others else ""
         raise InputError(
             f"not what {name} writes{seems}", where=path, remedy="docs/engines.md has the files"
         )

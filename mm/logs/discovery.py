@@ -17,7 +17,8 @@ from mm.core.storage import AnyPath
 from mm.logs.files import KINDS, SUFFIXES, TAPE_KINDS, Kind, RunFiles
 
 _FILE = re.compile(
-    r"(orders|fills|state)_(.+?)(\.csv|\.csv\.gz|\.parquet)"
+    # orders_report and fills_report are nautilus_trader's, of no symbol "report".
+    r"(orders|fills|state)_(?!report\.)(.+?)(\.csv|\.csv\.gz|\.parquet)"
     r"|(trades|quotes)_(.+?)(\.csv|\.csv\.gz|\.parquet|\.zip)"
 )
 _LOOKS_LIKE_ONE = re.compile(r"(orders?|fills?|states?)[-_. ].+", re.IGNORECASE)

@@ -229,7 +229,7 @@ def _symbols(
     if not there:
         raise SettingsError(
             f"no orders_<SYMBOL>, fills_<SYMBOL> or state_<SYMBOL> files in {data_dir}, nor "
-            "trades_ and quotes_<SYMBOL>; give the folder of the backtest with --data-dir"
+            f"trades_ and quotes_<SYMBOL>; {_elsewhere(data_dir)}"
         )
     if asked is None:
         return there
@@ -241,6 +241,17 @@ def _symbols(
             hint = _hint(name, there, f"there: {', '.join(there[:20])}")
             raise SettingsError(f"symbol {name!r} has no files in {data_dir}; {hint}")
     return wanted
+
+
+def _elsewhere(data_dir: AnyPath) -> str:
+    """What to do about a folder without logs."""
+    from mm.engines.recordings import engines_of
+
+    alike = engines_of(data_dir) if isinstance(data_dir, Path) else []
+    if len(alike) == 1:
+        command = f"python -m mm.convert --from {alike[0]} {data_dir} OUT_DIR"
+        return f"it looks like a recording of {alike[0]}: {command} makes logs of it"
+    return "give the folder of the backtest with --data-dir"
 
 
 def _hint(name: str, known: Sequence[str], otherwise: str) -> str:

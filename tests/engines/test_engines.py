@@ -172,7 +172,7 @@ def test_the_command_writes_a_log(
     read = load_log(out, "XYZ")
     assert len(read.runs[0].fills) > 100
     assert not read.set_aside
-    assert main(["--from", "auto", str(recording), str(out), "--symbols", "XYZ"]) == 2
+    assert main([str(recording), str(out), "--symbols", "XYZ"]) == 2
     assert "is there already" in capsys.readouterr().err
 
 

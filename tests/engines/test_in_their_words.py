@@ -14,10 +14,11 @@ import pytest
 
 from mm.calibration import run_steps
 from mm.convert import main
-from mm.core.errors import InputError
+from mm.core.errors import InputError, SettingsError
 from mm.core.settings import Settings
 from mm.engines.recordings import tables_of
 from mm.logs.load import load_log
+from mm.pipeline.plan import Request, make_plan
 from mm.simulate.engine import Scenario
 from mm.simulate.log import simulate
 from tests.support import recordings
@@ -267,9 +268,20 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
 
 def test_what_stands_there_is_kept(ours: Tables, tmp_path: Path) -> None:
     theirs = recordings.write_nautilus(tmp_path / "theirs", ours)
-    arguments = ["--from", "auto", str(theirs), str(tmp_path / "logs")]
+    arguments = [str(theirs), str(tmp_path / "logs")]
     assert main(arguments) == 0
     assert main(arguments) == 2
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_batch_over_a_recording_names_the_command(
+    name: str, ours: Tables, tmp_path: Path
+) -> None:
+    writer = WRITERS[name]
+    theirs = writer[1](tmp_path / "theirs", ours)
+    with pytest.raises(SettingsError, match=f"mm.convert --from {writer[0]} ") as refused:
+        make_plan(Request(theirs, tmp_path / "out"), {})
+    assert "\n" not in str(refused.value)
 
 
 def test_two_engines_in_one_folder_need_a_name(ours: Tables, tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_stock_kernels_give_the_same_to_the_last_digit(data: Path) -> None:
         params.pop("created_utc")
         found[kernel] = (params, pictures)
     assert found["warm"] == found["stock"]
-    assert len(found["warm"][1]) == 7
+    assert len(found["warm"][1]) == 8
 
 
 def test_shards_split_the_symbols(data: Path) -> None:
