@@ -26,7 +26,7 @@ test: lint
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict mm tests run_calibration.py
+	$(BIN)/mypy --strict mm tests benchmarks run_calibration.py
 
 newest:
 	PYTHON=$(PYTHON) tests/newest_jupyter.sh $(ARGS)

@@ -10,7 +10,8 @@ Scores are Poisson log-likelihoods per fill above a constant rate fitted on the 
 by placement distance, by whole-tick |distance| at the fill, and for the intensities that are shown
 (which know the side of mid) of the point process itself. N and S are shares of forecasts that pass
 the number and space tests of CSEP at 5 % (Schorlemmer et al. 2007; Zechar et al. 2010). Beside what
-is emitted: its gain over maximum likelihood of |delta|, with the standard error over forecasts.
+is emitted: its gain over maximum likelihood of |delta|, with the standard error over forecasts,
+also given how many fills there were: what a market that got busier does to every A is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from mm.core.settings import Settings
 from mm.exposure.cells import Cells
 from mm.exposure.distance import buckets
 from mm.fitting.fit import Fit
-from mm.logs.files import find_symbols
+from mm.logs.discovery import find_symbols
 from mm.logs.load import BacktestLog, load_log, log_from_frames
 
 #: Blocks a log: halves and fifths are whole numbers of them.
@@ -66,11 +67,12 @@ class Scores:
     at_fill: float = 0.0
     process: float = 0.0
     passed: list[tuple[bool, bool]] = field(default_factory=list)
-    each: list[tuple[int, float, float]] = field(default_factory=list)
+    each: list[tuple[float, ...]] = field(default_factory=list)
 
     def against(self, other: Scores) -> tuple[Floats, Floats]:
-        """Gain a fill over another candidate by placement and at the fill, and its standard error:
-        sqrt(sum (d_i - n_i d)^2) / sum n_i over forecasts of n_i fills."""
+        """Gain a fill over another candidate by placement and at the fill, both again given the
+        number of fills, and its standard error: sqrt(sum (d_i - n_i d)^2) / sum n_i over forecasts
+        of n_i fills."""
         mine, theirs = np.array(self.each), np.array(other.each)
         n, d = mine[:, 0], mine[:, 1:] - theirs[:, 1:]
         mean = d.sum(axis=0) / n.sum()
@@ -104,7 +106,7 @@ def before(market: Market, share: float) -> BacktestLog:
         tuple(table[table["recv_ms"] < cut] for table in (run.orders, run.fills, run.state))
         for run in market.log.runs
     ]
-    return log_from_frames(frames, market.symbol)  # type: ignore[arg-type]
+    return log_from_frames(frames, market.symbol)
 
 
 def fits(log: BacktestLog, tick: float) -> dict[str, Fit]:
@@ -127,6 +129,13 @@ def gain(seen: Floats, expected: Floats, constant: Floats) -> float:
     there = seen > 0
     ratio = np.log(np.maximum(expected[there], 1e-12) / np.maximum(constant[there], 1e-12))
     return float((seen[there] * ratio).sum() - expected.sum() + constant.sum())
+
+
+def given_number(seen: Floats, expected: Floats) -> float:
+    """sum N log(E / sum E): log-likelihood given the number of fills, but for a constant of N."""
+    there = seen > 0
+    share = np.maximum(expected[there], 1e-12) / expected.sum()
+    return float((seen[there] * np.log(share)).sum())
 
 
 def passes(seen: Floats, expected: Floats, rng: np.random.Generator) -> tuple[bool, bool]:
@@ -160,16 +169,17 @@ def score(
         mine = table[name]
         mine.fills += int(n.sum())
         mine.process += gain(n, expected, flat)
-        gained = {}
+        gained, shaped = {}, {}
         for kind, label in labels.items():
             _, of = np.unique(label, return_inverse=True)
             seen, given, even = (sums_by(of, v, int(of.max()) + 1) for v in (n, expected, flat))
             gained[kind] = gain(seen, given, even)
+            shaped[kind] = given_number(seen, given)
             if kind == "placement":
                 mine.passed.append(passes(seen, given, rng))
         mine.placement += gained["placement"]
         mine.at_fill += gained["at_fill"]
-        mine.each.append((int(n.sum()), gained["placement"], gained["at_fill"]))
+        mine.each.append((float(n.sum()), *gained.values(), *shaped.values()))
 
 
 def forecasts(markets: list[Market]) -> Iterator[tuple[str, dict[str, Scores]]]:
@@ -259,7 +269,8 @@ def main() -> None:
             print(f"| {name} | {s.fills:,} | {' | '.join((*gains, *tests))} |")
         mean, error = table["emitted"].against(table["absolute_mle"])
         texts = [f"{m:+.4f} ± {e:.4f}" for m, e in zip(mean, error, strict=True)]
-        print(f"\nemitted against absolute_mle: by placement {texts[0]}, at the fill {texts[1]}")
+        print(f"\nemitted against absolute_mle: by placement {texts[0]}, at the fill {texts[1]};")
+        print(f"given the number of fills: by placement {texts[2]}, at the fill {texts[3]}")
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def original(folder: Path) -> str:
 
 def ours(folder: Path) -> str:
     """Load, exact exposure, fit."""
-    from mm.calibration import account, load
+    from mm.calibration import load
+    from mm.exposure.accounts import account
     from mm.fitting.fit import fit_poisson
 
     settings = _settings(folder)
