@@ -25,7 +25,7 @@ from contextlib import suppress
 import numpy as np
 from scipy.optimize import brentq
 
-from mm.core.arrays import Floats
+from mm.core.arrays import Floats, sums_by
 from mm.core.errors import EstimateError
 from mm.exposure.cells import Cells
 from mm.exposure.segments import UNKNOWN
@@ -64,10 +64,12 @@ def fit_by_placement(cells: Cells, weight: float, method: Method) -> Fit:
     x = (1.0 - weight) * delta + weight * placed
     n = float(events.sum())
     target = float((events * x).sum()) / n
+    # The sums over all blocks and sides are enough to look for k.
+    pooled_delta, pooled_x, pooled = _by_pair(delta, x, exposure)
 
     def gap(k: float) -> float:
-        w = _weights(k, delta, exposure)
-        return float((w * x).sum() / w.sum()) - target
+        w = _weights(k, pooled_delta, pooled)
+        return float((w * pooled_x).sum() / w.sum()) - target
 
     scale = abs(start.k) if start.k else 1.0 / max(float(delta.max()), 1e-9)
     k = _only_root(gap, scale * _SCAN)
@@ -92,6 +94,15 @@ def fit_by_placement(cells: Cells, weight: float, method: Method) -> Fit:
         exposure_s=float(cells.exposure_ms.sum()) / 1000.0,
         loglik=float((events * (log_a - k * delta)).sum() - mu.sum()),
     )
+
+
+def _by_pair(one: Floats, other: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
+    """The pairs that there are, and the sum of values in each."""
+    first, i = np.unique(one, return_inverse=True)
+    second, j = np.unique(other, return_inverse=True)
+    pairs, of = np.unique(i * len(second) + j, return_inverse=True)
+    at, beside = np.divmod(pairs, len(second))
+    return first[at], second[beside], sums_by(of, values, len(pairs))
 
 
 def _weights(k: float, delta: Floats, exposure: Floats) -> Floats:
