@@ -31,6 +31,7 @@ ROOMS = [
     "results",
     "plots",
     "report",
+    "registry",
     "pipeline",
 ]
 STATISTICS = ["exposure", "fitting", "diagnostics"]

@@ -27,7 +27,18 @@ SOURCES: Mapping[FillSource, str] = {
     "unknown": "not said by the log",
 }
 
-_RESERVED = frozenset({"run.json", "summary.csv", "index.html", "calibration.eml", "README.md"})
+_RESERVED = frozenset(
+    [
+        "run.json",
+        "summary.csv",
+        "index.html",
+        "calibration.eml",
+        "README.md",
+        "metrics.prom",
+        "history",
+        "registry",
+    ]
+)
 _SECRET = re.compile(
     r"pass(word|wd|phrase)|(^|_)pass$|secret|token|api_?key|private_?key|access_?key|credential|auth",
     re.IGNORECASE,

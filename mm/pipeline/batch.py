@@ -74,8 +74,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         try:
-            records = {symbol: results.mark(symbol, r) for symbol, r in records.items()}
-            write_books(results.folder, records, {*plan.present, *held})
+            valid_for_s = plan.policy.valid_for_s
+            records = {s: results.mark(s, r, valid_for_s) for s, r in records.items()}
+            write_books(results.folder, records, {*plan.present, *held}, plan.policy)
             results.keep(RUN_JSON, SUMMARY_CSV)
             if not interrupted:
                 results.fetch_for_pages(records)

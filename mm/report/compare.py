@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from mm.core.formatting import age, duration
+from mm.results.params import Params
 from mm.results.record import Record, Status
 
 #: What needs a person comes first.
@@ -162,7 +163,7 @@ def common_distance(records: Iterable[Record]) -> float | None:
     return max(step, round(middle / step) * step)
 
 
-def rate(record: Record, delta: float) -> Rate | None:
+def rate(record: Record | Params, delta: float) -> Rate | None:
     """λ at a distance from a record's A and k; None if it has none."""
     if record.A is None or record.k is None or not record.A > 0:
         return None
