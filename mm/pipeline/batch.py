@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
@@ -16,11 +17,12 @@ from typing import Protocol
 
 from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
-from mm.pipeline import morning
+from mm.pipeline import history, morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
+from mm.pipeline.metrics import METRICS, write_metrics
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
@@ -65,7 +67,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             "the results folder with --out-dir"
         )
     with _open_results(plan.out_dir) as results:
-        previous = read_books(results.folder)
+        previous, began = read_books(results.folder), time.monotonic()
         runs, interrupted = _run_all(plan, options, results, watcher)
         # A symbol whose log and results were both taken away has nothing to be told of.
         held = {symbol for symbol in previous if results.holds(symbol)}
@@ -78,6 +80,10 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             records = {s: results.mark(s, r, valid_for_s) for s, r in records.items()}
             write_books(results.folder, records, {*plan.present, *held}, plan.policy)
             results.keep(RUN_JSON, SUMMARY_CSV)
+            books = read_books(results.folder)
+            write_metrics(results.folder, books, code, time.monotonic() - began)
+            results.keep(METRICS)
+            history.add(plan.out_dir, records, datetime.now(UTC))
             if not interrupted:
                 results.fetch_for_pages(records)
                 try:

@@ -134,6 +134,11 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
 )
 @click.option("--mail-to", multiple=True, metavar="A@B", help="Send the batch's mail there.")
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Add what happens to this file, a line of JSON each.",
+)
 @click.version_option(mm.__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -158,7 +163,10 @@ def main(context: click.Context, /, *, only_list: bool, debug: bool, **given: An
     from mm.pipeline.plan import Request
 
     request = Request(**{field.name: given[field.name] for field in fields(Request)})
+    from mm.pipeline.watch import check_ping, ping
+
     try:
+        check_ping(os.environ)
         with no_surroundings():
             code = _list(request) if only_list else _run(request, given)
     except CalibrationError as error:
@@ -169,6 +177,9 @@ def main(context: click.Context, /, *, only_list: bool, debug: bool, **given: An
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         code = _INTERRUPTED
+    unheard = None if only_list else ping(os.environ, code)
+    if unheard:
+        click.echo(unheard, err=True)
     sys.exit(code)
 
 
@@ -233,11 +244,15 @@ def _run(request: Request, given: Mapping[str, Any]) -> int:
         click.echo(f"warning: {line}", err=True)
     from mm.pipeline.batch import EXIT_INTERRUPTED, run_batch
     from mm.pipeline.console import Console
+    from mm.pipeline.watch import JsonLog
 
     console = Console(len(plan.jobs) + len(plan.rejected))
     code = None
     try:
-        code = run_batch(plan, options, console)
+        log = JsonLog(given["log_file"], console) if given["log_file"] else None
+        code = run_batch(plan, options, log or console)
+        if log:
+            log.write("batch_ended", exit_code=code)
     finally:
         if code is not None:
             console.close(plan.out_dir, interrupted=code == EXIT_INTERRUPTED)

@@ -1,4 +1,4 @@
-"""What follows a batch on the command line: promote, rollback, status, export."""
+"""What follows a batch on the command line: promote, rollback, status, export, history."""
 
 from __future__ import annotations
 
@@ -120,7 +120,29 @@ def export(*, target: Path, **given: Any) -> None:
     _told(run, _OUTDATED, given)
 
 
-COMMANDS = (promote, rollback, status, export)
+@click.command()
+@_out_dir
+@click.option("--rebuild", is_flag=True, help="Add what the books know and the history does not.")
+def history(*, rebuild: bool, **given: Any) -> None:
+    """How far the history goes back; --rebuild makes one that is lost from what the books hold."""
+
+    def run(out_dir: AnyPath, _folder: Path, _symbols: Sequence[str] | None) -> list[Outcome]:
+        from mm.pipeline.history import read
+        from mm.pipeline.history import rebuild as rebuilt
+        from mm.registry.change import Outcome
+
+        told = [Outcome("added", f"{rebuilt(out_dir):,} rows")] if rebuild else []
+        rows = read(out_dir)
+        times = sorted(set(rows["batch_utc"].to_pylist()))
+        symbols, batches = (len(set(rows[name].to_pylist())) for name in ("symbol", "batch"))
+        span = f", {times[0]} to {times[-1]}" if times else ""
+        line = f"{rows.num_rows:,} rows, {batches:,} batches, {symbols:,} symbols{span}"
+        return [*told, Outcome("history", line)]
+
+    _told(run, _NOT_ALL, given)
+
+
+COMMANDS = (promote, rollback, status, export, history)
 
 
 def _told(
@@ -132,12 +154,12 @@ def _told(
     try:
         named = given["out_dir"] or click.get_current_context().find_root().params.get("out_dir")
         out_dir = path_or_url(named) if isinstance(named, str) else named or below_root("out")
-        folder = given["folder"] or out_dir / "registry"
-        if not isinstance(folder, Path):
+        folder = given.get("folder") or out_dir / "registry"
+        if "folder" in given and not isinstance(folder, Path):
             raise click.UsageError("results at a URL: name a folder of this machine by --registry")
         asked = given.get("symbols")
         names = asked if asked is None else [n.strip() for n in asked.split(",") if n.strip()]
-        outcomes = list(run(out_dir, folder, names))
+        outcomes = list(run(out_dir, Path(str(folder)), names))
     except (CalibrationError, OSError) as error:
         click.echo(f"{click.get_current_context().command_path}: {error}", err=True)
         sys.exit(_USAGE)

@@ -1,0 +1,67 @@
+"""What monitoring reads: ``metrics.prom`` for node_exporter's textfile collector.
+
+The format is Prometheus' text exposition format 0.0.4. Times are given as times, not as ages: an
+age would stand still where no batch runs any more, which is what an alarm is for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import get_args
+
+from mm.results.record import Record, Status, write_text
+
+METRICS = "metrics.prom"
+_PREFIX = "mm_calibration"
+
+
+def write_metrics(out_dir: Path, records: Mapping[str, Record], code: int, seconds: float) -> None:
+    """Write the file, whole, in place of the one before. ``seconds``: that the batch took.
+
+    Raises OutputError.
+    """
+    write_text(out_dir / METRICS, "".join(_lines(records, code, seconds)))
+
+
+def _lines(records: Mapping[str, Record], code: int, seconds: float) -> Iterator[str]:
+    yield from _gauge("batch_finished_timestamp_seconds", "When it ended", {"": time.time()})
+    yield from _gauge("batch_seconds", "Time it took", {"": seconds})
+    yield from _gauge("batch_exit_code", "Its exit code, see docs/batch.md", {"": code})
+    statuses = {
+        _labels(symbol=symbol, status=status): float(record.status == status)
+        for symbol, record in records.items()
+        for status in get_args(Status)
+    }
+    yield from _gauge("status", "1 for the status that a symbol has, 0 for the others", statuses)
+    until = {_labels(symbol=s): r.window_ms[1] / 1e3 for s, r in records.items() if r.window_ms}
+    yield from _gauge("data_until_timestamp_seconds", "The last row of a symbol's log", until)
+    valid = {s: r for s, r in records.items() if r.status in ("ok", "warn", "stale")}
+    for name, what in (("A", "fills per second at mid"), ("k", "decay per tick")):
+        values = {_labels(symbol=s): getattr(r, name) for s, r in valid.items()}
+        yield from _gauge(name, what, {at: v for at, v in values.items() if v is not None})
+    rates = {
+        _labels(symbol=symbol, ticks=f"{row.delta:g}"): row.per_hour
+        for symbol, record in valid.items()
+        for row in record.lambda_quoted
+        if row.quoted
+    }
+    yield from _gauge("lambda_per_hour", "First fills per hour at a distance", rates)
+
+
+def _gauge(name: str, what: str, values: Mapping[str, float]) -> Iterator[str]:
+    full = f"{_PREFIX}_{name}"
+    if values:
+        yield f"# HELP {full} {what}.\n# TYPE {full} gauge\n"
+    for labels, value in values.items():
+        yield f"{full}{labels} {value!r}\n"
+
+
+def _labels(**given: str) -> str:
+    """``{symbol="BTCUSDT"}``, with what the format wants escaped."""
+    escaped = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for name, value in given.items()
+    }
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"
