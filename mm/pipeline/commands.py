@@ -1,4 +1,4 @@
-"""What follows a batch on the command line: promote, rollback, status, export, history."""
+"""What follows a batch on the command line: promote, rollback, status, export, score, history."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from mm.core.storage import AnyPath, path_or_url
 if TYPE_CHECKING:
     from mm.core.policy import Policy
     from mm.registry.change import Offer, Outcome, Signature
+    from mm.registry.ledger import Score
 
 _USAGE, _NOT_ALL, _OUTDATED = 2, 3, 4
 
@@ -122,6 +123,50 @@ def export(*, target: Path, **given: Any) -> None:
 
 @click.command()
 @_out_dir
+@_registry
+@_symbols
+def score(**given: Any) -> None:
+    """Hold the last batch's fills against what was live before; to be called before promote.
+
+    Exit code 3 where a forecast has missed three times in a row, or can't be scored.
+    """
+
+    def run(out_dir: AnyPath, folder: Path, symbols: Sequence[str] | None) -> list[Outcome]:
+        from mm.pipeline.metrics import write_forecast
+        from mm.registry.change import Outcome
+        from mm.registry.ledger import SCORES, running, scores
+        from mm.registry.scoring import score_symbol
+        from mm.registry.store import Registry, open_registry
+
+        registry, told = Registry(_there(folder)), []
+        for symbol, offer in _offers(out_dir, symbols, needed=True)[0].items():
+            if offer.record.status in ("failed", "refused", "missing"):
+                told.append(Outcome(symbol, f"not scored: its log is {offer.record.status}"))
+                continue
+            try:
+                found = score_symbol(registry, symbol, offer.record)
+            except CalibrationError as error:
+                told.append(Outcome(symbol, f"not scored: {error}", done=False))
+                continue
+            if found is None:
+                told.append(Outcome(symbol, "not scored: nothing new, or nothing was live before"))
+                continue
+            with open_registry(folder) as held:
+                held.append(SCORES, found.model_dump_json())
+            so_far = running(scores(registry, symbol))
+            told.append(Outcome(symbol, f"{found.line}; {so_far.line}", not so_far.finding))
+        if isinstance(out_dir, Path):
+            by_symbol: dict[str, list[Score]] = {}
+            for one in scores(registry):
+                by_symbol.setdefault(one.symbol, []).append(one)
+            write_forecast(out_dir, {s: (of[-1], running(of)) for s, of in by_symbol.items()})
+        return told
+
+    _told(run, _NOT_ALL, given)
+
+
+@click.command()
+@_out_dir
 @click.option("--rebuild", is_flag=True, help="Add what the books know and the history does not.")
 def history(*, rebuild: bool, **given: Any) -> None:
     """How far the history goes back; --rebuild makes one that is lost from what the books hold."""
@@ -142,7 +187,7 @@ def history(*, rebuild: bool, **given: Any) -> None:
     _told(run, _NOT_ALL, given)
 
 
-COMMANDS = (promote, rollback, status, export, history)
+COMMANDS = (promote, rollback, status, export, score, history)
 
 
 def _told(

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
+from mm.registry.ledger import Running, Score
 from mm.results.record import Record, Status, write_text
 
-METRICS = "metrics.prom"
+METRICS, FORECAST = "metrics.prom", "forecast.prom"
 _PREFIX = "mm_calibration"
 
 
@@ -23,6 +24,22 @@ def write_metrics(out_dir: Path, records: Mapping[str, Record], code: int, secon
     Raises OutputError.
     """
     write_text(out_dir / METRICS, "".join(_lines(records, code, seconds)))
+
+
+def write_forecast(out_dir: Path, found: Mapping[str, tuple[Score, Running]]) -> None:
+    """Write how each symbol's forecasts fare, whole, as ``forecast.prom``. Raises OutputError."""
+    by_name = {
+        "forecast_z": ("Fills less those expected, in standard deviations", lambda s, _: s.z),
+        "forecast_gain": ("Information gain per fill over a constant rate, all scored so far",
+                          lambda _, r: r.gain_constant),
+        "forecast_missed_in_a_row": ("Forecasts missed, one after the other, up to the last",
+                                     lambda _, r: r.missed_in_a_row),
+    }  # fmt: skip
+    lines: list[str] = []
+    for name, (what, of) in by_name.items():
+        values = {_labels(symbol=symbol): of(*pair) for symbol, pair in found.items()}
+        lines += _gauge(name, what, {at: v for at, v in values.items() if v is not None})
+    write_text(out_dir / FORECAST, "".join(lines))
 
 
 def _lines(records: Mapping[str, Record], code: int, seconds: float) -> Iterator[str]:

@@ -95,7 +95,7 @@ class Registry:
     def journal(self) -> list[Release]:
         """Every release, the oldest first. Raises CalibrationError if a line was altered."""
         releases, before = [], None
-        for number, line in enumerate(_lines(self.folder / _JOURNAL), 1):
+        for number, line in enumerate(self.lines(_JOURNAL), 1):
             try:
                 release = Release.model_validate_json(line)
             except ValidationError:
@@ -133,30 +133,35 @@ class Registry:
                 symbols.pop(symbol, None)
             else:
                 symbols[symbol] = after
-        lines = _lines(self.folder / _JOURNAL)
+        lines = self.lines(_JOURNAL)
         before = digest(lines[-1]) if lines else None
         release = release.model_copy(update={"number": len(lines) + 1, "before_sha256": before})
         live = _Live(release=release, symbols=dict(sorted(symbols.items())))
         write_text(self.folder / _LIVE, live.model_dump_json(indent=2) + "\n")
-        self._write_down(release)
+        self.append(_JOURNAL, release.model_dump_json())
+
+    def lines(self, name: str) -> list[str]:
+        """The lines of a file of the registry."""
+        return _lines(self.folder / name)
+
+    def append(self, name: str, line: str) -> None:
+        """Add a line to a file of the registry. Held by :func:`open_registry`."""
+        with (self.folder / name).open("a", encoding="utf-8", newline="") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
     def mend(self) -> None:
         """Do what a killed process left undone: half a line, a line, files half written."""
         for part in (*self.folder.glob(".*.part"), *self.folder.glob("versions/*/.*.part")):
             part.unlink()
-        path = self.folder / _JOURNAL
-        text = _text(path) or ""
-        if not text.endswith("\n") and text:
-            write_text(path, text[: text.rfind("\n") + 1])
+        for path in self.folder.glob("*.jsonl"):
+            text = _text(path) or ""
+            if text and not text.endswith("\n"):
+                write_text(path, text[: text.rfind("\n") + 1])
         live = self._live()
-        if live and live.release.number > len(_lines(path)):
-            self._write_down(live.release)
-
-    def _write_down(self, release: Release) -> None:
-        with (self.folder / _JOURNAL).open("a", encoding="utf-8", newline="") as file:
-            file.write(release.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if live and live.release.number > len(self.lines(_JOURNAL)):
+            self.append(_JOURNAL, live.release.model_dump_json())
 
     def _live(self) -> _Live | None:
         path = self.folder / _LIVE
