@@ -138,7 +138,7 @@ def score(**given: Any) -> None:
         from mm.registry.scoring import score_symbol
         from mm.registry.store import Registry, open_registry
 
-        registry, told = Registry(_there(folder)), []
+        registry, told = Registry(folder), []
         for symbol, offer in _offers(out_dir, symbols, needed=True)[0].items():
             if offer.record.status in ("failed", "refused", "missing"):
                 told.append(Outcome(symbol, f"not scored: its log is {offer.record.status}"))

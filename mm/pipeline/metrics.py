@@ -28,17 +28,19 @@ def write_metrics(out_dir: Path, records: Mapping[str, Record], code: int, secon
 
 def write_forecast(out_dir: Path, found: Mapping[str, tuple[Score, Running]]) -> None:
     """Write how each symbol's forecasts fare, whole, as ``forecast.prom``. Raises OutputError."""
-    by_name = {
-        "forecast_z": ("Fills less those expected, in standard deviations", lambda s, _: s.z),
-        "forecast_gain": ("Information gain per fill over a constant rate, all scored so far",
-                          lambda _, r: r.gain_constant),
-        "forecast_missed_in_a_row": ("Forecasts missed, one after the other, up to the last",
-                                     lambda _, r: r.missed_in_a_row),
-    }  # fmt: skip
-    lines: list[str] = []
-    for name, (what, of) in by_name.items():
-        values = {_labels(symbol=symbol): of(*pair) for symbol, pair in found.items()}
-        lines += _gauge(name, what, {at: v for at, v in values.items() if v is not None})
+    at = {symbol: _labels(symbol=symbol) for symbol in found}
+    z = {at[symbol]: score.z for symbol, (score, _) in found.items()}
+    row = {at[symbol]: float(so_far.missed_in_a_row) for symbol, (_, so_far) in found.items()}
+    gains = {
+        at[symbol]: so_far.gain_constant
+        for symbol, (_, so_far) in found.items()
+        if so_far.gain_constant is not None
+    }
+    lines = [
+        *_gauge("forecast_z", "Fills less those expected, in standard deviations", z),
+        *_gauge("forecast_gain", "Information gain per fill over a constant rate", gains),
+        *_gauge("forecast_missed_in_a_row", "Forecasts missed up to the last one", row),
+    ]
     write_text(out_dir / FORECAST, "".join(lines))
 
 

@@ -28,14 +28,15 @@ def score_symbol(registry: Registry, symbol: str, record: Record) -> Score | Non
 
     Raises CalibrationError for a log that can't be read or a version that was altered.
     """
+    known = {v for r in registry.journal() for v in r.changed.get(symbol, ()) if v is not None}
+    if not known:
+        return None
+    ends = {version: registry.params(symbol, version).window_ms[1] for version in known}
     settings = Settings.build(record.settings, "run.json")
     log = load_log(backtest_folder(settings.BACKTEST_DIR), symbol)
-    scored_until = max((s.window_ms[1] for s in scores(registry, symbol)), default=0)
-    log = _from(log, scored_until)
+    log = _from(log, max((s.window_ms[1] for s in scores(registry, symbol)), default=0))
     if not log.runs:
         return None
-    known = {v for r in registry.journal() for v in r.changed.get(symbol, ()) if v is not None}
-    ends = {version: registry.params(symbol, version).window_ms[1] for version in known}
     newest = max(run.start_ms for run in log.runs)
     forecast = forecast_for(registry, symbol, log.window_ms[0], ends) or forecast_for(
         registry, symbol, newest, ends
