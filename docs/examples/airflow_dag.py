@@ -83,9 +83,7 @@ def hand_over(out_dir: str) -> None:
         for words in afterwards(out_dir, REGISTRY, LIVE_DIR)
     ]
     if any(codes):
-        raise AirflowFailException(
-            f"score, promote, export ended with {codes}, see their lines"
-        )
+        raise AirflowFailException(f"score, promote, export ended with {codes}, see their lines")
 
 
 def make_dag() -> object:

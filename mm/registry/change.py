@@ -224,7 +224,9 @@ def _params_of(symbol: str, offer: Offer) -> Params | None:
         return None
     written = offer.record.outputs.get(params_name(symbol))
     if digest(offer.text) != written:
-        raise CalibrationError("its params file is not as the batch wrote it; run it again")
+        raise CalibrationError(
+            "its params file is not as the batch wrote it: edited, or a batch runs; run one"
+        )
     try:
         params = Params.model_validate_json(offer.text)
     except ValidationError:
