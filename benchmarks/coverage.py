@@ -216,8 +216,8 @@ Whole calibrations of simulated logs with known truth: bias of A and k, coverage
 95 % intervals, and what the verdict said.
 
 Made by `{command}`;
-the second column counts the logs. Of 1,000 logs a coverage of 95 % is known to ± 1.4 points, of 400 to
-± 2.1.
+the second column counts the logs. Of 1,000 logs a coverage of 95 % is known to ± 1.4 points, of
+400 to ± 2.1.
 
 ## How to read it
 
