@@ -12,11 +12,18 @@ run() {
 }
 
 mkdir -p "$NIGHT_DIR" || exit 2
+# New fills against what has been live, before the batch: so its mail can tell.
+scored=0
+if [ -f "$out/run.json" ]; then
+    run score --out-dir "$out"
+    scored=$?
+fi
 run --data-dir "$DATA_DIR" --out-dir "$out" --log-file "$NIGHT_DIR/log.jsonl"
 code=$?
 case $code in 2 | 130) exit $code ;; esac
 
-for words in score promote "export --to $NIGHT_DIR/live"; do
+[ $code -eq 0 ] && code=$scored
+for words in promote "export --to $NIGHT_DIR/live"; do
     run $words --out-dir "$out"
     after=$?
     [ $code -eq 0 ] && code=$after

@@ -19,6 +19,9 @@ from mm.registry.store import Registry
 SCORES = "scores.jsonl"
 #: So many misses one after the other are no chance: of forecasts that hold, at 95 %, 1 in 8,000.
 IN_A_ROW = 3
+#: Page's cumulative sums of z, S = max(0, S ± z - 1/2), are told above 5: of forecasts that hold
+#: once in 465 nights (Page 1954, Biometrika 41; Siegmund 1985, Sequential Analysis, chapter 2).
+_SLACK, CUSUM_LIMIT = 0.5, 5.0
 
 
 class Level(BaseModel):
@@ -81,24 +84,31 @@ class Score(BaseModel):
 
 @dataclass(frozen=True)
 class Running:
-    """A symbol's scores so far: how many, how many missed at the end one after the other, and the
-    mean information gain per fill against a constant rate."""
+    """A symbol's scores so far: how many, how many missed at the end one after the other, the mean
+    information gain per fill against a constant rate, and of the version scored last the larger of
+    both cumulative sums, negative for fewer fills than expected."""
 
     scored: int
     missed: int
     missed_in_a_row: int
     gain_constant: float | None
+    cusum: float = 0.0
 
     @property
-    def finding(self) -> bool:
-        """Whether a person should look: the forecast misses again and again."""
-        return self.missed_in_a_row >= IN_A_ROW
+    def finding(self) -> str:
+        """What a person should look at, in words; empty if nothing."""
+        if self.missed_in_a_row >= IN_A_ROW:
+            return f"the last {self.missed_in_a_row} forecasts missed"
+        if abs(self.cusum) > CUSUM_LIMIT:
+            more = "more" if self.cusum > 0 else "fewer"
+            return f"night after night {more} fills than forecast (CUSUM {abs(self.cusum):.1f})"
+        return ""
 
     @property
     def line(self) -> str:
         """In one line."""
-        row = f", the last {self.missed_in_a_row} in a row" if self.finding else ""
-        return f"{self.missed} of {self.scored} missed{row}"
+        found = f"; {self.finding}" if self.finding else ""
+        return f"{self.missed} of {self.scored} missed{found}"
 
 
 @dataclass(frozen=True)
@@ -130,9 +140,27 @@ def running(of_symbol: Iterable[Score]) -> Running:
     row = next((i for i, miss in enumerate(reversed(missed)) if not miss), len(missed))
     gains = [(s.gain_constant * s.seen, s.seen) for s in every if s.gain_constant is not None]
     fills = sum(n for _, n in gains)
-    return Running(
-        len(every), sum(missed), row, sum(g for g, _ in gains) / fills if fills else None
-    )
+    gain = sum(g for g, _ in gains) / fills if fills else None
+    return Running(len(every), sum(missed), row, gain, _cusum(every))
+
+
+def _cusum(every: list[Score]) -> float:
+    above = below = 0.0
+    version = None
+    for score in every:
+        if score.version != version:
+            version, above, below = score.version, 0.0, 0.0
+        above, below = max(0.0, above + score.z - _SLACK), max(0.0, below - score.z - _SLACK)
+    return above if above >= below else -below
+
+
+def findings(registry: Registry) -> dict[str, str]:
+    """What a person should look at, by symbol; none where nothing is. Raises CalibrationError."""
+    by_symbol: dict[str, list[Score]] = {}
+    for score in scores(registry):
+        by_symbol.setdefault(score.symbol, []).append(score)
+    found = {symbol: running(of_symbol).finding for symbol, of_symbol in by_symbol.items()}
+    return {symbol: finding for symbol, finding in found.items() if finding}
 
 
 def forecast_for(

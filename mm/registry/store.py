@@ -26,6 +26,8 @@ from mm.core.locks import take
 from mm.results.params import Params
 from mm.results.record import write_text
 
+#: The registry's folder in the results folder, unless another is named.
+REGISTRY = "registry"
 _LIVE, _CANDIDATE, _JOURNAL, _LOCK = "live.json", "candidate.json", "journal.jsonl", "lock"
 Versions = Mapping[str, str]
 

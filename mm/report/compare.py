@@ -96,13 +96,13 @@ class Line:
 
     @property
     def weight(self) -> tuple[int, int, float, int, float]:
-        """The gravest first: its status, a log that is smaller or old, a change of λ that is news,
-        how many warnings, how far the replay is from what was observed."""
+        """The gravest first: its status, forecasts that fail, a log that is smaller or old, a
+        change of λ that is news, how many warnings, how far the replay is from what was observed."""
         warned = sum(finding.level != "note" for finding in self.record.findings)
         replay = self.record.replay
         off = math.log((replay.given + 1.0) / (replay.observed + 1.0)) if replay else 0.0
         news = abs(self.change.z or 0.0) if self.change and self.change.news else 0.0
-        log = 0 if self.record.log == "smaller" else 1 if self.of_log else 2
+        log = 0 if self.record.forecast or self.record.log == "smaller" else 1 if self.of_log else 2
         return ORDER.index(self.status), log, -news, -warned, -abs(off)
 
     @property

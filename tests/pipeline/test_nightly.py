@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from email import message_from_bytes
+from email.policy import default
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -18,6 +20,7 @@ import pytest
 
 from mm.core.config import read_config
 from mm.core.errors import SettingsError
+from tests.support.records import HIT
 
 WriteRun = Callable[..., Path]
 Tables = Mapping[str, pd.DataFrame]
@@ -162,6 +165,27 @@ def test_the_history_by_the_command_line(command: Command, night: Path, tmp_path
     done = command("history", "--out-dir", str(copy), "--rebuild")
     assert done.returncode == 0
     assert "1 rows, 1 batches, 1 symbols" in done.stdout
+
+
+def test_the_morning_tells_of_forecasts_that_fail(
+    command: Command, data: Path, night: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(night, tmp_path / "out")
+    (out / "registry").mkdir()
+    ledger = out / "registry" / "scores.jsonl"
+    miss = HIT.model_copy(update={"seen": 200}).model_dump_json() + "\n"
+    told = "the last 3 forecasts missed"
+    for text, said in ((3 * miss, told), (2 * miss, None), ("{}\n", None)):
+        ledger.write_text(text, encoding="utf-8")
+        done = command("--data-dir", str(data), "--out-dir", str(out))
+        assert done.returncode == 0
+        assert ("ledger can't be read" in done.stderr) == (text == "{}\n")
+        assert json.loads((out / "run.json").read_text())["symbols"]["AAA"]["forecast"] == said
+        mail = message_from_bytes((out / "calibration.eml").read_bytes(), policy=default)
+        body = mail.get_body(("plain",))
+        assert body is not None
+        for page in ((out / "index.html").read_text(encoding="utf-8"), body.get_content()):
+            assert (told in page) == (said is not None)
 
 
 def test_options_of_a_batch_do_not_get_lost_before_a_command(command: Command) -> None:

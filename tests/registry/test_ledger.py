@@ -18,12 +18,13 @@ import mm
 from mm.core.errors import CalibrationError
 from mm.diagnostics.forecast import gain, number_test, space_test
 from mm.registry.change import Signature, rollback
-from mm.registry.ledger import SCORES, Forecast, Score, forecast_for, running, scores
+from mm.registry.ledger import SCORES, Forecast, forecast_for, running, scores
 from mm.registry.scoring import score, score_symbol
 from mm.registry.store import Registry, Release, open_registry
 from mm.results.params import Params
 from mm.results.record import Record
 from tests.support import slow
+from tests.support.records import HIT
 
 Tables = Mapping[str, pd.DataFrame]
 WriteRun = Callable[..., Path]
@@ -189,28 +190,28 @@ def test_runs_are_scored_once_and_only_what_came_after(
 
 
 def test_three_misses_in_a_row_are_a_finding() -> None:
-    hit = Score(
-        symbol="AAA",
-        version="v",
-        registered_utc="",
-        prospective=True,
-        window_ms=(0, 1),
-        inputs_sha256={},
-        seen=100,
-        expected=100.0,
-        interval=(80, 120),
-        z=0.0,
-        number=(0.5, 0.5),
-        space=0.5,
-        gain_constant=0.2,
-        gain_previous=None,
-        levels=(),
-    )
+    hit = HIT
     miss = hit.model_copy(update={"seen": 130, "gain_constant": 0.0})
     assert not running([miss, miss, hit, miss, miss]).finding
     told = running([hit, miss, miss, miss])
-    assert told.finding
-    assert told.line == "3 of 4 missed, the last 3 in a row"
+    assert told.line == "3 of 4 missed; the last 3 forecasts missed"
     assert told.gain_constant == pytest.approx(0.2 * 100 / 490)
     assert "MISSED" in miss.line
     assert not running([]).finding
+
+
+def test_small_errors_that_last_are_a_finding_of_the_version_that_is_live() -> None:
+    low, other = HIT.model_copy(update={"z": -1.0}), HIT.model_copy(update={"version": "w"})
+    assert not running([low] * 10).finding
+    assert running([low] * 11).cusum == pytest.approx(-5.5)
+    assert running([low] * 11).finding.startswith("night after night fewer fills")
+    assert not running([*[low] * 11, other]).finding, "another version starts anew"
+
+
+def test_cumulative_sums_of_forecasts_that_hold_are_seldom_told() -> None:
+    rng = np.random.default_rng(3)
+    told = 0
+    for _ in range(40):
+        month = [HIT.model_copy(update={"z": float(z)}) for z in rng.standard_normal(30)]
+        told += any(running(month[:n]).finding for n in range(1, 31))
+    assert told <= 0.2 * 40
