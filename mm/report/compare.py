@@ -97,7 +97,7 @@ class Line:
     @property
     def weight(self) -> tuple[int, int, float, int, float]:
         """The gravest first: its status, forecasts that fail, a log that is smaller or old, a
-        change of λ that is news, how many warnings, how far the replay is from what was observed."""
+        change of λ that is news, how many warnings, how far the replay is off."""
         warned = sum(finding.level != "note" for finding in self.record.findings)
         replay = self.record.replay
         off = math.log((replay.given + 1.0) / (replay.observed + 1.0)) if replay else 0.0
