@@ -64,8 +64,8 @@ CONFIG: dict[str, Any] = {
 }
 #: What a morning must say, and of which symbol: night -> (symbol, words of which one is enough).
 EVENTS = {
-    BREAK: ("BREAKS", ("λ +",)),
-    SPIKE: ("SPIKES", ("λ +",)),
+    BREAK: ("BREAKS", ("λ",)),
+    SPIKE: ("SPIKES", ("λ",)),
     STALE + 1: ("FILES", ("stale", "same log")),
     GONE: ("FILES", ("missing",)),
     TICK: ("FILES", ("TICK_SIZE",)),

@@ -19,6 +19,7 @@ from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline import history, morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
+from mm.pipeline.drift import write_drift
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
@@ -30,6 +31,7 @@ from mm.pipeline.resume import code_digest, fingerprint, pages_digest
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
 from mm.registry.ledger import findings
 from mm.registry.store import REGISTRY, Registry
+from mm.report.drift import DRIFT_NAME
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME
 from mm.report.send import MailError
@@ -89,6 +91,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             history.add(plan.out_dir, records, datetime.now(UTC))
             if not interrupted:
                 results.fetch_for_pages(records)
+                _draw_drift(plan.out_dir, watcher)
                 try:
                     place = str(plan.out_dir)
                     write_pages(results.folder, previous, list(records), place, options.mail)
@@ -117,6 +120,14 @@ def _with_forecasts(
         except CalibrationError as error:
             watcher.trouble(f"the forecast ledger can't be read: {error}")
     return {s: r.model_copy(update={"forecast": found.get(s)}) for s, r in records.items()}
+
+
+def _draw_drift(out_dir: AnyPath, watcher: Watcher) -> None:
+    if isinstance(out_dir, Path):
+        try:
+            write_drift(out_dir, datetime.now(UTC))
+        except CalibrationError as error:
+            watcher.trouble(f"{DRIFT_NAME} is not written: {error}")
 
 
 def _open_results(out_dir: AnyPath) -> AbstractContextManager[Results]:

@@ -64,7 +64,7 @@ def promote(*, check: bool, force: bool, why: str, **given: Any) -> None:
         with open_registry(folder) as registry:
             return promote(registry, offers, policy, _signed(why, force), only_offer=check)
 
-    _told(run, _NOT_ALL, given)
+    _told(run, _NOT_ALL, given, drawn=True)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def rollback(*, why: str, **given: Any) -> None:
         with open_registry(_there(folder)) as registry:
             return rollback(registry, _signed(why), symbols)
 
-    _told(run, _NOT_ALL, given)
+    _told(run, _NOT_ALL, given, drawn=True)
 
 
 @click.command()
@@ -162,7 +162,7 @@ def score(**given: Any) -> None:
             write_forecast(out_dir, {s: (of[-1], running(of)) for s, of in by_symbol.items()})
         return told
 
-    _told(run, _NOT_ALL, given)
+    _told(run, _NOT_ALL, given, drawn=True)
 
 
 @click.command()
@@ -194,8 +194,10 @@ def _told(
     run: Callable[[AnyPath, Path, Sequence[str] | None], Iterable[Outcome]],
     code_if_not: int,
     given: dict[str, Any],
+    *,
+    drawn: bool = False,
 ) -> None:
-    """Run a command, write its lines and end with its exit code."""
+    """Run a command, write its lines and end with its exit code; ``drawn``: on the drift page."""
     try:
         named = given["out_dir"] or click.get_current_context().find_root().params.get("out_dir")
         out_dir = path_or_url(named) if isinstance(named, str) else named or below_root("out")
@@ -205,6 +207,10 @@ def _told(
         asked = given.get("symbols")
         names = asked if asked is None else [n.strip() for n in asked.split(",") if n.strip()]
         outcomes = list(run(out_dir, Path(str(folder)), names))
+        if drawn and isinstance(out_dir, Path):
+            from mm.pipeline.drift import write_drift
+
+            write_drift(out_dir, datetime.now(UTC), Path(str(folder)))
     except (CalibrationError, OSError) as error:
         click.echo(f"{click.get_current_context().command_path}: {error}", err=True)
         sys.exit(_USAGE)

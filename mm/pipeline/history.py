@@ -70,8 +70,9 @@ def rebuild(out_dir: AnyPath) -> int:
     return len(rows)
 
 
-def read(out_dir: AnyPath) -> pa.Table:
-    """All rows, the oldest first. Raises CalibrationError if there is no history."""
+def read(out_dir: AnyPath, last: int | None = None) -> pa.Table:
+    """All rows, or those of the last batches, the oldest first. Raises CalibrationError if there is
+    no history."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -79,11 +80,9 @@ def read(out_dir: AnyPath) -> pa.Table:
     if not folder.is_dir():
         raise CalibrationError(f"{folder}: there is no history; a batch adds to it")
     parts = [path for path in folder.iterdir() if path.name.endswith(".parquet")]
-    tables = [
-        pq.read_table(io.BytesIO(path.read_bytes()))
-        for path in sorted(parts, key=lambda path: path.name)
-        if not path.name.startswith(".")
-    ]
+    parts = sorted((p for p in parts if p.name[0] != "."), key=lambda path: path.name)
+    parts = parts[-last:] if last else parts
+    tables = [pq.read_table(io.BytesIO(path.read_bytes())) for path in parts]
     return (
         pa.concat_tables(tables, promote_options="default") if tables else _schema().empty_table()
     )

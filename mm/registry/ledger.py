@@ -21,7 +21,8 @@ SCORES = "scores.jsonl"
 IN_A_ROW = 3
 #: Page's cumulative sums of z, S = max(0, S ± z - 1/2), are told above 5: of forecasts that hold
 #: once in 465 nights (Page 1954, Biometrika 41; Siegmund 1985, Sequential Analysis, chapter 2).
-_SLACK, CUSUM_LIMIT = 0.5, 5.0
+#: One night counts for 3 at most: alone it is a miss.
+_SLACK, CUSUM_LIMIT, _MOST = 0.5, 5.0, 3.0
 
 
 class Level(BaseModel):
@@ -150,7 +151,8 @@ def _cusum(every: list[Score]) -> float:
     for score in every:
         if score.version != version:
             version, above, below = score.version, 0.0, 0.0
-        above, below = max(0.0, above + score.z - _SLACK), max(0.0, below - score.z - _SLACK)
+        z = min(max(score.z, -_MOST), _MOST)
+        above, below = max(0.0, above + z - _SLACK), max(0.0, below - z - _SLACK)
     return above if above >= below else -below
 
 
