@@ -14,9 +14,10 @@ class Tape:
     """Times in ms since the epoch, in order, prices in quote currency.
 
     Of each print, shape (n,): ``trade_ms``, ``price``, ``sold`` (whether the aggressor sold). Of
-    each change of the best quotes, shape (m,), one a ms: ``quote_ms``, ``bid``, ``ask``. ``tick``:
-    the grid of the prints. ``gap_start_ms``, ``gap_end_ms``: where prints or quotes are missing,
-    (g,). ``max_quote_age_ms``: quotes older than this are no market. ``said``: what was noticed in
+    each change of the best quotes, shape (m,), one a ms: ``quote_ms``, ``bid``, ``ask``; with
+    ``is_mid`` only mid is known, and both are that. ``tick``: the grid that orders lie on.
+    ``gap_start_ms``, ``gap_end_ms``: where prints or quotes are missing, (g,).
+    ``max_quote_age_ms``: quotes older than this are no market. ``said``: what was noticed in
     reading."""
 
     trade_ms: Ints
@@ -26,6 +27,7 @@ class Tape:
     bid: Floats
     ask: Floats
     tick: float
+    is_mid: bool = False
     max_quote_age_ms: int = 5000
     gap_start_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     gap_end_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))

@@ -1,12 +1,13 @@
 """Virtual orders: what a quoter's orders would have met on a trade tape.
 
 At every quoting time, on both sides and at each distance delta of a ladder, the price is mid -/+
-delta, rounded away from mid to the exchange's tick. An order at that price becomes active
-LATENCY_MS later and rests while the price at each quoting time stays the same; else it is
-cancelled, effective CANCEL_LATENCY_MS later. It expires HORIZON_MS after it became active. Its
-event is the first print of an aggressor of the other side at its price or through it (``at``, the
-front of the queue), or strictly through it (``through``, the back). Nothing is placed again before
-the next quoting time."""
+delta, rounded away from mid to the exchange's tick. An order at that price arrives LATENCY_MS
+later. If it would take the best quote of that moment it is rejected, as a post-only order is;
+else it rests while the price at each quoting time stays the same, and is then cancelled,
+effective CANCEL_LATENCY_MS later. It expires HORIZON_MS after it became active. Its event is the
+first print of an aggressor of the other side at its price or through it (``at``, the front of
+the queue), or strictly through it (``through``, the back). Nothing is placed again before the
+next quoting time."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Quoter:
 class Orders:
     """Virtual orders of one side and distance by the time they were placed. Arrays of shape (n,):
     ``placed_ms``, ``active_ms``, ``cancelled_ms``, ``expired_ms`` and ``filled_ms`` (the largest
-    int64 for never), ``price`` in exchange ticks."""
+    int64 for never), ``price`` in exchange ticks, ``rejected``: whether it arrived across the
+    spread, and so never rested."""
 
     placed_ms: Ints
     active_ms: Ints
@@ -51,6 +53,7 @@ class Orders:
     expired_ms: Ints
     filled_ms: Ints
     price: Ints
+    rejected: Mask
 
 
 def virtual_tables(
@@ -83,9 +86,10 @@ def place(
 ) -> Orders:
     """The orders of one side (+1 BUY) at one distance, in rounds.
 
-    In each round every stretch of quoting times with one price has one order; those that are filled
-    or expire before their stretch ends have another one in the next round."""
+    In each round every stretch of quoting times with one price has one order; those that are
+    rejected, filled or expire before their stretch ends have another one in the next round."""
     price, ok = _quoted(tape, side, distance, times)
+    crosses = _crosses(tape, side, price, times + quoter.latency_ms)
     # Stretches [first, last] of quoting times at one price, none over a gap in the tape.
     new = np.append(True, (price[1:] != price[:-1]) | ~ok[1:] | ~ok[:-1])
     new |= tape.in_gap(np.append(times[:1], times[:-1]), times)
@@ -96,41 +100,50 @@ def place(
     requoted = np.append(times, _NEVER)[behind]
     cancel = np.where(requoted < _NEVER, requoted + quoter.cancel_latency_ms, _NEVER)
     cancel = np.minimum(cancel, tape.next_gap(times[begins]))
-    done: list[tuple[Ints, ...]] = []
+    done: list[tuple[Any, ...]] = []
     at = begins
     stretch = np.arange(len(begins))
     while len(at):
-        placed = times[at]
+        placed, rejected = times[at], crosses[at]
         active = placed + quoter.latency_ms
         expired = active + quoter.horizon_ms
         stop = np.minimum(np.minimum(cancel[stretch], expired), tape.end_ms + 1)
+        stop = np.where(rejected, active, stop)
         limit = price[at] if quoter.fill_rule == "at" else price[at] - side
         filled = prints.first(active, stop, limit)
-        done.append((placed, active, cancel[stretch], expired, filled, price[at]))
+        done.append((placed, active, cancel[stretch], expired, filled, price[at], rejected))
         # The order that follows an expired one is active when that one ends.
         ended = np.where(filled < _NEVER, filled + 1, placed + quoter.horizon_ms)
+        ended = np.where(rejected, placed + 1, ended)
         at = np.searchsorted(times, ended, side="left")
         again = at < behind[stretch]
         at, stretch = at[again], stretch[again]
-    columns = [np.concatenate(part) for part in zip(*done, strict=True)] if done else []
-    if not columns:
-        return Orders(*(np.zeros(0, dtype=np.int64) for _ in range(6)))
+    if not done:
+        none = np.zeros(0, dtype=np.int64)
+        return Orders(none, none, none, none, none, none, np.zeros(0, dtype=np.bool_))
+    columns = [np.concatenate(part) for part in zip(*done, strict=True)]
     order = np.argsort(columns[0], kind="stable")
     return Orders(*(column[order] for column in columns))
 
 
 def _quoted(tape: Tape, side: int, distance: float, times: Ints) -> tuple[Ints, Mask]:
-    """The price at each quoting time in exchange ticks, and whether it may be quoted: the mid is
-    known, and the price does not cross the other side."""
+    """The price at each quoting time in exchange ticks, and whether the mid is known there."""
     row = np.searchsorted(tape.quote_ms, times, side="right") - 1
     known = (row >= 0) & ~tape.stale(times)
-    row = np.maximum(row, 0)
-    wish = (tape.mid[row] - side * distance) / tape.tick
+    wish = (tape.mid[np.maximum(row, 0)] - side * distance) / tape.tick
     # A price that lies on the grid is not moved by the last bit of a float.
     price = np.floor(wish + 1e-6) if side > 0 else np.ceil(wish - 1e-6)
+    return price.astype(np.int64), known
+
+
+def _crosses(tape: Tape, side: int, price: Ints, arrival_ms: Ints) -> Mask:
+    """Whether an order that arrives then would take the best quote of the other side; a mid path
+    knows none."""
+    if tape.is_mid:
+        return np.zeros(len(price), dtype=np.bool_)
+    row = np.maximum(np.searchsorted(tape.quote_ms, arrival_ms, side="right") - 1, 0)
     other = tape.ask if side > 0 else tape.bid
-    crosses = side * (price - np.rint(other[row] / tape.tick)) >= 0
-    return price.astype(np.int64), known & ~crosses
+    return np.asarray(side * (price - other[row] / tape.tick) >= -1e-6)
 
 
 @dataclass(frozen=True)
@@ -181,14 +194,15 @@ class Prints:
 def _order_rows(orders: Orders, ids: Ints, side: int, tick: float) -> pd.DataFrame:
     """A PLACE row an order, with when it ends if no print does."""
     ends = [
-        np.where(time < _NEVER, time, np.nan) for time in (orders.expired_ms, orders.cancelled_ms)
+        np.where((time < _NEVER) & ~orders.rejected, time, np.nan)
+        for time in (orders.expired_ms, orders.cancelled_ms)
     ]
     return pd.DataFrame(
         {
             "recv_ms": orders.placed_ms,
             "order_id": ids,
             "action": _all("PLACE", len(ids)),
-            "status": _all("OPEN", len(ids)),
+            "status": _words(orders.rejected.astype(np.int8), "OPEN", "REJECTED"),
             "side": _words(np.full(len(ids), 0 if side > 0 else 1, dtype=np.int8), "BUY", "SELL"),
             "price": rounded_prices(orders.price, tick),
             "active_recv_ms": orders.active_ms.astype(np.float64),
