@@ -100,18 +100,16 @@ def quoter_of(settings: Settings, tick: float) -> tuple[Quoter, float]:
     ), unit
 
 
-def is_tape(files: RunFiles) -> bool:
-    """Whether a run is prints and quotes, and no log of orders."""
-    return set(files.paths) == {"trades", "quotes"}
-
-
-def read_tapes(runs: Sequence[RunFiles], max_quote_age_ms: int) -> list[tuple[LocalRun, Tape]]:
+def read_tapes(runs: Sequence[RunFiles], settings: Settings) -> list[tuple[LocalRun, Tape]]:
     """The tape of every run. Raises InputError."""
     out = []
     for files in runs:
         local = fetched(files)
-        tape = read_tape(local.paths["trades"], local.paths["quotes"])
-        out.append((local, replace(tape, max_quote_age_ms=max_quote_age_ms)))
+        quotes = local.paths.get("quotes") or local.paths.get("state")
+        tape = read_tape(
+            local.paths["trades"], quotes, settings.EXCHANGE_TICK, settings.MAX_SET_ASIDE_FRACTION
+        )
+        out.append((local, replace(tape, max_quote_age_ms=settings.MAX_STATE_GAP_MS)))
     return out
 
 

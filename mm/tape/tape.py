@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,7 +37,8 @@ class Tape:
     @property
     def mid(self) -> Floats:
         """(bid + ask)/2, free of the last bits that sums of decimals leave."""
-        return np.asarray(np.round((self.bid + self.ask) / 2.0, 10))
+        mid = (self.bid + self.ask) / 2.0
+        return np.asarray(np.round(mid, 14 - math.floor(math.log10(mid.max()))))
 
     @property
     def start_ms(self) -> int:
@@ -65,8 +67,19 @@ class Tape:
         )
 
     def quoting_times(self, every_ms: int) -> Ints:
-        """Every so many ms from the first to the last ms at which prints and quotes are known."""
-        return np.arange(self.start_ms, self.end_ms, every_ms, dtype=np.int64)
+        """Every so many ms from the first to the last ms at which prints and quotes are known.
+
+        The rows of a mid path are the market's ticks: a quoter acts at the first one that is no
+        less than so many ms behind the last it acted at, as backtesters do."""
+        if not self.is_mid:
+            return np.arange(self.start_ms, self.end_ms, every_ms, dtype=np.int64)
+        rows = self.quote_ms[slice(*np.searchsorted(self.quote_ms, (self.start_ms, self.end_ms)))]
+        later = np.searchsorted(rows, rows + every_ms).tolist()
+        kept, row = [], 0
+        while row < len(rows):
+            kept.append(row)
+            row = later[row]
+        return np.asarray(rows[kept])
 
     def stale(self, time_ms: Ints) -> Mask:
         """Whether the market is not known: the last quote is too old, or a gap is there."""
