@@ -65,6 +65,15 @@ class TapeLog(BacktestLog):
             f"{print_}"
         )
 
+    @property
+    def queue(self) -> tuple[Alternative | None, Alternative | None]:
+        """What the front and the back of the queue give at its horizon."""
+        own = [one for one in self.alternatives if one.horizon_ms == self.quoter.horizon_ms]
+        front, back = (
+            next((one for one in own if one.fill_rule == rule), None) for rule in ("at", "through")
+        )
+        return front, back
+
     def _repr_html_(self) -> str:
         rows = [
             (

@@ -50,6 +50,18 @@ class Tape:
         """Until when both are known."""
         return int(min(self.trade_ms[-1], self.quote_ms[-1]))
 
+    @property
+    def span(self) -> int:
+        """Time from the first print to the last, ms."""
+        return int(self.trade_ms[-1] - self.trade_ms[0])
+
+    @property
+    def unknown(self) -> float:
+        """Share of it in which the market is not known, looked at once a second."""
+        times = np.arange(self.trade_ms[0], self.trade_ms[-1] + 1, 1000)
+        outside = (times < self.start_ms) | (times > self.end_ms)
+        return float((outside | self.stale(times)).mean())
+
     def first(self, span_ms: int) -> Tape:
         """So much of its beginning."""
         n, m = (

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
 from click.testing import CliRunner
 
+from mm.calibration import load, run_steps
+from mm.core.settings import Settings
 from mm.pipeline.cli import main
 from mm.tape.__main__ import main as write_tables
 from tests.support import tapes
@@ -24,8 +28,16 @@ def test_the_same_by_the_driver_and_as_tables(tmp_path: Path) -> None:
     assert params["source"] == "tape"
     assert "virtual orders every 1,000 ms at 1, 2, 3 ticks" in params["virtual_orders"]
     assert set(params["inputs_sha256"]) == {"trades_BTCUSDT.csv", "quotes_BTCUSDT.csv"}
+    tried = [(one["fill_rule"], one["horizon_ms"]) for one in params["alternatives"]]
+    assert tried == [("at", 250), ("at", 1000), ("at", 4000), ("through", 1000)]
+    front, back = params["alternatives"][1]["lambda"], params["alternatives"][3]["lambda"]
+    found = {one["code"]: one for one in params["findings"]}
+    assert found["queue"]["number"] == pytest.approx(front / back)
+    assert (found["horizon"]["level"], found["fill_source"]["level"]) == ("note", "note")
     page = (out / "BTCUSDT" / "report_BTCUSDT.html").read_text()
-    assert "nobody&#39;s orders made this" in page
+    first_screen = page[: page.index("Fills per hour by distance")]
+    assert "nobody&#39;s orders made this" in first_screen
+    assert "fills per hour at its front" in first_screen
     assert "Other horizons and fill rules" in page
     tables, again = tmp_path / "tables", tmp_path / "again"
     assert write_tables([str(data), str(tables), "--symbol", "BTCUSDT", *given]) == 0
@@ -42,3 +54,24 @@ def test_half_a_tape_is_none(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "trades_ and quotes_<SYMBOL>" in done.output
     assert write_tables([str(tmp_path), str(tmp_path / "o"), "--symbol", "BTCUSDT"]) == 2
+
+
+def test_what_nobody_chose_or_recorded_is_warned_of(tmp_path: Path) -> None:
+    """No horizon is given, the queue matters on a grid of 1, prints are lost for two minutes."""
+    made = tapes.quick_tape(rate=4.0, k=1.0)
+    whole = made.trades["price"]
+    coarse = np.where(made.trades["side"] == "sell", np.floor(whole), np.ceil(whole))
+    trades = made.trades.assign(price=coarse)
+    time = trades["time"] - trades["time"].iloc[0]
+    quotes = {"bid": np.floor(made.quotes["bid"]), "ask": np.ceil(made.quotes["ask"])}
+    recording = tapes.Recording(
+        trades[(time < 60_000) | (time > 180_000)], made.quotes.assign(**quotes)
+    )
+    tapes.plain(tmp_path, recording)
+    settings = Settings.build(
+        {"BACKTEST_DIR": str(tmp_path), "TICK_SIZE": 1.0, "QUOTE_TICKS": "1,2,3"}
+    )
+    found = {f.code: f for f in run_steps(load(settings), settings).verdict.findings}
+    assert {found[code].level for code in ("queue", "horizon", "outages")} == {"warn"}
+    assert (found["queue"].number or 0.0) > 1.25
+    assert found["outages"].number == pytest.approx(0.4, abs=0.02)
