@@ -68,7 +68,7 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
             f"{settings.horizon_ms:,}; give BLOCK_S {shortest:g} or more"
         )
     tapes = read_tapes(runs, settings)
-    quoter, unit = quoter_of(settings, tapes[0][1].tick)
+    quoter, unit = quoter_of(settings, tapes[0].tape.tick)
     plain = settings.model_copy(update={"TICK_SIZE": unit})
     clock = settings.CONSUMER_CLOCK_MS
     chosen = tape_log(tapes, settings.SYMBOL, quoter, unit, clock_ms=clock)
@@ -78,7 +78,7 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
         for times, rule in variants
     ]
     # What another horizon does shows on a part: a long tape is not gone through four times more.
-    begun = [(local, tape.first(ALTERNATIVES_MS)) for local, tape in tapes[:1]]
+    begun = [replace(one, tape=one.tape.first(ALTERNATIVES_MS)) for one in tapes[:1]]
     logs = [(by, tape_log(begun, settings.SYMBOL, by, unit, clock_ms=clock)) for by in others]
     return replace(chosen, alternatives=tuple(_alternative(by, log, plain) for by, log in logs))
 

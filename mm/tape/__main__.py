@@ -45,7 +45,7 @@ def _write(data: Path, out: Path, symbol: str, given: dict[str, str]) -> str:
         what = f"no trades_{symbol} with quotes_{symbol} or state_{symbol}"
         raise InputError(what, where=data, remedy="look there")
     tapes = read_tapes(runs, settings)
-    quoter, unit = quoter_of(settings, tapes[0][1].tick)
+    quoter, unit = quoter_of(settings, tapes[0].tape.tick)
     log = tape_log(tapes, symbol, quoter, unit, clock_ms=settings.CONSUMER_CLOCK_MS)
     for run in log.runs:
         folder = out / run.name if len(log.runs) > 1 else out
@@ -54,7 +54,7 @@ def _write(data: Path, out: Path, symbol: str, given: dict[str, str]) -> str:
             part = folder / f".{kind}_{symbol}.part"
             table.astype({"order_id": "str"} if "order_id" in table else {}).to_parquet(part)
             part.replace(folder / f"{kind}_{symbol}.parquet")
-    said = [text for _, tape in tapes for text in tape.said]
+    said = [text for one in tapes for text in one.tape.said]
     return "\n".join([*said, f"{log.rule}; in {out}"])
 
 

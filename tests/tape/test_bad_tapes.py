@@ -24,8 +24,8 @@ QUOTER = Quoter((0.5, 1.0, 2.0), 250, 2000, 50, 25, "at")
 
 def load(folder: Path, trades: pd.DataFrame, quotes: pd.DataFrame) -> Tape:
     tapes.plain(folder, tapes.Recording(trades, quotes))
-    ((_, tape),) = read_tapes(find_symbols(folder)["BTCUSDT"], Settings())
-    return tape
+    (recorded,) = read_tapes(find_symbols(folder)["BTCUSDT"], Settings())
+    return recorded.tape
 
 
 @pytest.fixture(scope="module")

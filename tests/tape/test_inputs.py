@@ -20,8 +20,8 @@ from tests.support.tapes import Recording
 
 
 def load(folder: Path) -> Tape:
-    ((_, tape),) = read_tapes(find_symbols(folder)["BTCUSDT"], Settings())
-    return tape
+    (recorded,) = read_tapes(find_symbols(folder)["BTCUSDT"], Settings())
+    return recorded.tape
 
 
 @pytest.fixture(scope="module")

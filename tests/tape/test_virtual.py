@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mm
+from mm.tape.first_print import FirstPrint
 from mm.tape.tape import Tape
 from mm.tape.virtual import Quoter, virtual_tables
 from tests.support.slow_tape import Order, virtual_orders
@@ -60,6 +61,19 @@ def test_they_are_those_of_plain_loops(seed: int, rule: Literal["at", "through"]
     assert [order[3:] for order in found] == [order[3:] for order in expected]
     assert sum(order[3] is not None for order in found) > 20
     assert any(order[4] for order in found)
+
+
+def test_the_first_print_is_that_of_a_plain_scan() -> None:
+    rng = np.random.default_rng(5)
+    for n in (0, 1, 2, 3, 64, 1000, 1023):
+        price = rng.integers(-20, 20, n)
+        begin, end = rng.integers(0, n + 1, (2, 500))
+        bound = rng.integers(-40, 10, 500)
+        scan = [
+            next((i for i in range(b, e) if price[i] <= p), -1)
+            for b, e, p in zip(begin.tolist(), end.tolist(), bound.tolist(), strict=True)
+        ]
+        assert FirstPrint(price)(begin, end, bound).tolist() == scan
 
 
 def test_the_back_of_the_queue_fills_no_more_than_its_front() -> None:
