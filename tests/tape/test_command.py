@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,18 @@ def test_what_nobody_chose_or_recorded_is_warned_of(tmp_path: Path) -> None:
     assert {found[code].level for code in ("queue", "horizon", "outages")} == {"warn"}
     assert (found["queue"].number or 0.0) > 1.25
     assert found["outages"].number == pytest.approx(0.4, abs=0.02)
+
+
+def test_published_definitions_stand_beside_ours(root: Path, tmp_path: Path) -> None:
+    """A = 4 and k = 0.5 of each side: others say twice as much, many times as much, no rate."""
+    tapes.plain(tmp_path, tapes.quick_tape(rate=4.0))
+    paths = [str(tmp_path / f"{kind}_BTCUSDT.csv") for kind in ("trades", "quotes")]
+    command = [sys.executable, "benchmarks/tape.py", "published", *paths]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    glft, probes, kappa, *ours = done.stdout.splitlines()
+    one_side = 4.0 * np.exp(-0.5)
+    assert 1.3 * one_side < float(glft.split("λ(1) ")[1].split()[0]) < 2.2 * one_side
+    assert float(probes.split("λ(1) ")[1].split()[0]) > 1.8 * one_side
+    assert kappa.startswith("hummingbot: alpha")
+    (at,) = (line for line in ours if line.startswith("ours, at, 0.5 s, δ >= 0"))
+    assert float(at.split("λ(1) ")[1].split()[0]) == pytest.approx(one_side, rel=0.2)
