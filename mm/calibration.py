@@ -38,7 +38,6 @@ from mm.tape.log import (
     HORIZONS_A_BLOCK,
     Alternative,
     TapeLog,
-    is_tape,
     quoter_of,
     read_tapes,
     tape_log,
@@ -55,7 +54,7 @@ def load(settings: Settings) -> BacktestLog:
         raise SettingsError("SYMBOL is not set; give the name in orders_<SYMBOL>.csv")
     folder, symbol = backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL
     runs = find_symbols(folder).get(symbol, ())
-    if runs and all(is_tape(run) for run in runs):
+    if runs and all(run.is_tape for run in runs):
         return _virtual_orders(runs, settings)
     return load_log(folder, symbol)
 
@@ -68,8 +67,8 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
             f"BLOCK_S = {settings.BLOCK_S:g} is less than ten times HORIZON_MS = "
             f"{settings.horizon_ms:,}; give BLOCK_S {shortest:g} or more"
         )
-    tapes = read_tapes(runs, settings.MAX_STATE_GAP_MS)
-    quoter, unit = quoter_of(settings, tapes[0][1].tick)
+    tapes = read_tapes(runs, settings)
+    quoter, unit = quoter_of(settings, tapes[0].tape.tick)
     plain = settings.model_copy(update={"TICK_SIZE": unit})
     clock = settings.CONSUMER_CLOCK_MS
     chosen = tape_log(tapes, settings.SYMBOL, quoter, unit, clock_ms=clock)
@@ -79,7 +78,7 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
         for times, rule in variants
     ]
     # What another horizon does shows on a part: a long tape is not gone through four times more.
-    begun = [(local, tape.first(ALTERNATIVES_MS)) for local, tape in tapes[:1]]
+    begun = [replace(one, tape=one.tape.first(ALTERNATIVES_MS)) for one in tapes[:1]]
     logs = [(by, tape_log(begun, settings.SYMBOL, by, unit, clock_ms=clock)) for by in others]
     return replace(chosen, alternatives=tuple(_alternative(by, log, plain) for by, log in logs))
 

@@ -115,6 +115,9 @@ class Settings(BaseModel):
         "",
         "tape: filled by prints at the price (front of the queue) or through",
     )
+    EXCHANGE_TICK: Positive | None = _f(
+        None, "quote currency", "tape: grid of order prices; None takes that of the prints"
+    )
     GAMMA: Positive | None = _f(
         None, "1/tick", "risk aversion, for an inventory of one order; None gives no quotes"
     )

@@ -19,7 +19,7 @@ from mm.logs.files import KINDS, SUFFIXES, TAPE_KINDS, Kind, RunFiles
 _FILE = re.compile(
     # orders_report and fills_report are nautilus_trader's, of no symbol "report".
     r"(orders|fills|state)_(?!report\.)(.+?)(\.csv|\.csv\.gz|\.parquet)"
-    r"|(trades|quotes)_(.+?)(\.csv|\.csv\.gz|\.parquet|\.zip)"
+    r"|(trades|quotes)_(.+?)(\.csv|\.csv\.gz|\.parquet|(?:\.csv)?\.zip)|(trades)_(.+?)(\.npz)"
 )
 _LOOKS_LIKE_ONE = re.compile(r"(orders?|fills?|states?)[-_. ].+", re.IGNORECASE)
 #: Eight digits or ISO, with a time of day perhaps: six digits are the expiry of a future.
@@ -28,6 +28,8 @@ _DATED = re.compile(
     rf"(?P<before>.+?)[-_.](?P<last>{_DAY.format(1)}(?:[-_T]?\d\d(?:-?\d\d){{0,2}}Z?)?)"
     rf"|(?P<first>{_DAY.format(2)})[-_.](?P<after>.+)"
 )
+#: What prints need beside them, in order of preference.
+_WITH_PRINTS: tuple[Kind, ...] = ("quotes", "state")
 #: No line lists more names.
 _LISTED = 6
 
@@ -126,11 +128,21 @@ def _is_odd(path: AnyPath) -> bool:
 def _is_half_a_tape(path: AnyPath, names: Collection[str]) -> bool:
     """Prints without quotes, or quotes without prints, of a symbol without orders."""
     match = _FILE.fullmatch(path.name)
-    if match is None or not match[4]:
+    if match is None or match[1]:
         return False
-    stems = {name.partition(".")[0] for name in names}
-    symbol = match[5].partition(".")[0]
-    return not ({f"{kind}_{symbol}" for kind in TAPE_KINDS} <= stems or f"orders_{symbol}" in stems)
+    symbol = match[5] or match[8]
+    beside = [n for n in names if (m := _FILE.fullmatch(n)) and symbol in (m[2], m[5], m[8])]
+    return not (_tape_kinds(beside) or any(name.startswith("orders_") for name in beside))
+
+
+def _tape_kinds(names: Collection[str]) -> tuple[Kind, ...]:
+    """The kinds of a symbol's files that are its tape; none where it has orders, or no quotes."""
+    there = {name.partition("_")[0] for name in names}
+    if there & {"orders", "fills"} or "trades" not in there:
+        return ()
+    if any(name.endswith(".npz") for name in names):
+        return ("trades",)
+    return next((("trades", kind) for kind in _WITH_PRINTS if kind in there), ())
 
 
 def _runs_of(folder: AnyPath, below: str, entries: Sequence[AnyPath]) -> dict[str, RunFiles]:
@@ -143,11 +155,12 @@ def _runs_of(folder: AnyPath, below: str, entries: Sequence[AnyPath]) -> dict[st
             seen.setdefault(symbol, {}).setdefault(kind, []).append((SUFFIXES.index(suffix), path))
     runs = {}
     for symbol, all_kinds in seen.items():
-        kinds = {kind: found for kind, found in all_kinds.items() if kind in KINDS}
-        if not kinds and all_kinds.keys() == set(TAPE_KINDS):
-            kinds = all_kinds
+        names = [path.name for found in all_kinds.values() for _, path in found]
+        wanted = _tape_kinds(names) or KINDS
         paths, warnings = {}, []
-        for kind, candidates in kinds.items():
+        for kind, candidates in all_kinds.items():
+            if kind not in wanted:
+                continue
             first, *others = [path for _, path in sorted(candidates, key=lambda item: item[0])]
             paths[kind] = first
             if others:

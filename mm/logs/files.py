@@ -24,10 +24,10 @@ from mm.core.storage import AnyPath, Remote
 _File = TypeVar("_File", Path, Remote)
 Kind = Literal["orders", "fills", "state", "trades", "quotes"]
 KINDS: tuple[Kind, ...] = ("orders", "fills", "state")
-#: Where there are no orders, prints and best quotes make virtual ones.
+#: Where there are no orders, prints and best quotes (or mids) make virtual ones.
 TAPE_KINDS: tuple[Kind, ...] = ("trades", "quotes")
 #: In order of preference where two stand side by side.
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".zip")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".zip", ".csv.zip", ".npz")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class RunFiles:
     def name(self) -> str:
         """What tells it from the other runs of its symbol."""
         return "/".join(filter(None, (self.below, self.day))) or self.folder.name
+
+    @property
+    def is_tape(self) -> bool:
+        """Whether it holds prints, for virtual orders, and no orders."""
+        return "trades" in self.paths
 
     def label(self, path: AnyPath) -> str:
         """A file's path below the data folder."""

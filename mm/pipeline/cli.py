@@ -206,11 +206,11 @@ def command() -> None:
 
 
 def _list(request: Request) -> int:
-    from mm.logs.files import KINDS, TAPE_KINDS
+    from mm.logs.files import KINDS
     from mm.pipeline.plan import chosen
 
     for symbol, runs in chosen(request, os.environ).items():
-        logs = [run for run in runs if not {*TAPE_KINDS} <= run.paths.keys()]
+        logs = [run for run in runs if not run.is_tape]
         missing = sorted({kind for run in logs for kind in KINDS if kind not in run.paths})
         pooled = f"{len(runs)} runs pooled" if len(runs) > 1 else ""
         lacks = f"without {', '.join(missing)}" if missing else ""

@@ -58,6 +58,7 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
         rows.append(("Fills from", SOURCES[record.fill_source]))
     if record.virtual_orders:
         rows.append(("Placed as", record.virtual_orders))
+    rows += _queue(record)
     if record.n_fills is not None and record.exposure_s is not None:
         rested = f"in {duration(record.exposure_s)} of quotes resting"
         rows.append(("Orders filled", f"{record.n_fills:,} {rested}"))
@@ -75,6 +76,18 @@ def facts(record: Record, method: str = "") -> list[tuple[str, str]]:
         limit = figures(3600.0 * record.lambda_upper)
         rows.append(("λ", f"at most {limit} fills per hour (95 %, no fill was seen)"))
     return rows
+
+
+def _queue(record: Record) -> list[tuple[str, str]]:
+    """What virtual orders at the front and at the back of the queue would have seen."""
+    rates = {(one.fill_rule, one.horizon_ms): one.rate for one in record.alternatives}
+    for one in record.alternatives:
+        front = rates.get(("at", one.horizon_ms))
+        if one.fill_rule == "through" and one.rate is not None and front is not None:
+            seen = f"{figures(3600.0 * front)} fills per hour at its front"
+            seen += f", {figures(3600.0 * one.rate)} at its back"
+            return [("Queue", f"at {one.delta:g} ticks {seen}")]
+    return []
 
 
 def fills_per_hour(record: Record) -> Table:

@@ -34,6 +34,7 @@ from mm.results.numbers import (
     through_numbers,
 )
 from mm.results.params import (
+    AlternativeNumbers,
     BlockEffectNumbers,
     GoodnessOfFit,
     Intervals,
@@ -100,6 +101,7 @@ def make_params(
         symbol=log.symbol,
         source="tape" if log.fill_source == "tape" else "log",
         virtual_orders=_virtual(log),
+        alternatives=_alternatives(log),
         delta_convention=settings.DISTANCE,
         fit_method=fit.method,
         ci95=intervals(fit),
@@ -133,6 +135,22 @@ def make_params(
 
 def _virtual(log: BacktestLog) -> str | None:
     return log.rule if isinstance(log, TapeLog) else None
+
+
+def _alternatives(log: BacktestLog) -> tuple[AlternativeNumbers, ...]:
+    """Other horizons and fill rules; none where orders were placed."""
+    return tuple(
+        AlternativeNumbers(
+            fill_rule=one.fill_rule,
+            horizon_ms=one.horizon_ms,
+            n_orders=one.orders,
+            n_fills=one.fills,
+            delta=one.delta,
+            rate=finite(one.rate),
+            ci95=None if math.isnan(one.low) else (one.low, one.high),
+        )
+        for one in (log.alternatives if isinstance(log, TapeLog) else ())
+    )
 
 
 def _diagnosed(found: Diagnostics) -> dict[str, Any]:
@@ -235,6 +253,7 @@ def _record(result: Calibration) -> Record:
         dt_ms=estimate.dt_ms,
         fill_source=result.log.fill_source,
         virtual_orders=_virtual(result.log),
+        alternatives=_alternatives(result.log),
         fill_fraction=None if found is None else finite(found.fill_fraction.first),
         window_ms=result.log.window_ms,
         covered_s=result.log.covered_s,

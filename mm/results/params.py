@@ -202,6 +202,18 @@ class MidClockNumbers(_Model):
     thinned: tuple[ThinnedClock, ...]
 
 
+class AlternativeNumbers(_Model):
+    """What another horizon or fill rule of virtual orders gives at ``delta`` ticks, 1/s."""
+
+    fill_rule: Literal["at", "through"]
+    horizon_ms: int
+    n_orders: int
+    n_fills: int
+    delta: Finite
+    rate: Finite | None = Field(serialization_alias="lambda", validation_alias="lambda")
+    ci95: Pair | None
+
+
 class Params(_Model):
     """One symbol's parameters; ``A, k, dt_ms, tick_size`` are what a backtester reads."""
 
@@ -212,6 +224,9 @@ class Params(_Model):
     symbol: str
     source: Literal["log", "tape"] = Field(description="orders of a log, or virtual ones on a tape")
     virtual_orders: str | None = Field(description="how virtual orders were placed and filled")
+    alternatives: tuple[AlternativeNumbers, ...] = Field(
+        default=(), description="of a tape: other horizons and fill rules, on its first hour"
+    )
     distance_unit: Literal["ticks"] = "ticks"
     intensity_unit: Literal["1/s"] = "1/s"
     delta_convention: Literal["absolute", "signed"]

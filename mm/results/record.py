@@ -13,6 +13,7 @@ from mm.core.errors import OutputError
 from mm.core.formatting import age, utc
 from mm.core.settings import FillSource
 from mm.results.params import (
+    AlternativeNumbers,
     Candidate,
     FindingNumbers,
     IntensityAt,
@@ -84,6 +85,7 @@ class Record(BaseModel):
     dt_ms: int | None = None
     fill_source: FillSource | None = None
     virtual_orders: str | None = None
+    alternatives: tuple[AlternativeNumbers, ...] = ()
     fill_fraction: float | None = None
     window_ms: tuple[int, int] | None = None
     covered_s: float | None = None

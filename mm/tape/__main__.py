@@ -2,7 +2,8 @@
 
     python -m mm.tape IN OUT --symbol BTCUSDT -p TICK_SIZE 0.1 -p HORIZON_MS 2000
 
-IN holds trades_<SYMBOL> and quotes_<SYMBOL>; OUT gets orders_, fills_ and state_<SYMBOL>.parquet.
+IN holds trades_<SYMBOL> with quotes_<SYMBOL> (docs/tape.md);
+OUT gets orders_, fills_ and state_<SYMBOL>.parquet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from mm.core.errors import CalibrationError, InputError, one_line
 from mm.core.settings import Settings
 from mm.logs.discovery import find_symbols
-from mm.tape.log import is_tape, quoter_of, read_tapes, tape_log
+from mm.tape.log import quoter_of, read_tapes, tape_log
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,10 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(data: Path, out: Path, symbol: str, given: dict[str, str]) -> str:
     settings = Settings.build({"SYMBOL": symbol, **given}, "-p")
     runs = find_symbols(data).get(symbol, ())
-    if not runs or not all(is_tape(run) for run in runs):
-        raise InputError(f"no trades_{symbol} and quotes_{symbol}", where=data, remedy="look there")
-    tapes = read_tapes(runs, settings.MAX_STATE_GAP_MS)
-    quoter, unit = quoter_of(settings, tapes[0][1].tick)
+    if not runs or not all(run.is_tape for run in runs):
+        what = f"no trades_{symbol} with quotes_{symbol} or state_{symbol}"
+        raise InputError(what, where=data, remedy="look there")
+    tapes = read_tapes(runs, settings)
+    quoter, unit = quoter_of(settings, tapes[0].tape.tick)
     log = tape_log(tapes, symbol, quoter, unit, clock_ms=settings.CONSUMER_CLOCK_MS)
     for run in log.runs:
         folder = out / run.name if len(log.runs) > 1 else out
@@ -52,7 +54,7 @@ def _write(data: Path, out: Path, symbol: str, given: dict[str, str]) -> str:
             part = folder / f".{kind}_{symbol}.part"
             table.astype({"order_id": "str"} if "order_id" in table else {}).to_parquet(part)
             part.replace(folder / f"{kind}_{symbol}.parquet")
-    said = [text for _, tape in tapes for text in tape.said]
+    said = [text for one in tapes for text in one.tape.said]
     return "\n".join([*said, f"{log.rule}; in {out}"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -65,6 +65,15 @@ class TapeLog(BacktestLog):
             f"{print_}"
         )
 
+    @property
+    def queue(self) -> tuple[Alternative | None, Alternative | None]:
+        """What the front and the back of the queue give at its horizon."""
+        own = [one for one in self.alternatives if one.horizon_ms == self.quoter.horizon_ms]
+        front, back = (
+            next((one for one in own if one.fill_rule == rule), None) for rule in ("at", "through")
+        )
+        return front, back
+
     def _repr_html_(self) -> str:
         rows = [
             (
@@ -100,23 +109,33 @@ def quoter_of(settings: Settings, tick: float) -> tuple[Quoter, float]:
     ), unit
 
 
-def is_tape(files: RunFiles) -> bool:
-    """Whether a run is prints and quotes, and no log of orders."""
-    return set(files.paths) == {"trades", "quotes"}
+@dataclass(frozen=True)
+class Recorded:
+    """A run's tape, the files it was read from, and their SHA-256 by name."""
+
+    files: LocalRun
+    tape: Tape
+    sha256: Mapping[str, str]
 
 
-def read_tapes(runs: Sequence[RunFiles], max_quote_age_ms: int) -> list[tuple[LocalRun, Tape]]:
+def read_tapes(runs: Sequence[RunFiles], settings: Settings) -> list[Recorded]:
     """The tape of every run. Raises InputError."""
     out = []
     for files in runs:
         local = fetched(files)
-        tape = read_tape(local.paths["trades"], local.paths["quotes"])
-        out.append((local, replace(tape, max_quote_age_ms=max_quote_age_ms)))
+        quotes = local.paths.get("quotes") or local.paths.get("state")
+        tape = read_tape(
+            local.paths["trades"], quotes, settings.EXCHANGE_TICK, settings.MAX_SET_ASIDE_FRACTION
+        )
+        tape = replace(tape, max_quote_age_ms=settings.MAX_STATE_GAP_MS)
+        out.append(
+            Recorded(local, tape, {files.label(p): _digest(p) for p in local.paths.values()})
+        )
     return out
 
 
 def tape_log(
-    tapes: Sequence[tuple[LocalRun, Tape]],
+    tapes: Sequence[Recorded],
     symbol: str,
     quoter: Quoter,
     unit: float,
@@ -124,13 +143,13 @@ def tape_log(
     clock_ms: float | None = None,
 ) -> TapeLog:
     """The log of virtual orders on these tapes. ``clock_ms``: how often its state rows give the
-    mid;
-    None gives it at every change of the quotes."""
+    mid; None gives it at every change of the quotes."""
     runs = []
-    for local, tape in tapes:
-        orders, fills, state = virtual_tables(tape, quoter)
+    for recorded in tapes:
+        run = recorded.files.run
+        orders, fills, state = virtual_tables(recorded.tape, quoter)
         if orders.empty:
-            where = local.paths["trades"].name
+            where = recorded.files.paths["trades"].name
             raise InputError("is too short for a virtual order", where=where, remedy="give more")
         state = state if clock_ms is None else _sampled(state, clock_ms)
         # They are what a reader makes of a good log, so that none is needed.
@@ -140,17 +159,17 @@ def tape_log(
                 fills,
                 state,
                 max(int(table["recv_ms"].max()) for table in (orders, fills, state) if len(table)),
-                name=local.run.name,
-                warnings=tape.said,
-                inputs_sha256={local.run.label(p): _digest(p) for p in local.paths.values()},
+                name=run.name,
+                warnings=recorded.tape.said,
+                inputs_sha256=recorded.sha256,
                 labels={kind: f"virtual {kind}" for kind in KINDS},
             )
         )
     return TapeLog(
         symbol,
         tuple(runs),
-        tuple(text for local, _ in tapes for text in local.run.warnings),
-        tapes=tuple(tape for _, tape in tapes),
+        tuple(text for one in tapes for text in one.files.run.warnings),
+        tapes=tuple(one.tape for one in tapes),
         quoter=quoter,
         unit=unit,
     )

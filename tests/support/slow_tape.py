@@ -7,8 +7,8 @@ import math
 from mm.tape.tape import Tape
 from mm.tape.virtual import Quoter
 
-#: (placed ms, side, price in ticks, first fill ms or None)
-Order = tuple[int, int, int, int | None]
+#: (placed ms, side, price in ticks, first fill ms or None, rejected)
+Order = tuple[int, int, int, int | None, bool]
 
 
 def virtual_orders(tape: Tape, quoter: Quoter) -> list[Order]:
@@ -45,27 +45,40 @@ def _of_one(
                     placed,
                     times[-1] + 10**9 if price == its else time + quoter.cancel_latency_ms,
                 )
-            out.append((placed, side, its, filled))
+            out.append((placed, side, its, filled, False))
             resting = None
-        if price is not None:
+        if price is not None and _crosses(tape, side, price, time + quoter.latency_ms):
+            out.append((time, side, price, None, True))
+        elif price is not None:
             resting = time, price
     if resting is not None:
         placed, its = resting
-        out.append((placed, side, its, _first(tape, quoter, side, its, placed, 2**62)))
+        out.append((placed, side, its, _first(tape, quoter, side, its, placed, 2**62), False))
     return out
 
 
 def _price(tape: Tape, side: int, distance: float, time: int) -> int | None:
-    row = max((i for i, at in enumerate(tape.quote_ms.tolist()) if at <= time), default=None)
+    row = _row(tape, time)
     if row is None or time - tape.quote_ms[row] > tape.max_quote_age_ms:
         return None
     for start, end in zip(tape.gap_start_ms.tolist(), tape.gap_end_ms.tolist(), strict=True):
         if start <= time < end:
             return None
-    wish = (tape.mid[row] - side * distance) / tape.tick
-    price = math.floor(wish + 1e-6) if side > 0 else math.ceil(wish - 1e-6)
-    other = round((tape.ask if side > 0 else tape.bid)[row] / tape.tick)
-    return None if side * (price - other) >= 0 else price
+    wish = float(tape.mid[row] - side * distance) / tape.tick
+    return math.floor(wish + 1e-6) if side > 0 else math.ceil(wish - 1e-6)
+
+
+def _row(tape: Tape, time: int) -> int | None:
+    times: list[int] = tape.quote_ms.tolist()
+    found = [row for row, at in enumerate(times) if at <= time]
+    return found[-1] if found else None
+
+
+def _crosses(tape: Tape, side: int, price: int, arrival: int) -> bool:
+    row = _row(tape, arrival)
+    assert row is not None
+    best = float((tape.ask if side > 0 else tape.bid)[row]) / tape.tick
+    return price >= best if side > 0 else price <= best
 
 
 def _first(

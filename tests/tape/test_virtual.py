@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mm
+from mm.tape.first_print import FirstPrint
 from mm.tape.tape import Tape
 from mm.tape.virtual import Quoter, virtual_tables
 from tests.support.slow_tape import Order, virtual_orders
@@ -44,6 +45,7 @@ def made(tape: Tape, quoter: Quoter) -> list[Order]:
             1 if row.side == "BUY" else -1,
             round(row.price / tape.tick),
             filled.get(row.order_id),
+            bool(row.status == "REJECTED"),
         )
         for row in orders.itertuples()
     )
@@ -56,8 +58,22 @@ def test_they_are_those_of_plain_loops(seed: int, rule: Literal["at", "through"]
     quoter = replace(QUOTER, fill_rule=rule, horizon_ms=(600, 1000, 10_000)[seed % 3])
     found, expected = made(tape, quoter), sorted(virtual_orders(tape, quoter), key=lambda o: o[:3])
     assert [order[:3] for order in found] == [order[:3] for order in expected]
-    assert [order[3] for order in found] == [order[3] for order in expected]
+    assert [order[3:] for order in found] == [order[3:] for order in expected]
     assert sum(order[3] is not None for order in found) > 20
+    assert any(order[4] for order in found)
+
+
+def test_the_first_print_is_that_of_a_plain_scan() -> None:
+    rng = np.random.default_rng(5)
+    for n in (0, 1, 2, 3, 64, 1000, 1023):
+        price = rng.integers(-20, 20, n)
+        begin, end = rng.integers(0, n + 1, (2, 500))
+        bound = rng.integers(-40, 10, 500)
+        scan = [
+            next((i for i in range(b, e) if price[i] <= p), -1)
+            for b, e, p in zip(begin.tolist(), end.tolist(), bound.tolist(), strict=True)
+        ]
+        assert FirstPrint(price)(begin, end, bound).tolist() == scan
 
 
 def test_the_back_of_the_queue_fills_no_more_than_its_front() -> None:
@@ -75,15 +91,39 @@ def test_only_the_other_side_fills() -> None:
     assert set(fills["side"]) == {"BUY"}
 
 
-def test_prices_are_rounded_away_from_mid_and_never_cross() -> None:
+def test_prices_are_rounded_away_from_mid_and_none_rests_across_the_spread() -> None:
     tape = small_tape(5, 60)
     orders, _, _ = virtual_tables(tape, replace(QUOTER, distances=(0.1, 0.6)))
     row = np.searchsorted(tape.quote_ms, orders["recv_ms"], side="right") - 1
     buy = (orders["side"] == "BUY").to_numpy()
     away = np.where(buy, 1, -1) * (tape.mid[row] - orders["price"].to_numpy())
     assert (away >= 0.1 - 1e-9).all()
-    assert (orders["price"].to_numpy()[buy] < tape.ask[row][buy]).all()
-    assert (orders["price"].to_numpy()[~buy] > tape.bid[row][~buy]).all()
+    row = np.searchsorted(tape.quote_ms, orders["active_recv_ms"], side="right") - 1
+    passive = orders["price"] < tape.ask[row]
+    passive[~buy] = orders["price"] > tape.bid[row]
+    assert ((orders["status"] == "OPEN") == passive).all()
+
+
+def test_an_order_that_arrives_across_the_spread_is_rejected() -> None:
+    """10.0 is bid for at 1000, and 9.7 offered when it arrives: the print at 9.6 fills nobody."""
+    tape = Tape(
+        np.array([0, 1100, 2000]),
+        np.array([10.0, 9.6, 9.5]),
+        np.ones(3, dtype=np.bool_),
+        np.array([0, 1010, 2000]),
+        np.array([10.0, 9.5, 9.5]),
+        np.array([10.2, 9.7, 9.7]),
+        0.1,
+    )
+    quoter = Quoter((0.1,), 1000, 500, 50, 25, "at")
+    orders, fills, _ = virtual_tables(tape, quoter)
+    bought = orders[orders["side"] == "BUY"]
+    assert bought["recv_ms"].tolist() == [0, 1000]
+    assert bought["price"].tolist() == [10.0, 10.0]
+    assert bought["status"].tolist() == ["OPEN", "REJECTED"]
+    assert fills.empty
+    _, fills, _ = virtual_tables(tape, replace(quoter, latency_ms=0))
+    assert fills["recv_ms"].tolist() == [0, 1100], "it was there before the market fell"
 
 
 def truth(seed: int, rate: float = 2.0, k: float = 0.5, seconds: int = 1200) -> Tape:

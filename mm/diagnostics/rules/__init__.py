@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import Diagnostics
-from mm.diagnostics.rules import files, inputs, model, time
+from mm.diagnostics.rules import files, inputs, model, tape, time
 from mm.diagnostics.verdict import Finding
 from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
@@ -41,7 +41,7 @@ def findings(
     yield from inputs.of_time_step(log, estimate, accounts.mids)
     yield from inputs.of_tick(tick)
     yield from inputs.of_source(log)
-    yield from inputs.of_horizon(log, settings)
+    yield from tape.of_tape(log, settings)
     yield from inputs.of_takers(reconciliation)
     yield from inputs.of_runs(log)
     yield from inputs.of_cut_runs(log, reconciliation)

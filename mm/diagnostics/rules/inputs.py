@@ -143,20 +143,6 @@ def of_source(log: BacktestLog) -> Iterator[Finding]:
         )
 
 
-def of_horizon(log: BacktestLog, settings: Settings) -> Iterator[Finding]:
-    """Of virtual orders: how long they rest is a choice that moves A."""
-    names = [n for n in ("REQUOTE_MS", "HORIZON_MS") if getattr(settings, n) is None]
-    if log.fill_source == "tape" and names:
-        yield Finding(
-            "warn",
-            "horizon",
-            f"{' and '.join(names)} not given: virtual orders are requoted every "
-            f"{settings.requote_ms:,} ms and rest {settings.horizon_ms:,} ms at most",
-            "A falls with the time that orders rest: the table of horizons says by how much",
-            "Set both to what your quotes do",
-        )
-
-
 def of_takers(lost: Reconciliation) -> Iterator[Finding]:
     """Orders that took liquidity."""
     rows = lost.fill_rows.get(FILL_STATUSES[TAKER], 0)
