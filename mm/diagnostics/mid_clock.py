@@ -7,13 +7,15 @@ path is thinned to every n-th row and the log accounted for anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mm.core.arrays import Ints, distinct_of, sums_by
 from mm.core.errors import EstimateError
-from mm.exposure.accounting import Exposure, measure_exposure
+from mm.exposure.accounting import Exposure
+from mm.exposure.by_run import Measure, events_of, laid_out, sums_of
+from mm.exposure.cells import Cells, make_cells, pooled
 from mm.exposure.distance import Selection
 from mm.fitting.fit import Fit
 from mm.fitting.through import fit_both_sides
@@ -50,55 +52,55 @@ class MidClock:
         return half.k / self.own.k if self.own.k else float("nan"), level
 
 
-def mid_clock(
-    runs: Sequence[Run],
-    exposure: Exposure,
-    selection: Selection,
-    own: Fit,
-    *,
-    max_state_gap_ms: int,
-    block_s: float,
-) -> MidClock:
+def mid_clock(exposure: Exposure, selection: Selection, own: Fit) -> MidClock:
     """The log's own clock, and fits on thinned paths.
 
     Parameters
     ----------
-    runs, exposure, selection, own : the log, its accounting, the distances used, and its fit.
-    max_state_gap_ms, block_s : of the accounting; a thinned row may be as many times older.
+    exposure, selection, own : the accounting of the log, the distances used, and its fit. A
+        thinned row may be as many times older than a mid of the accounting.
     """
     median, high = _gaps(exposure)
     found = []
     for every in THINNED:
-        thin = [replace(run, state=run.state.iloc[::every]) for run in runs]
+        by_run = [run.product(_cells, exposure.measure, selection, every) for run in exposure.runs]
         try:
-            cells = measure_exposure(
-                thin,
-                tick_size=exposure.tick_size,
-                max_state_gap_ms=max_state_gap_ms * every,
-                block_s=block_s,
-            ).cells(selection.both)
-            fit: Fit | None = fit_both_sides(cells)
+            fit: Fit | None = fit_both_sides(pooled(by_run))
         except EstimateError:
             fit = None
         found.append(Thinned(every, fit))
     return MidClock(median, high, own, tuple(found))
 
 
+def _cells(run: Run, measure: Measure, selection: Selection, every: int) -> Cells:
+    """Exposure and events by distance on every so many-th row of a run's path."""
+    thin = replace(run, state=run.state.iloc[::every])
+    laid = laid_out(thin, replace(measure, max_gap_ms=measure.max_gap_ms * every))
+    sums, _ = sums_of(laid, measure.tick_size)
+    e = events_of(laid, measure.tick_size)
+    cells = make_cells(sums, e.block, e.side, e.level, e.delta, e.qty, selection.both)
+    return cells.by_distance()
+
+
 def _gaps(exposure: Exposure) -> tuple[float, float]:
     """Median and 95 % point of the gaps behind state rows at which any order rested, ms."""
-    gaps, weights = [], []
-    for path, on_path in zip(exposure.paths, exposure.on_path, strict=True):
-        n = len(path.row_ms)
-        open_orders = np.zeros(n + 1, dtype=np.int64)
-        np.add.at(open_orders, on_path.from_row, 1)
-        np.add.at(open_orders, np.maximum(on_path.to_row, on_path.from_row), -1)
-        gap = np.diff(path.row_ms)
-        gaps.append(gap)
-        weights.append(np.cumsum(open_orders)[: n - 1] * (gap > 0))
-    gap, weight = np.concatenate(gaps), np.concatenate(weights)
+    by_run = [run.product(_weighted_gaps, exposure.measure) for run in exposure.runs]
+    gap, weight = (np.concatenate(column) for column in zip(*by_run, strict=True))
     if not weight.sum():
         return float("nan"), float("nan")
     order = np.argsort(gap, kind="stable")
     share = np.cumsum(weight[order]) / weight.sum()
     median, high = gap[order][np.searchsorted(share, (0.5, 0.95))]
     return float(median), float(high)
+
+
+def _weighted_gaps(run: Run, measure: Measure) -> tuple[Ints, Ints]:
+    """Each gap behind a run's state rows, ms, and how many orders rested there in all."""
+    laid = run.product(laid_out, measure)
+    n, on_path = len(laid.path.row_ms), laid.on_path
+    began = np.bincount(on_path.from_row, minlength=n + 1)
+    ended = np.bincount(np.maximum(on_path.to_row, on_path.from_row), minlength=n + 1)
+    open_orders = np.cumsum(began - ended)[: n - 1]
+    gap, of = distinct_of(np.diff(laid.path.row_ms))
+    weight = sums_by(of, open_orders, len(gap)).astype(np.int64)
+    return gap[gap > 0], weight[gap > 0]

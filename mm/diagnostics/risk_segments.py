@@ -44,7 +44,7 @@ class RiskSegments:
     def chunks(self, blocks: Mask | None = None) -> Iterator[Chunk]:
         """All segments, or those in the chosen blocks; a mask over the blocks of all runs."""
         if self.dt_ms is None:
-            for s in self.exposure.chunks(None if blocks is None else self._stretches(blocks)):
+            for s in self.exposure.chunks(blocks):
                 seg = self.selection.contains(s.delta)
                 if seg.any():
                     start, ms = s.start_ms[seg], s.duration_ms[seg]
@@ -52,29 +52,13 @@ class RiskSegments:
                     run, block, side = int(s.run[0]), s.block[seg], s.side[seg]
                     yield Chunk(run, block, side, start, start + ms, delta, ms)
             return
-        only = None if blocks is None else self._rows(blocks)
-        for r in rows_at_risk(self.exposure, to_fill_row=True, only=only):
+        for r in rows_at_risk(self.exposure, to_fill_row=True, blocks=blocks):
             row = self.selection.contains(r.delta)
             if row.any():
                 time, dt = r.time_ms[row], np.full(int(row.sum()), self.dt_ms, dtype=np.int64)
                 delta = self.selection.measure(r.delta[row])
                 run, block, side = int(r.run[0]), r.block[row], r.side[row]
                 yield Chunk(run, block, side, time - 1, time, delta, dt)
-
-    def _stretches(self, blocks: Mask) -> list[Mask]:
-        """The chosen blocks as stretches of each run's path."""
-        first, out = 0, []
-        for path in self.exposure.paths:
-            out.append(blocks[path.block + first])
-            first += path.n_blocks
-        return out
-
-    def _rows(self, blocks: Mask) -> list[Mask]:
-        """The chosen blocks as state rows of each run."""
-        out = []
-        for path, chosen in zip(self.exposure.paths, self._stretches(blocks), strict=True):
-            out.append(np.repeat(chosen, np.diff(path.first_row)))
-        return out
 
 
 def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
@@ -94,9 +78,8 @@ def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
 
 def runs_blocks(exposure: Exposure) -> tuple[Ints, Ints]:
     """Of each block of all runs: its run, and where it starts, ms."""
-    counts = [path.n_blocks for path in exposure.paths]
-    starts = [path.block_start_ms for path in exposure.paths]
-    return np.repeat(np.arange(len(counts)), counts), np.concatenate(starts)
+    starts = [account.block_ms for account in exposure.accounts]
+    return np.repeat(np.arange(len(starts)), [len(own) for own in starts]), np.concatenate(starts)
 
 
 def spans(segments: RiskSegments, block: Ints) -> tuple[Ints, Ints, Ints]:
@@ -128,7 +111,7 @@ def cut_cells(segments: RiskSegments, times_ms: Ints) -> tuple[Mask, Cells, Ints
     # Start of a block's first segment, at the earliest.
     earliest = block_start - segments.lag_ms
     cut = np.zeros(len(run_of), dtype=np.bool_)
-    for run in range(len(segments.exposure.paths)):
+    for run in range(len(segments.exposure.runs)):
         first, behind = np.searchsorted(run_of, [run, run + 1])
         own = np.searchsorted(earliest[first:behind], times_ms, side="right") - 1 + first
         inside = own >= first
