@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
-from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Cells, CellSums, sum_by_cell, to_parts
+from mm.exposure.accounting import Exposure, exposure_of
+from mm.exposure.by_run import Measure
+from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection
 from mm.exposure.trials import rows_at_risk
+from mm.logs.log import Run
 
 
 @dataclass(frozen=True)
@@ -87,20 +89,44 @@ def spans(segments: RiskSegments, block: Ints) -> tuple[Ints, Ints, Ints]:
 
     ``block``: of all cells, in order. Shapes (r,).
     """
-    run_of, _ = runs_blocks(segments.exposure)
+    exposure = segments.exposure
+    run_of, _ = runs_blocks(exposure)
     run = run_of[block]
     runs = np.unique(run)
     # No segment is in two blocks: the first starts in the first block, the last ends in the last.
-    ends = np.zeros(len(run_of), dtype=np.bool_)
-    ends[block[np.searchsorted(run, runs)]] = True
-    ends[block[np.searchsorted(run, runs, side="right") - 1]] = True
-    begin = np.full(len(runs), np.iinfo(np.int64).max)
-    end = np.full(len(runs), np.iinfo(np.int64).min)
-    for chunk in segments.chunks(ends):
-        at = int(np.searchsorted(runs, chunk.run))
-        begin[at] = min(begin[at], chunk.start_ms.min())
-        end[at] = max(end[at], chunk.stop_ms.max())
+    ends = [np.searchsorted(run, runs), np.searchsorted(run, runs, side="right") - 1]
+    own = [block[at] - exposure.first_blocks[runs] for at in ends]
+    found = [
+        exposure.runs[number].product(
+            _span, exposure.measure, segments.selection, segments.dt_ms, first, last
+        )
+        for number, first, last in zip(runs.tolist(), *(at.tolist() for at in own), strict=True)
+    ]
+    begin, end = np.array(found, dtype=np.int64).reshape(-1, 2).T
     return runs, begin, end
+
+
+def _span(
+    run: Run, measure: Measure, selection: Selection, dt_ms: int | None, first: int, last: int
+) -> tuple[int, int]:
+    """Start of a run's first risk segment and end of its last, in these blocks."""
+    alone = RiskSegments(exposure_of([run], measure), selection, dt_ms)
+    blocks = np.zeros(alone.exposure.accounts[0].n_blocks, dtype=np.bool_)
+    blocks[[first, last]] = True
+    ends = [(int(s.start_ms.min()), int(s.stop_ms.max())) for s in alone.chunks(blocks)]
+    return min(begin for begin, _ in ends), max(end for _, end in ends)
+
+
+def by_gap(run: Run, measure: Measure, selection: Selection, times_ms: Ints) -> Sums:
+    """Time at risk in one run, ms, by the gap between these times (in order) and by distance;
+    ``block``: the number of times that have passed."""
+    alone, total = RiskSegments(exposure_of([run], measure), selection, None), CellSums()
+    for whole in alone.chunks():
+        s = _split(whole, times_ms)
+        gap = np.searchsorted(times_ms, s.start_ms, side="right")
+        none = np.zeros(len(gap), dtype=np.int64)
+        total.add(sum_by_cell(gap, none.astype(np.int8), none, to_parts(s.delta), (s.amount_ms,)))
+    return total.total()
 
 
 def cut_cells(segments: RiskSegments, times_ms: Ints) -> tuple[Mask, Cells, Ints]:

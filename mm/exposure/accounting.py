@@ -181,7 +181,11 @@ def measure_exposure(
 
     Raises InputError for contradicting PLACE rows.
     """
-    measure = Measure(tick_size, max_state_gap_ms, max(1, round(block_s * 1000)))
+    return exposure_of(runs, Measure(tick_size, max_state_gap_ms, max(1, round(block_s * 1000))))
+
+
+def exposure_of(runs: Sequence[Run], measure: Measure) -> Exposure:
+    """What runs contribute, one after the other; see ``measure_exposure``."""
     accounts = tuple(run.product(run_account, measure) for run in runs)
     first_blocks = np.cumsum([0, *(account.n_blocks for account in accounts[:-1])])
     events, sums, unknown_ms = [], [], {BEFORE_FIRST: 0, OUTAGE: 0}
