@@ -153,7 +153,8 @@ def check_estimate(
     draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
     model = PoissonFillModel(emitted.A, emitted.k, estimate.dt_ms, exposure.tick_size)
     own_side = risk.on_own_side()
-    pooled = own_side.cells().by_distance()
+    cells = own_side.cells()
+    pooled = cells.by_distance()
     expected = risk.expected(fit)
     star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
     pearson = _pearson(own_side, own_side.expected(fit), rng)
@@ -176,7 +177,7 @@ def check_estimate(
         blocks=blocks(risk, fit, rng, n_period),
         over_time=over_time(risk),
         schedule=_schedule(exposure, selection, risk, options),
-        effects=_effects(own_side.cells()),
+        effects=_effects(cells),
         predictive=_predictive(risk, fit, star, n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
         firth=_firth(pooled) if own_side.n_events < SPARSE else None,

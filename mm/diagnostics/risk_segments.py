@@ -140,7 +140,7 @@ def cut_cells(segments: RiskSegments, times_ms: Ints) -> tuple[Mask, Cells, Ints
     for run in range(len(segments.exposure.runs)):
         first, behind = np.searchsorted(run_of, [run, run + 1])
         own = np.searchsorted(earliest[first:behind], times_ms, side="right") - 1 + first
-        inside = own >= first
+        inside = (own >= first) & (times_ms <= segments.exposure.runs[run].end_ms)
         own, times = own[inside], times_ms[inside]
         cut[own[earliest[own] < times]] = True
     sums: dict[int, CellSums] = {}

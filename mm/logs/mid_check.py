@@ -54,12 +54,23 @@ def check_mids(runs: Sequence[RunLog]) -> MidCheck:
     """Look at the mids of every run."""
     found = [run.product(_row_sums) for run in runs]
     steps = sum(one.steps for one in found)
-    gaps = np.concatenate([np.repeat(one.gap_ms, one.n) for one in found])
     return MidCheck(
         runs=tuple(run.product(_of_run) for run in runs),
         standing=sum(one.standing for one in found) / steps if steps else 0.0,
-        row_gap_ms=float(np.median(gaps)) if len(gaps) else float("nan"),
+        row_gap_ms=_median(
+            np.concatenate([one.gap_ms for one in found]), np.concatenate([one.n for one in found])
+        ),
     )
+
+
+def _median(values: Ints, n: Ints) -> float:
+    """Of values that come so often each; NaN without any."""
+    order = np.argsort(values, kind="stable")
+    up_to = np.cumsum(n[order])
+    if not len(up_to):
+        return float("nan")
+    middle = np.array([(up_to[-1] - 1) // 2, up_to[-1] // 2])
+    return float(values[order][np.searchsorted(up_to, middle, side="right")].mean())
 
 
 @dataclass(frozen=True)
