@@ -6,9 +6,11 @@ Every step takes what the ones before it made and returns a result that shows it
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pandas as pd
 
 from mm.core.config import backtest_folder, below_root
 from mm.core.errors import SettingsError
+from mm.core.places import KEPT
 from mm.core.settings import Settings
 from mm.diagnostics.diagnose import CheckOptions, Diagnostics, check_estimate
 from mm.diagnostics.rules import findings
@@ -56,7 +59,8 @@ def load(settings: Settings) -> BacktestLog:
     runs = find_symbols(folder).get(symbol, ())
     if runs and all(run.is_tape for run in runs):
         return _virtual_orders(runs, settings)
-    return load_log(folder, symbol)
+    kept = os.environ.get(KEPT)
+    return load_log(folder, symbol, Path(kept) if kept else None)
 
 
 def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:

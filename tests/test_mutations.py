@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mm.exposure import accounting as steps
+from mm.exposure import by_run as steps
 from mm.exposure import segments, trials
 from mm.exposure.accounting import Cells, Events
+from mm.exposure.by_run import LaidOut
 from mm.exposure.segments import Segments
 from mm.logs.intervals import RestingIntervals
 from tests.exposure import test_exposure
@@ -44,7 +45,7 @@ def ignore_expiries(patch: Patch) -> None:
 
 def count_partial_fills(patch: Patch) -> None:
     """Every fill row is an event."""
-    exact_intervals, exact_events = steps.resting_intervals, steps._events
+    exact_intervals, exact_events = steps.resting_intervals, steps.events_of
     rows_of: dict[str, int] = {}
 
     def remembering(
@@ -53,13 +54,13 @@ def count_partial_fills(patch: Patch) -> None:
         rows_of.update(fills["order_id"].value_counts())
         return exact_intervals(orders, fills, *args, **given)
 
-    def repeated(run: int, first: int, orders: RestingIntervals, *args: Any) -> Events:
-        found = exact_events(run, first, orders, *args)
-        times = [rows_of[str(name)] for name in np.asarray(orders.order_id)[found.order]]
+    def repeated(laid: LaidOut, tick_size: float) -> Events:
+        found = exact_events(laid, tick_size)
+        times = [rows_of[str(name)] for name in np.asarray(laid.orders.order_id)[found.order]]
         return Events(**{name: np.repeat(value, times) for name, value in vars(found).items()})
 
     patch.setattr(steps, "resting_intervals", remembering)
-    patch.setattr(steps, "_events", repeated)
+    patch.setattr(steps, "events_of", repeated)
 
 
 def freeze_the_distance(patch: Patch) -> None:

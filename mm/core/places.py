@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+#: Environment variable that names the folder of products, see ``mm.core.kept``; none without it.
+KEPT = "MM_KEPT"
 #: A symbol at work has so many files open (sockets, pipes, notebook), the driver itself so many.
 FILES_A_JOB, FILES_OF_DRIVER = 25, 64
 

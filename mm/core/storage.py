@@ -7,7 +7,10 @@ machine's role): a URL that holds some is refused, since URLs are recorded with 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,6 +169,14 @@ AnyPath: TypeAlias = Path | Remote
 def path_or_url(text: str) -> AnyPath:
     """What a user names by path or URL."""
     return Remote.of(text) if is_url(text) else Path(text)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError for what can't be read or is no regular file."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))  # opening a pipe waits for ever
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def opener(folder: AnyPath) -> tuple[str, ...]:

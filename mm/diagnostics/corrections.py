@@ -108,7 +108,7 @@ def waterfall(
         judged = PoissonFillModel(model[0], model[1], dt_ms, tick)
         return Step(name, what, *model, replay(draws, judged).given)
 
-    orders = exposure.intervals[0]
+    orders = exposure.laid_out(0).orders
     args = (exposure, tick, selection, min_exposure_s)
     frozen = first_fills = _frozen(orders, *args)
     if (orders.ended_by == EXPIRED).any():
@@ -155,7 +155,7 @@ def _frozen(
     min_exposure_s: float,
 ) -> tuple[float, float] | str:
     """First fills over resting time at the distance that each order had when it became active."""
-    path, sums = exposure.paths[0], BucketSums()
+    path, sums = exposure.laid_out(0).path, BucketSums()
     for some in slices(len(orders.price)):
         start = orders.start_ms[some]
         # The last mid known then, outage or not, as the original looks it up.
@@ -202,7 +202,8 @@ def cells_through_outages(run: Run, exposure: Exposure, selection: Selection) ->
 
     Where a malformed row hides the mid it stays unknown.
     """
-    path, orders, e = exposure.paths[0], exposure.intervals[0], exposure.events
+    laid, e = exposure.laid_out(0), exposure.events
+    path, orders = laid.path, laid.orders
     silent, held = _held_through(path, run)
     at = path.just_before(e.time_ms)
     lost = silent[at]
@@ -211,7 +212,7 @@ def cells_through_outages(run: Run, exposure: Exposure, selection: Selection) ->
     known = exposure.sums
     total = CellSums()
     total.add(replace(known, values=known.values[:, :1]))
-    for s in segments_of([orders], [held], exposure.on_path, exposure.tick_size, [silent]):
+    for s in segments_of(orders, held, laid.on_path, exposure.tick_size, silent):
         total.add(sum_by_cell(s.block, s.side, s.level, to_parts(s.delta), (s.duration_ms,)))
     price = orders.price[e.order]
     there = signed_ticks(e.side, price, held.mid[at], exposure.tick_size)

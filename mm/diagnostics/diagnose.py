@@ -153,7 +153,8 @@ def check_estimate(
     draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
     model = PoissonFillModel(emitted.A, emitted.k, estimate.dt_ms, exposure.tick_size)
     own_side = risk.on_own_side()
-    pooled = own_side.cells().by_distance()
+    cells = own_side.cells()
+    pooled = cells.by_distance()
     expected = risk.expected(fit)
     star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
     pearson = _pearson(own_side, own_side.expected(fit), rng)
@@ -176,7 +177,7 @@ def check_estimate(
         blocks=blocks(risk, fit, rng, n_period),
         over_time=over_time(risk),
         schedule=_schedule(exposure, selection, risk, options),
-        effects=_effects(own_side.cells()),
+        effects=_effects(cells),
         predictive=_predictive(risk, fit, star, n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
         firth=_firth(pooled) if own_side.n_events < SPARSE else None,
@@ -198,24 +199,15 @@ def check_estimate(
             min_exposure_s=options.min_exposure_s,
             final=model,
         ),
-        clock=_clock(runs, exposure, estimate, options),
+        clock=_clock(exposure, estimate),
     )
 
 
-def _clock(
-    runs: Sequence[Run], exposure: Exposure, estimate: Estimate, options: CheckOptions
-) -> MidClock | None:
+def _clock(exposure: Exposure, estimate: Estimate) -> MidClock | None:
     """None in a drawn log: its rows are its trials."""
     if estimate.drawn or estimate.fit is None or estimate.fit.through is None:
         return None
-    return mid_clock(
-        runs,
-        exposure,
-        estimate.selection,
-        estimate.fit,
-        max_state_gap_ms=options.max_state_gap_ms,
-        block_s=options.block_s,
-    )
+    return mid_clock(exposure, estimate.selection, estimate.fit)
 
 
 def _schedule(
@@ -305,11 +297,9 @@ def _passive_share(exposure: Exposure, selection: Selection) -> float:
 
 def _fill_fraction(exposure: Exposure) -> FillFraction:
     qty, first, ever = 0.0, 0.0, 0.0
-    for orders in exposure.intervals:
-        _, fill = orders.events
-        qty += float(orders.qty[fill].sum())
-        first += float(orders.fill_qty[fill].sum())
-        ever += float(orders.filled_qty[fill].sum())
+    for account in exposure.accounts:
+        own, own_first, own_ever = account.filled_qty
+        qty, first, ever = qty + own, first + own_first, ever + own_ever
     if not qty > 0:
         return FillFraction(math.nan, math.nan)
     return FillFraction(first / qty, ever / qty)

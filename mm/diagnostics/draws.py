@@ -51,11 +51,8 @@ class Draws:
         known_levels = (exposure.sums.level, trials.level, events.level[known])
         levels = np.unique(np.concatenate(known_levels))
         of = np.searchsorted(levels, exposure.sums.level)
-        placed = [
-            on_path.level[orders.end_ms > orders.start_ms]
-            for on_path, orders in zip(exposure.on_path, exposure.intervals, strict=True)
-        ]
-        at = np.concatenate(placed)
+        by_run = [account.rested_at for account in exposure.accounts]
+        at, n_orders = (np.concatenate(column) for column in zip(*by_run, strict=True))
         return cls(
             period=number[trials.block],
             level=trials.level,
@@ -70,7 +67,7 @@ class Draws:
             event_delta=np.abs(events.delta[known]),
             event_through=(events.delta[known] < 0) & (not drawn),
             levels=levels,
-            orders=np.array([np.count_nonzero(at == level) for level in levels], dtype=np.int64),
+            orders=np.array([n_orders[at == level].sum() for level in levels], dtype=np.int64),
             rest_s=sums_by(of, exposure.sums.values[:, 0] / 1000.0, len(levels)),
             tick_size=exposure.tick_size,
         )

@@ -24,6 +24,8 @@ from mm.fitting.fill_model import PoissonFillModel
 By = Literal["placement", "fill"]
 #: Neighbouring rows are merged until so many fills are given: counts below tell too little.
 MIN_GIVEN = 5.0
+#: From so many cells on, those of one distance are drawn as one.
+_WORTH_MERGING = 100_000
 
 
 @dataclass(frozen=True)
@@ -272,6 +274,9 @@ def seeded_draws(draws: Draws, model: PoissonFillModel, seeds: int = 20) -> Floa
     totals is what it gives. Rows at one distance have one p: their fills are drawn together, as a
     binomial number. Shape (seeds,).
     """
-    p = draws.probability(model)
-    totals = [int(np.random.default_rng(s).binomial(draws.rows, p).sum()) for s in range(seeds)]
+    p, rows = draws.probability(model), draws.rows
+    if len(rows) > _WORTH_MERGING:
+        p, of = np.unique(p, return_inverse=True)
+        rows = sums_by(of, rows, len(p)).astype(np.int64)
+    totals = [int(np.random.default_rng(s).binomial(rows, p).sum()) for s in range(seeds)]
     return np.array(totals, dtype=np.float64)

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
-from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Cells, CellSums, sum_by_cell, to_parts
+from mm.exposure.accounting import Exposure, exposure_of
+from mm.exposure.by_run import Measure
+from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection
 from mm.exposure.trials import rows_at_risk
+from mm.logs.log import Run
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class RiskSegments:
     def chunks(self, blocks: Mask | None = None) -> Iterator[Chunk]:
         """All segments, or those in the chosen blocks; a mask over the blocks of all runs."""
         if self.dt_ms is None:
-            for s in self.exposure.chunks(None if blocks is None else self._stretches(blocks)):
+            for s in self.exposure.chunks(blocks):
                 seg = self.selection.contains(s.delta)
                 if seg.any():
                     start, ms = s.start_ms[seg], s.duration_ms[seg]
@@ -52,29 +54,13 @@ class RiskSegments:
                     run, block, side = int(s.run[0]), s.block[seg], s.side[seg]
                     yield Chunk(run, block, side, start, start + ms, delta, ms)
             return
-        only = None if blocks is None else self._rows(blocks)
-        for r in rows_at_risk(self.exposure, to_fill_row=True, only=only):
+        for r in rows_at_risk(self.exposure, to_fill_row=True, blocks=blocks):
             row = self.selection.contains(r.delta)
             if row.any():
                 time, dt = r.time_ms[row], np.full(int(row.sum()), self.dt_ms, dtype=np.int64)
                 delta = self.selection.measure(r.delta[row])
                 run, block, side = int(r.run[0]), r.block[row], r.side[row]
                 yield Chunk(run, block, side, time - 1, time, delta, dt)
-
-    def _stretches(self, blocks: Mask) -> list[Mask]:
-        """The chosen blocks as stretches of each run's path."""
-        first, out = 0, []
-        for path in self.exposure.paths:
-            out.append(blocks[path.block + first])
-            first += path.n_blocks
-        return out
-
-    def _rows(self, blocks: Mask) -> list[Mask]:
-        """The chosen blocks as state rows of each run."""
-        out = []
-        for path, chosen in zip(self.exposure.paths, self._stretches(blocks), strict=True):
-            out.append(np.repeat(chosen, np.diff(path.first_row)))
-        return out
 
 
 def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
@@ -94,9 +80,8 @@ def _split(chunk: Chunk, times_ms: Ints) -> Chunk:
 
 def runs_blocks(exposure: Exposure) -> tuple[Ints, Ints]:
     """Of each block of all runs: its run, and where it starts, ms."""
-    counts = [path.n_blocks for path in exposure.paths]
-    starts = [path.block_start_ms for path in exposure.paths]
-    return np.repeat(np.arange(len(counts)), counts), np.concatenate(starts)
+    starts = [account.block_ms for account in exposure.accounts]
+    return np.repeat(np.arange(len(starts)), [len(own) for own in starts]), np.concatenate(starts)
 
 
 def spans(segments: RiskSegments, block: Ints) -> tuple[Ints, Ints, Ints]:
@@ -104,20 +89,44 @@ def spans(segments: RiskSegments, block: Ints) -> tuple[Ints, Ints, Ints]:
 
     ``block``: of all cells, in order. Shapes (r,).
     """
-    run_of, _ = runs_blocks(segments.exposure)
+    exposure = segments.exposure
+    run_of, _ = runs_blocks(exposure)
     run = run_of[block]
     runs = np.unique(run)
     # No segment is in two blocks: the first starts in the first block, the last ends in the last.
-    ends = np.zeros(len(run_of), dtype=np.bool_)
-    ends[block[np.searchsorted(run, runs)]] = True
-    ends[block[np.searchsorted(run, runs, side="right") - 1]] = True
-    begin = np.full(len(runs), np.iinfo(np.int64).max)
-    end = np.full(len(runs), np.iinfo(np.int64).min)
-    for chunk in segments.chunks(ends):
-        at = int(np.searchsorted(runs, chunk.run))
-        begin[at] = min(begin[at], chunk.start_ms.min())
-        end[at] = max(end[at], chunk.stop_ms.max())
+    ends = [np.searchsorted(run, runs), np.searchsorted(run, runs, side="right") - 1]
+    own = [block[at] - exposure.first_blocks[runs] for at in ends]
+    found = [
+        exposure.runs[number].product(
+            _span, exposure.measure, segments.selection, segments.dt_ms, first, last
+        )
+        for number, first, last in zip(runs.tolist(), *(at.tolist() for at in own), strict=True)
+    ]
+    begin, end = np.array(found, dtype=np.int64).reshape(-1, 2).T
     return runs, begin, end
+
+
+def _span(
+    run: Run, measure: Measure, selection: Selection, dt_ms: int | None, first: int, last: int
+) -> tuple[int, int]:
+    """Start of a run's first risk segment and end of its last, in these blocks."""
+    alone = RiskSegments(exposure_of([run], measure), selection, dt_ms)
+    blocks = np.zeros(alone.exposure.accounts[0].n_blocks, dtype=np.bool_)
+    blocks[[first, last]] = True
+    ends = [(int(s.start_ms.min()), int(s.stop_ms.max())) for s in alone.chunks(blocks)]
+    return min(begin for begin, _ in ends), max(end for _, end in ends)
+
+
+def by_gap(run: Run, measure: Measure, selection: Selection, times_ms: Ints) -> Sums:
+    """Time at risk in one run, ms, by the gap between these times (in order) and by distance;
+    ``block``: the number of times that have passed."""
+    alone, total = RiskSegments(exposure_of([run], measure), selection, None), CellSums()
+    for whole in alone.chunks():
+        s = _split(whole, times_ms)
+        gap = np.searchsorted(times_ms, s.start_ms, side="right")
+        none = np.zeros(len(gap), dtype=np.int64)
+        total.add(sum_by_cell(gap, none.astype(np.int8), none, to_parts(s.delta), (s.amount_ms,)))
+    return total.total()
 
 
 def cut_cells(segments: RiskSegments, times_ms: Ints) -> tuple[Mask, Cells, Ints]:
@@ -128,10 +137,10 @@ def cut_cells(segments: RiskSegments, times_ms: Ints) -> tuple[Mask, Cells, Ints
     # Start of a block's first segment, at the earliest.
     earliest = block_start - segments.lag_ms
     cut = np.zeros(len(run_of), dtype=np.bool_)
-    for run in range(len(segments.exposure.paths)):
+    for run in range(len(segments.exposure.runs)):
         first, behind = np.searchsorted(run_of, [run, run + 1])
         own = np.searchsorted(earliest[first:behind], times_ms, side="right") - 1 + first
-        inside = own >= first
+        inside = (own >= first) & (times_ms <= segments.exposure.runs[run].end_ms)
         own, times = own[inside], times_ms[inside]
         cut[own[earliest[own] < times]] = True
     sums: dict[int, CellSums] = {}

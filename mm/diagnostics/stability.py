@@ -17,6 +17,8 @@ from mm.fitting.fit import Fit
 from mm.fitting.uncertainty import between_periods
 
 _DRAWS = 400
+#: The sum over so many blocks is normal, and need not be drawn.
+_MANY = 10_000
 #: Numbers that are drawn at a time.
 _AT_A_TIME = 1_000_000
 #: Tests that a warning may rest on are two-sided at this level each.
@@ -222,12 +224,17 @@ def _dispersion(
     total = float(expected.sum())
     if len(expected) < 2 or not total > 0:
         return math.nan, math.nan
-    mu = np.maximum(expected, 1e-9) * (float(observed.sum()) / total)
+    n, b = float(observed.sum()), len(expected)
+    mu = np.maximum(expected, 1e-9) * (n / total)
     x2 = float(((observed - mu) ** 2 / mu).sum())
+    if b > _MANY:
+        # Haldane (1937), "The exact value of the moments of the distribution of chi-squared".
+        variance = 2.0 * (b - 1) + float((1.0 / mu).sum()) - (b * b + 2.0 * b - 2.0) / n
+        return x2 / (b - 1), float(special.ndtr((b - 1 - x2) / math.sqrt(variance)))
     larger, at_a_time = 0, max(1, _AT_A_TIME // len(mu))
     for done in range(0, _DRAWS, at_a_time):
         size = min(at_a_time, _DRAWS - done)
-        drawn = rng.multinomial(int(observed.sum()), mu / mu.sum(), size=size)
+        drawn = rng.multinomial(int(n), mu / mu.sum(), size=size)
         larger += int(np.count_nonzero(((drawn - mu) ** 2 / mu).sum(axis=1) >= x2))
     return x2 / (len(mu) - 1), (1 + larger) / (_DRAWS + 1)
 

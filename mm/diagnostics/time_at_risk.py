@@ -15,13 +15,16 @@ import numpy as np
 from mm.core.arrays import Floats, Ints, Mask, Sides
 from mm.diagnostics.risk_segments import RiskSegments, cut_cells, runs_blocks, spans
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Cells, Sums, make_cells, to_parts
+from mm.exposure.cells import Cells, Sums, make_cells, sum_by_cell, to_parts
 from mm.exposure.distance import Selection
 from mm.exposure.periods import Periods
 from mm.exposure.trials import fill_rows, trial_sums
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit, fit_cells
 from mm.fitting.through import fit_both_sides
+
+#: From so many cells on, those that differ in level alone are put together: nothing here asks it.
+_WORTH_MERGING = 100_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,6 +90,9 @@ class Risk:
     def _made(
         cls, segments: RiskSegments, sums: Sums, events: tuple[Ints, Ints, Sides, Ints, Floats]
     ) -> Risk:
+        if len(sums.block) > _WORTH_MERGING:
+            none = np.zeros(len(sums.block), dtype=np.int64)
+            sums = sum_by_cell(sums.block, sums.side, none, sums.parts, (sums.values[:, 0],))
         inside = segments.selection.contains(sums.delta)
         block, side = sums.block[inside], sums.side[inside]
         run, block_start = runs_blocks(segments.exposure)

@@ -8,12 +8,17 @@ from __future__ import annotations
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, sums_by
+from mm.diagnostics.risk_segments import by_gap
 from mm.diagnostics.time_at_risk import Risk
 from mm.exposure.accounting import Exposure
+from mm.exposure.by_run import Measure, run_account
+from mm.exposure.cells import Sums
+from mm.exposure.distance import Selection
 from mm.fitting.covariance import MIN_GROUPS
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit
 from mm.fitting.memory import Rescaled, memory
+from mm.logs.log import Run
 
 #: Draws lie in the same places of their ms every time.
 _SEED = 20_240_809
@@ -80,10 +85,11 @@ def rescale(risk: Risk, fit: Fit, rng: np.random.Generator) -> Rescaled:
     if risk.segments is None:
         raise ValueError("a part of a log has no clock")
     group_of, single = risk.periods.group, first_in_ms(risk)
-    event_group = group_of[risk.event_block]
+    event_group, kept = group_of[risk.event_block], _by_run(risk, fit)
     clocks: dict[int, Clock] = {}
     new: list[Mask] = [np.zeros(0, dtype=np.bool_)]
-    for group in np.unique(group_of[risk.block]).tolist():
+    groups = np.unique(group_of[risk.block]).tolist()
+    for group in groups:
         mine = event_group == group
         times = risk.event_ms[mine].astype(np.float64)
         if risk.dt_ms is not None:
@@ -92,20 +98,47 @@ def rescale(risk: Risk, fit: Fit, rng: np.random.Generator) -> Rescaled:
         order = np.argsort(times, kind="stable")
         clocks[group] = Clock(times[order])
         new.append(single[mine][order])
-    for chunk in risk.segments.chunks():
+    for chunk in risk.segments.chunks() if kept is None else ():
         rate = fit.rates(chunk.delta) / 1000.0
         if risk.dt_ms is not None:
             rate = -np.expm1(-rate * risk.dt_ms)
         clocks[int(group_of[chunk.block[0]])].add(chunk.start_ms, chunk.stop_ms, rate)
     gaps, at, shown = [np.zeros(0)], [np.zeros(0)], 0.0
-    for clock in clocks.values():
-        gaps.append(clock.gaps())
-        at.append(shown + np.cumsum(gaps[-1]))
-        shown += float(gaps[-1].sum()) + clock.behind()
+    for group, clock in clocks.items():
+        own, behind = (clock.gaps(), clock.behind()) if kept is None else kept[group]
+        gaps.append(own)
+        at.append(shown + np.cumsum(own))
+        shown += float(own.sum()) + behind
     position = np.concatenate(at)
     if shown > 0:
         position = np.clip(position / shown, 0.0, 1.0)
     return Rescaled(np.concatenate(gaps), np.concatenate(new), position)
+
+
+def _by_run(risk: Risk, fit: Fit) -> dict[int, tuple[Floats, float]] | None:
+    """What the clock of each group advanced between its events and behind them, where several runs
+    have a clock each: from what each run is known to have by gap. None elsewhere."""
+    assert risk.segments is not None
+    exposure, groups = risk.segments.exposure, risk.periods.group
+    first = groups[exposure.first_blocks]
+    if risk.dt_ms is not None or len(first) < 2 or len(np.unique(first)) < len(first):
+        return None
+    found = {}
+    for number, group in enumerate(first.tolist()):
+        if not (risk.run == number).any():
+            continue
+        own = exposure.runs[number].product(_at_risk, exposure.measure, risk.segments.selection)
+        n = int(np.count_nonzero(risk.event_run == number))
+        amount = sums_by(own.block, own.values[:, 0] / 1000.0 * fit.rates(own.delta), n + 1)
+        found[group] = (amount[:-1], float(amount[-1]))
+    return found
+
+
+def _at_risk(run: Run, measure: Measure, selection: Selection) -> Sums:
+    """Time at risk in a run by the gap between its events, see ``by_gap``."""
+    events = run.product(run_account, measure).events
+    times = np.sort(events.time_ms[selection.contains(events.delta)], kind="stable")
+    return by_gap(run, measure, selection, times)
 
 
 def with_clock(exposure: Exposure, estimate: Estimate) -> Estimate:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from mm.core.concurrency import LONG, give_back, side_by_side
+from mm.core.arrays import Floats
+from mm.core.concurrency import give_back
 from mm.core.display import html
 from mm.core.errors import InputError
 from mm.core.settings import Settings
-from mm.exposure.accounting import Exposure, lay_out
+from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
 from mm.exposure.reconcile import Reconciliation
 from mm.logs.clock_check import ClockCheck, check_clocks
 from mm.logs.load import BacktestLog
+from mm.logs.log import Run
 from mm.logs.mid_check import MidCheck, check_mids
 from mm.logs.never_ended import NeverEnded, never_ended
 from mm.logs.order_ids import is_one_of
@@ -46,8 +48,9 @@ class Accounts:
     def ladder_spacing(self) -> float:
         """The largest 1, 2 or 5 times a power of ten, quote currency, that no more than a tenth of
         the orders were placed nearer to mid than; NaN where nobody knows."""
-        level = np.concatenate([on_path.level for on_path in self.exposure.on_path])
-        placed = level[level > 0]
+        by_run = [account.placed_at for account in self.exposure.accounts]
+        level, n = (np.concatenate(column) for column in zip(*by_run, strict=True))
+        placed = np.repeat(level[level > 0], n[level > 0])
         if not len(placed):
             return math.nan
         nearest = float(np.quantile(placed, 0.1)) * self.tick.value
@@ -73,44 +76,37 @@ def account(log: BacktestLog, settings: Settings) -> Accounts:
     Raises InputError where no tick size was given and the prices show none.
     """
     tick = _tick(log, settings.TICK_SIZE)
-    laid = lay_out(
+    exposure = measure_exposure(
         log.runs,
         tick_size=tick.value,
         max_state_gap_ms=settings.MAX_STATE_GAP_MS,
         block_s=settings.BLOCK_S,
     )
-    n_rows = sum(len(run.orders) for run in log.runs)
-    if n_rows >= LONG:
-        give_back()
-    exposure, clocks = side_by_side(
-        n_rows,
-        laid.summed,
-        lambda: check_clocks(log.runs, laid.intervals, settings.MAX_STATE_GAP_MS),
-    )
-    if n_rows >= LONG:
-        give_back()
+    give_back()
     selection = Selection(settings.DISTANCE, settings.MIN_DELTA_TICKS, settings.MAX_DELTA_TICKS)
     return Accounts(
         exposure,
         selection,
         tick,
         exposure.reconciliation(selection),
-        clocks,
-        never_ended(log.runs, laid.intervals),
+        check_clocks([account.clocks for account in exposure.accounts]),
+        never_ended([account.open_orders for account in exposure.accounts]),
         check_mids(log.runs),
     )
 
 
 def _tick(log: BacktestLog, given: float | None) -> TickSize:
     """The unit of distance, given or seen in the prices of placements."""
-    placed = [
-        run.orders["price"].to_numpy(dtype=np.float64)[is_one_of(run.orders["action"], "PLACE")]
-        for run in log.runs
-    ]
-    prices = np.concatenate(placed)
+    prices = np.concatenate([run.product(_placed_prices) for run in log.runs])
     try:
         return replace(choose_tick(given, prices), changed=changed_grid(prices))
     except ValueError as error:
         raise InputError(
             str(error), where=f"orders_{log.symbol}", column="price", remedy="give TICK_SIZE"
         ) from None
+
+
+def _placed_prices(run: Run) -> Floats:
+    """Prices of all placements, in the order of their rows, quote currency."""
+    price = run.orders["price"].to_numpy(dtype=np.float64)
+    return np.asarray(price[is_one_of(run.orders["action"], "PLACE")])

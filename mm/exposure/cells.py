@@ -76,6 +76,18 @@ class Cells:
         )
 
 
+def pooled(by_distance: Sequence[Cells]) -> Cells:
+    """Cells of several runs, by distance each, as one."""
+    return Cells(
+        block=np.concatenate([cells.block for cells in by_distance]),
+        side=np.concatenate([cells.side for cells in by_distance]),
+        delta=np.concatenate([cells.delta for cells in by_distance]),
+        exposure_ms=np.concatenate([cells.exposure_ms for cells in by_distance]),
+        events=np.concatenate([cells.events for cells in by_distance]),
+        qty=np.concatenate([cells.qty for cells in by_distance]),
+    ).by_distance()
+
+
 @dataclass(frozen=True)
 class Sums:
     """Whole-number sums by (block, side, level, distance), sorted by these. Arrays of shape (n,).

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mm.core.arrays import Ints
-from mm.exposure.midpath import MidPath
+from mm.exposure.by_run import RunAccount
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Periods:
     group: Ints
 
     @classmethod
-    def of(cls, paths: Sequence[MidPath]) -> Periods:
+    def of(cls, runs: Sequence[RunAccount]) -> Periods:
         """Periods of the blocks of these runs, counted from the first row of each group's."""
-        starts = [path.block_start_ms for path in paths]
+        starts = [run.block_ms for run in runs]
         begin = np.array([start[0] for start in starts])
-        end = np.array([path.row_ms[-1] for path in paths])
+        end = np.array([run.last_row_ms for run in runs])
         steps = np.concatenate([np.diff(start) for start in starts])
         # Without a second block anywhere all of a group is one period.
         width = int(steps.min()) if len(steps) else int((end - begin).max()) + 1
         order = np.argsort(begin, kind="stable")
-        number: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(paths)
-        group = np.zeros(len(paths), dtype=np.int64)
+        number: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(runs)
+        group = np.zeros(len(runs), dtype=np.int64)
         here, origin, first, behind, until = -1, 0, 0, -1, -1
         for run in order.tolist():
             if here < 0 or int(begin[run]) > until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,37 @@ from mm.logs.intervals import END_NAMES, RestingIntervals
 #: Names of what is lost where the mid is too old.
 IN_OUTAGE = "outage (mid older than MAX_STATE_GAP_MS)"
 FILLED_IN_OUTAGE = "first fill in an outage"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Of one run: time that its orders rested, fill rows, orders and ignored rows by name."""
+
+    rested_ms: int
+    fill_rows: dict[str, int]
+    orders: dict[str, int]
+    ignored_actions: dict[str, int]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, own: RestingIntervals) -> Counts:
+        """Those of its resting intervals."""
+        ended = np.bincount(own.ended_by, minlength=len(END_NAMES)).tolist()
+        return cls(
+            rested_ms=int((own.end_ms - own.start_ms).sum()),
+            fill_rows=dict(own.fill_rows),
+            orders={
+                "accepted": len(own.order_id) - len(own.goes_on),
+                **{f"ended by {name}": n for name, n in zip(END_NAMES, ended, strict=True)},
+                "of these with an empty interval": int(
+                    np.count_nonzero(own.end_ms == own.start_ms)
+                ),
+                "ended before they were active": own.n_reversed,
+                "rejected (no interval)": own.n_rejected,
+            },
+            ignored_actions=dict(own.ignored_actions),
+            warnings=own.warnings,
+        )
 
 
 @dataclass(frozen=True)
@@ -31,35 +63,26 @@ class Reconciliation:
         cls,
         order_ms: Mapping[str, int],
         fill_rows: Mapping[str, int],
-        intervals: Sequence[RestingIntervals],
+        counts: Sequence[Counts],
     ) -> Reconciliation:
-        """Add the counts of orders and check the sums against what came in.
+        """Add the counts of all runs and check the sums against what came in.
 
         Raises ArithmeticError where they differ.
         """
-        rested = sum(int((i.end_ms - i.start_ms).sum()) for i in intervals)
-        rows = sum(sum(i.fill_rows.values()) for i in intervals)
+        rested = sum(of_run.rested_ms for of_run in counts)
+        rows = sum(sum(of_run.fill_rows.values()) for of_run in counts)
         if sum(order_ms.values()) != rested or sum(fill_rows.values()) != rows:
             raise ArithmeticError(
                 f"exposure does not reconcile: {sum(order_ms.values())} of {rested} order-ms, "
                 f"{sum(fill_rows.values())} of {rows} fill rows"
             )
-        orders = {"accepted": sum(len(i.order_id) - len(i.goes_on) for i in intervals)}
-        for number, name in enumerate(END_NAMES):
-            orders[f"ended by {name}"] = sum(
-                int(np.count_nonzero(i.ended_by == number)) for i in intervals
-            )
-        orders["of these with an empty interval"] = sum(
-            int(np.count_nonzero(i.end_ms == i.start_ms)) for i in intervals
-        )
-        orders["ended before they were active"] = sum(i.n_reversed for i in intervals)
-        orders["rejected (no interval)"] = sum(i.n_rejected for i in intervals)
-        ignored: dict[str, int] = {}
-        for interval in intervals:
-            for name, count in interval.ignored_actions.items():
-                ignored[name] = ignored.get(name, 0) + count
-        warnings = tuple(text for interval in intervals for text in interval.warnings)
-        return cls(order_ms, fill_rows, orders, ignored, warnings)
+        orders: Counter[str] = Counter()
+        ignored: Counter[str] = Counter()
+        for of_run in counts:
+            orders.update(of_run.orders)
+            ignored.update(of_run.ignored_actions)
+        warnings = tuple(text for of_run in counts for text in of_run.warnings)
+        return cls(order_ms, fill_rows, dict(orders), dict(ignored), warnings)
 
     @property
     def exposure_s(self) -> float:

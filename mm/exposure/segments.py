@@ -100,33 +100,17 @@ def _finite(ticks: Floats) -> Floats:
 
 
 def segments_of(
-    intervals: Sequence[RestingIntervals],
-    paths: Sequence[MidPath],
-    on_path: Sequence[PathRange],
-    tick_size: float,
-    only: Sequence[Mask] | None = None,
-) -> Iterator[Segments]:
-    """The segments of all runs, order by order, at most CHUNK_SEGMENTS at a time.
-
-    An order with more of them goes on in the next chunk; a run without any is one empty chunk.
-    Blocks count on from run to run. ``only``: of each path, the stretches that are asked for.
-    """
-    first_block = 0
-    for run, (orders, path) in enumerate(zip(intervals, paths, strict=True)):
-        chosen = None if only is None else only[run]
-        yield from _of_run(run, first_block, orders, path, on_path[run], tick_size, chosen)
-        first_block += path.n_blocks
-
-
-def _of_run(
-    run: int,
-    first_block: int,
     orders: RestingIntervals,
     path: MidPath,
     on_path: PathRange,
     tick_size: float,
-    only: Mask | None,
+    only: Mask | None = None,
 ) -> Iterator[Segments]:
+    """The segments of one run, order by order, at most CHUNK_SEGMENTS at a time.
+
+    An order with more of them goes on in the next chunk; a run without any is one empty chunk.
+    ``only``: the stretches of its path that are asked for.
+    """
     first: npt.NDArray[np.integer] = on_path.first
     behind: npt.NDArray[np.integer] = on_path.behind
     if only is not None:
@@ -150,10 +134,10 @@ def _of_run(
         n_rows = np.minimum(of_order(on_path.to_row), row_at[stretch + 1])
         n_rows -= np.maximum(of_order(on_path.from_row), row_at[stretch])
         yield Segments(
-            run=np.full(len(stretch), run, dtype=np.int64),
+            run=np.zeros(len(stretch), dtype=np.int64),
             order=np.repeat(np.arange(some.start, some.start + len(n)), n),
             side=side,
-            block=path.block[stretch].astype(np.int64) + first_block,
+            block=path.block[stretch].astype(np.int64),
             level=of_order(on_path.level).astype(np.int64),
             start_ms=start,
             duration_ms=stop - start,
@@ -184,4 +168,6 @@ def in_chunks(
 def joined(parts: Sequence[Any]) -> dict[str, Any]:
     """Concatenate the arrays of several runs or chunks, field by field."""
     names = [field.name for field in fields(parts[0])]
+    if len(parts) == 1:
+        return {name: getattr(parts[0], name) for name in names}
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}

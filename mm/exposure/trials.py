@@ -7,8 +7,8 @@ any log can be asked how many fills a set of parameters would give on them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Exposure
+from mm.exposure.by_run import LaidOut, Measure, laid_out, run_account
 from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
-from mm.exposure.midpath import MidPath
-from mm.exposure.segments import PathRange, in_chunks, joined
-from mm.logs.intervals import EVENT, RestingIntervals
+from mm.exposure.segments import in_chunks, joined
+from mm.logs.intervals import EVENT
+from mm.logs.log import Run
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class RowsAtRisk:
 
 
 def rows_at_risk(
-    exposure: Exposure, *, to_fill_row: bool, only: Sequence[Mask] | None = None
+    exposure: Exposure, *, to_fill_row: bool, blocks: Mask | None = None
 ) -> Iterator[RowsAtRisk]:
     """State rows with start <= t < end of every order that rested, a bounded chunk at a time.
 
@@ -52,45 +53,61 @@ def rows_at_risk(
     ----------
     to_fill_row : count the row of a filled order's first fill as its last, as a log that was
         drawn row by row needs. Orders whose fill has no row are then left out.
-    only : of each run, the state rows that are asked for.
+    blocks : those whose rows are asked for, a mask over the blocks of all runs.
     """
-    for run in _runs(exposure):
+    for number, first_block, laid, own in exposure.chosen(blocks):
+        run = _RunRows(laid, exposure.tick_size)
         begin, stop = run.rows
         if to_fill_row:
             filled, has_row = run.filled()
             stop = np.where(filled, np.where(has_row, stop + 1, begin), stop)
-        chosen = None if only is None else only[run.number]
-        yield from run.pairs(begin, stop, chosen, to_fill_row)
+        only = None
+        if own is not None:
+            only = np.repeat(own[laid.path.block], np.diff(laid.path.first_row))
+        for pairs in run.pairs(begin, stop, only, to_fill_row):
+            yield replace(pairs, run=pairs.run + number, block=pairs.block + first_block)
 
 
 def fill_rows(exposure: Exposure) -> RowsAtRisk:
     """Of a log that was drawn row by row: the rows of the first fills, one an order."""
-    return RowsAtRisk(**joined([run.at_fill() for run in _runs(exposure)]))
+    found = []
+    for number, first_block, laid, _ in exposure.chosen(None):
+        pairs = _RunRows(laid, exposure.tick_size).at_fill()
+        found.append(replace(pairs, run=pairs.run + number, block=pairs.block + first_block))
+    return RowsAtRisk(**joined(found))
 
 
 def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
     """Trials and events (the columns) by (block, side, level, signed distance): the sums of
     :func:`rows_at_risk`, from the accounting's and what differs from them."""
+    by_run = [run.product(_trials, exposure.measure, to_fill_row) for run in exposure.runs]
+    blocks = zip(by_run, exposure.first_blocks.tolist(), strict=True)
+    return Sums(**joined([replace(own, block=own.block + first) for own, first in blocks]))
+
+
+def _trials(run: Run, measure: Measure, to_fill_row: bool) -> Sums:
+    """The trials of one run."""
     total = CellSums()
-    base = exposure.sums
+    base = run.product(run_account, measure).sums
     rows = np.column_stack([base.values[:, 1], np.zeros(len(base.block), dtype=np.int64)])
     total.add(Sums(base.block, base.side, base.level, base.parts, rows))
-    for run in _runs(exposure):
-        if len(run.path.overruled):
-            begin, stop = run.rows
-            # The accounting has these at the path's mid, and not at all where it is unknown.
-            chosen = np.zeros(len(run.path.row_ms), dtype=np.bool_)
-            chosen[run.path.overruled] = True
-            for pairs in run.pairs(begin, stop, chosen):
-                total.add(_counted(pairs, 1))
-            for pairs in run.pairs(begin, stop, chosen, at_path_mid=True):
-                total.add(_counted(pairs, -1))
-        if to_fill_row:
-            (begin, stop), (filled, has_row) = run.rows, run.filled()
-            without = np.where(filled & ~has_row, stop, begin)
-            for pairs in run.pairs(begin, without):
-                total.add(_counted(pairs, -1))
-            total.add(_counted(run.at_fill(), 1))
+    laid = run.product(laid_out, measure)
+    own = _RunRows(laid, measure.tick_size)
+    begin, stop = own.rows
+    if len(laid.path.overruled):
+        # The accounting has these at the path's mid, and not at all where it is unknown.
+        chosen = np.zeros(len(laid.path.row_ms), dtype=np.bool_)
+        chosen[laid.path.overruled] = True
+        for pairs in own.pairs(begin, stop, chosen):
+            total.add(_counted(pairs, 1))
+        for pairs in own.pairs(begin, stop, chosen, at_path_mid=True):
+            total.add(_counted(pairs, -1))
+    if to_fill_row:
+        filled, has_row = own.filled()
+        without = np.where(filled & ~has_row, stop, begin)
+        for pairs in own.pairs(begin, without):
+            total.add(_counted(pairs, -1))
+        total.add(_counted(own.at_fill(), 1))
     sums = total.total()
     there = sums.values[:, 0] != 0
     columns = (sums.block, sums.side, sums.level, sums.parts, sums.values)
@@ -130,25 +147,21 @@ def _counted(pairs: RowsAtRisk, sign: int) -> Sums:
 class _RunRows:
     """The orders and state rows of one run."""
 
-    number: int
-    first_block: int
-    orders: RestingIntervals
-    path: MidPath
-    on_path: PathRange
+    laid: LaidOut
     tick_size: float
 
     @cached_property
     def rows(self) -> tuple[Ints, Ints]:
         """Of each order, the first row in its interval and the one behind it."""
-        begin, stop = self.on_path.from_row, self.on_path.to_row
+        begin, stop = self.laid.on_path.from_row, self.laid.on_path.to_row
         return begin.astype(np.int64), np.maximum(begin, stop).astype(np.int64)
 
     def filled(self) -> tuple[Mask, Mask]:
         """Which orders' first fill is an event, and which have a row in the ms they ended."""
         _, stop = self.rows
-        row_ms = self.path.row_ms
-        at_end = row_ms[np.minimum(stop, len(row_ms) - 1)] == self.orders.end_ms
-        return self.orders.fill_status == EVENT, at_end
+        row_ms = self.laid.path.row_ms
+        at_end = row_ms[np.minimum(stop, len(row_ms) - 1)] == self.laid.orders.end_ms
+        return self.laid.orders.fill_status == EVENT, at_end
 
     def at_fill(self) -> RowsAtRisk:
         """The rows of the first fills."""
@@ -170,7 +183,7 @@ class _RunRows:
         if only is not None:
             before, chosen = running(only), np.flatnonzero(only)
             first, behind = before[begin], before[stop]
-        fill_status = self.orders.fill_status
+        fill_status = self.laid.orders.fill_status
         for some, n, row in in_chunks(first, behind - first):
             if only is not None:
                 row = chosen[row]
@@ -179,25 +192,17 @@ class _RunRows:
             yield self._made(order, row, event, at_path_mid)
 
     def _made(self, order: Ints, row: Ints, event: Mask, at_path_mid: bool = False) -> RowsAtRisk:
-        path, side = self.path, self.orders.side[order]
+        path, side = self.laid.path, self.laid.orders.side[order]
         time = path.row_ms[row]
         stretch = np.searchsorted(path.start_ms, time, side="right") - 1
         mid = path.mid[stretch] if at_path_mid else path.row_mid[row]
         return RowsAtRisk(
-            run=np.full(len(order), self.number, dtype=np.int64),
+            run=np.zeros(len(order), dtype=np.int64),
             order=order,
             side=side,
-            block=path.block[stretch].astype(np.int64) + self.first_block,
-            level=self.on_path.level[order].astype(np.int64),
+            block=path.block[stretch].astype(np.int64),
+            level=self.laid.on_path.level[order].astype(np.int64),
             time_ms=time,
-            delta=signed_ticks(side, self.orders.price[order], mid, self.tick_size),
+            delta=signed_ticks(side, self.laid.orders.price[order], mid, self.tick_size),
             event=event,
         )
-
-
-def _runs(exposure: Exposure) -> Iterator[_RunRows]:
-    first_block = 0
-    for number, (orders, path) in enumerate(zip(exposure.intervals, exposure.paths, strict=True)):
-        on_path = exposure.on_path[number]
-        yield _RunRows(number, first_block, orders, path, on_path, exposure.tick_size)
-        first_block += path.n_blocks

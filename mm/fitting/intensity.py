@@ -15,7 +15,10 @@ from mm.core.arrays import Floats, Ints, distinct, sums_by
 from mm.core.display import Table, html
 from mm.core.formatting import figures
 from mm.exposure.accounting import Exposure
+from mm.exposure.by_run import Measure, laid_out
 from mm.exposure.distance import Selection, buckets
+from mm.exposure.segments import segments_of
+from mm.logs.log import Run
 
 _HEAD = (
     "δ bucket", "mean δ", "exposure (s)", "events", "qty", "orders", "λ (1/s)", "95 % from", "to",
@@ -24,8 +27,8 @@ _HEAD = (
 
 #: The bucket of all negative distances.
 THROUGH = -1
-#: Orders of one run are numbered below this.
-_MOST_ORDERS = 1 << 40
+#: Buckets are fewer than this.
+_MOST_BUCKETS = 1 << 36
 #: Buckets with less than this share of the exposure and no event are not listed.
 _WORTH_SHOWING = 0.002
 
@@ -133,24 +136,32 @@ def poisson_interval(events: Ints, level: float = 0.95) -> tuple[Floats, Floats]
 
 def _orders_by_bucket(exposure: Exposure, labels: Ints, selection: Selection) -> Ints:
     out = np.zeros(len(labels), dtype=np.int64)
-    last, before = -1, np.zeros(0, dtype=np.int64)
-    for s in exposure.chunks():
+    for run in exposure.runs:
+        bucket, n = run.product(_orders_in_buckets, exposure.measure, selection)
+        out[np.searchsorted(labels, bucket)] += n
+    return out
+
+
+def _orders_in_buckets(run: Run, measure: Measure, selection: Selection) -> tuple[Ints, Ints]:
+    """Buckets that orders of a run rested in, and how many."""
+    laid = run.product(laid_out, measure)
+    found: list[Ints] = [np.zeros(0, dtype=np.int64)]
+    last, before = -1, found[0]
+    for s in segments_of(laid.orders, laid.path, laid.on_path, measure.tick_size):
         seg = selection.contains(s.delta)
         if not seg.any():
             continue
-        # One number a bucket: sorting rows of three columns takes ten times as long.
-        bucket = np.searchsorted(labels, _buckets(selection.measure(s.delta[seg])))
-        key = (s.run[seg] * _MOST_ORDERS + s.order[seg]) * len(labels) + bucket
+        # One number a bucket: sorting rows of two columns takes ten times as long.
+        key = s.order[seg] * _MOST_BUCKETS + _buckets(selection.measure(s.delta[seg])) - THROUGH
         # Orders follow each other, and most moves of mid leave them in their bucket.
         pairs = distinct(key[np.append(True, key[1:] != key[:-1])])
         # An order may go on in the next chunk: what was counted of it counts once.
-        new = pairs[~np.isin(pairs, before)] if len(before) else pairs
-        out += np.bincount(new % len(labels), minlength=len(labels))
-        end = int(s.run[-1]) * _MOST_ORDERS + int(s.order[-1])
-        mine = pairs[pairs // len(labels) == end]
-        before = np.union1d(before, mine) if end == last else mine
-        last = end
-    return out
+        found.append(pairs[~np.isin(pairs, before)] if len(before) else pairs)
+        mine = pairs[pairs // _MOST_BUCKETS == int(s.order[-1])]
+        before = np.union1d(before, mine) if int(s.order[-1]) == last else mine
+        last = int(s.order[-1])
+    bucket, n = np.unique(np.concatenate(found) % _MOST_BUCKETS + THROUGH, return_counts=True)
+    return bucket, n.astype(np.int64)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -45,53 +45,77 @@ class ClockCheck:
 _AGREES, _BELOW = 0.2, 0.05
 
 
-def check_clocks(
-    runs: Sequence[Run], intervals: Sequence[RestingIntervals], max_state_gap_ms: int
-) -> ClockCheck:
-    """Hold orders against the state rows, and first fills against their orders."""
-    wrong = placed = known = misplaced = first_fills = 0
-    balance = np.zeros(4)
-    on_rows = chance = 0.0
-    for run, orders in zip(runs, intervals, strict=True):
-        codes, fill_codes, n = run.codes
-        rows = accepted_rows(run.orders, codes, n)
-        own, recv = codes[rows], run.orders["recv_ms"].to_numpy()
-        time = recv[_first_placed(run.orders, rows, codes, n)]
-        del rows
-        state_ms = run.state["recv_ms"].to_numpy(dtype=np.int64)
-        mids = run.state["mid"].to_numpy(dtype=np.float64)
-        placed += len(time)
-        chance += len(time) * len(state_ms) / max(int(state_ms[-1] - state_ms[0]), 1)
-        side, price = orders.whole(orders.side), orders.whole(orders.price)
-        for some in slices(len(time)):
-            last = np.searchsorted(state_ms, time[some], side="right") - 1
-            row = np.maximum(last, 0)
-            on_rows += float(np.count_nonzero(state_ms[row] == time[some]))
-            there = (last >= 0) & (time[some] - state_ms[row] <= max_state_gap_ms)
-            through = side[some] * (mids[row] - price[some]) < 0
-            known += int(np.count_nonzero(there))
-            wrong += int(np.count_nonzero(there & through))
-        first_fills += int(np.count_nonzero(orders.fill_status != NO_FILL))
-        misplaced += int(np.isin(orders.fill_status, (BEFORE_ACTIVE, AFTER_END)).sum())
-        # Only what a backtester says of a living order, or of its end, tells that it was open.
-        news = is_one_of(run.orders["action"], *ACTIONS)
-        heard = latest(codes[news], recv[news], n)[own]
-        balance += _open_orders(run, time, heard, orders, max_state_gap_ms)
-        stranger = np.zeros(n, dtype=np.bool_)
-        stranger[fill_codes] = True
-        stranger[codes] = False
-        first_fills += int(stranger.sum())
-        misplaced += int(stranger.sum())
+@dataclass(frozen=True)
+class ClockSums:
+    """What the shares of `ClockCheck` are made of, of one run: accepted orders ``placed``, at a
+    ``known`` mid, through it (``wrong``), in the ms of a row (``on_rows``), as chance would have
+    it; first ``fills``, and those ``misplaced``; ``open_ms``: see `_open_orders`, shape (4,)."""
+
+    placed: int
+    known: int
+    wrong: int
+    on_rows: float
+    by_chance: float
+    fills: int
+    misplaced: int
+    open_ms: Floats
+
+
+def clock_sums(run: Run, orders: RestingIntervals, max_state_gap_ms: int) -> ClockSums:
+    """Hold a run's orders against its state rows, and first fills against their orders."""
+    codes, fill_codes, n = run.codes
+    rows = accepted_rows(run.orders, codes, n)
+    own, recv = codes[rows], run.orders["recv_ms"].to_numpy()
+    time = recv[_first_placed(run.orders, rows, codes, n)]
+    del rows
+    state_ms = run.state["recv_ms"].to_numpy(dtype=np.int64)
+    mids = run.state["mid"].to_numpy(dtype=np.float64)
+    side, price = orders.whole(orders.side), orders.whole(orders.price)
+    known = wrong = on_rows = 0
+    for some in slices(len(time)):
+        last = np.searchsorted(state_ms, time[some], side="right") - 1
+        row = np.maximum(last, 0)
+        on_rows += int(np.count_nonzero(state_ms[row] == time[some]))
+        there = (last >= 0) & (time[some] - state_ms[row] <= max_state_gap_ms)
+        through = side[some] * (mids[row] - price[some]) < 0
+        known += int(np.count_nonzero(there))
+        wrong += int(np.count_nonzero(there & through))
+    # Only what a backtester says of a living order, or of its end, tells that it was open.
+    news = is_one_of(run.orders["action"], *ACTIONS)
+    heard = latest(codes[news], recv[news], n)[own]
+    open_ms = _open_orders(run, time, heard, orders, max_state_gap_ms)
+    stranger = np.zeros(n, dtype=np.bool_)
+    stranger[fill_codes] = True
+    stranger[codes] = False
+    strangers = int(stranger.sum())
+    misplaced = int(np.isin(orders.fill_status, (BEFORE_ACTIVE, AFTER_END)).sum())
+    return ClockSums(
+        placed=len(time),
+        known=known,
+        wrong=wrong,
+        on_rows=float(on_rows),
+        by_chance=len(time) * len(state_ms) / max(int(state_ms[-1] - state_ms[0]), 1),
+        fills=int(np.count_nonzero(orders.fill_status != NO_FILL)) + strangers,
+        misplaced=misplaced + strangers,
+        open_ms=open_ms,
+    )
+
+
+def check_clocks(runs: Sequence[ClockSums]) -> ClockCheck:
+    """The shares over all runs."""
+    placed, known, fills = (sum(getattr(r, n) for r in runs) for n in ("placed", "known", "fills"))
+    misplaced, wrong = sum(run.misplaced for run in runs), sum(run.wrong for run in runs)
+    balance = np.sum([run.open_ms for run in runs], axis=0)
     return ClockCheck(
         placed_outside=(placed - known) / placed if placed else np.nan,
-        misplaced_fills=misplaced / first_fills if first_fills else np.nan,
+        misplaced_fills=misplaced / fills if fills else np.nan,
         wrong_side=wrong / known if known else np.nan,
         misplaced=misplaced,
-        n_fills=first_fills,
+        n_fills=fills,
         open_too_long=balance[0] / balance[1] if balance[1] else np.nan,
         open_too_short=balance[2] / balance[3] if balance[3] else np.nan,
-        on_rows=on_rows / placed if placed else np.nan,
-        by_chance=chance / placed if placed else np.nan,
+        on_rows=sum(run.on_rows for run in runs) / placed if placed else np.nan,
+        by_chance=sum(run.by_chance for run in runs) / placed if placed else np.nan,
     )
 
 

@@ -58,8 +58,7 @@ def check_distinct(logs: Sequence[RunLog]) -> None:
 
 
 def _span(log: RunLog) -> tuple[int, int]:
-    time = log.orders["recv_ms"]
-    return int(time.min()), int(time.max())
+    return log.facts.first_ms["orders"], log.facts.last_ms["orders"]
 
 
 def _other_fills(one: RunLog, other: RunLog, span: tuple[int, int]) -> bool:

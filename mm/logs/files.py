@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from mm.core.errors import InputError
-from mm.core.storage import AnyPath, Remote
+from mm.core.storage import AnyPath, Remote, file_digest
 
 _File = TypeVar("_File", Path, Remote)
 Kind = Literal["orders", "fills", "state", "trades", "quotes"]
@@ -101,6 +101,13 @@ def mark_of(path: Remote) -> str:
     if not is_dataset(path):
         return path.mark
     return _digest({name: part.mark for name, part in _in_order(path.walk()).items()})
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a log on this machine, as its reader tells it. Raises OSError."""
+    if is_dataset(path):
+        return digest_of_parts(path, {part: file_digest(part) for part in parts_of(path)})
+    return file_digest(path)
 
 
 def digest_of_parts(folder: Path, digests: Mapping[Path, str]) -> str:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ from mm.logs.columns import RawTable, SetAside
 from mm.logs.discovery import find_symbols
 from mm.logs.duplicate_runs import check_distinct
 from mm.logs.files import KINDS, Kind, LocalRun, RunFiles, fetched, size_of
+from mm.logs.kept_runs import read_or_kept
 from mm.logs.log import BacktestLog, RunLog
 from mm.logs.one_market import check_one_market
 from mm.logs.rows.raw import read_table
@@ -38,8 +40,9 @@ _LOG = logging.getLogger(__name__)
 LARGE_BYTES = 32 << 20
 
 
-def load_log(backtest_dir: AnyPath, symbol: str) -> BacktestLog:
-    """Read and check all runs of one symbol.
+def load_log(backtest_dir: AnyPath, symbol: str, kept: Path | None = None) -> BacktestLog:
+    """Read and check all runs of one symbol. Several are read but once where there is a folder,
+    ``kept``, for what follows from each: see ``mm.core.kept``.
 
     Raises InputError, one line, for whatever can't be read or has no meaning.
     """
@@ -55,7 +58,7 @@ def load_log(backtest_dir: AnyPath, symbol: str) -> BacktestLog:
     pooled = len(runs) > 1
     for files in runs:
         _check_kinds(files, symbol)
-    logs = tuple(_load_run(fetched(files), pooled) for files in runs)
+    logs = tuple(_load_run(files, pooled, kept if pooled else None) for files in runs)
     check_distinct(logs)
     check_one_market(logs, runs)
     return BacktestLog(symbol, logs, tuple(w for files in runs for w in files.warnings))
@@ -72,8 +75,12 @@ def _check_kinds(files: RunFiles, symbol: str) -> None:
             )
 
 
-def _load_run(files: LocalRun, pooled: bool) -> RunLog:
-    labels = {kind: files.run.label(p) if pooled else p.name for kind, p in files.paths.items()}
+def _load_run(files: RunFiles, pooled: bool, kept: Path | None) -> RunLog:
+    labels = {kind: files.label(p) if pooled else p.name for kind, p in files.paths.items()}
+    return read_or_kept(files, labels, lambda: _read_run(fetched(files), labels), kept)
+
+
+def _read_run(files: LocalRun, labels: Mapping[Kind, str]) -> RunLog:
     log = _read_in_columns(files, labels)
     if log is None:
         raw = {kind: read_table(files.paths[kind], kind, labels[kind]) for kind in KINDS}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Ints
+from mm.core.arrays import Floats, Ints
 from mm.core.display import Notes, Table, html
 from mm.core.formatting import utc
+from mm.core.kept import Shelf
 from mm.core.settings import FillSource
 from mm.logs.bookkeeping import Ledger
 from mm.logs.columns import SetAside
 from mm.logs.files import KINDS, Kind
 from mm.logs.order_ids import Codes, OrderNames, is_one_of, order_codes
+
+R = TypeVar("R", bound="Run")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,36 @@ class Run:
     state: pd.DataFrame
     end_ms: int
     blind_ms: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64), kw_only=True)
-    ledger: Ledger | None = field(default=None, kw_only=True)
-    order_names: OrderNames | None = field(default=None, kw_only=True)
+    ledger: Ledger | None = field(default_factory=lambda: None, kw_only=True)
+    order_names: OrderNames | None = field(default_factory=lambda: None, kw_only=True)
     written: Mapping[str, pd.DataFrame] = field(default_factory=dict, kw_only=True)
+    shelf: Shelf | None = field(default=None, init=False, repr=False, compare=False)
+    _products: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def product(
+        self: R, make: Callable[Concatenate[R, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What a function makes of this run and of settings, made once: statistics of several runs
+        are put together of these, run by run. With a shelf they are kept there for other days,
+        else here."""
+        key = (make, args, tuple(kwargs.items()))
+        now = partial(make, self, *args, **kwargs)
+        if self.shelf is not None:
+            return self.shelf.of(make, key[1:], now)
+        if key not in self._products:
+            self._products[key] = now()
+        made: T = self._products[key]
+        return made
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What pooling and the headline need to know of the tables."""
+        return self.product(Facts.of)
 
     @property
     def start_ms(self) -> int:
         """Time of the first state row, ms since the epoch."""
-        return int(self.state["recv_ms"].iloc[0])
+        return self.facts.start_ms
 
     def placed_ids(self) -> set[str]:
         """Ids of the orders that this run placed."""
@@ -71,6 +99,43 @@ class Run:
     def codes(self) -> tuple[Codes, Codes, int]:
         """Number of each row's order in orders and fills, and one more than the largest."""
         return order_codes(self.orders, self.fills)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of a run's tables: ``rows``, and times of the ``first_ms`` and ``last_ms``, by kind;
+    ``start_ms``, ``last_state_ms``: of the first and the last state row as they stand;
+    ``mid``: their median; ``mids``: about ten thousand of them; ``reasons``: of the fills;
+    ``strangers``: ids of filled orders that the run did not place."""
+
+    rows: Mapping[str, int]
+    first_ms: Mapping[str, int]
+    last_ms: Mapping[str, int]
+    start_ms: int
+    last_state_ms: int
+    mid: float
+    mids: Floats
+    reasons: tuple[str, ...]
+    strangers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: Run) -> Facts:
+        """Those of a run."""
+        tables = dict(zip(KINDS, (run.orders, run.fills, run.state), strict=True))
+        times = {kind: table["recv_ms"] for kind, table in tables.items() if len(table)}
+        mids = run.state["mid"].to_numpy(dtype=np.float64)
+        reasons = run.fills["reason"].unique() if "reason" in run.fills else ()
+        return cls(
+            rows={kind: len(table) for kind, table in tables.items()},
+            first_ms={kind: int(time.min()) for kind, time in times.items()},
+            last_ms={kind: int(time.max()) for kind, time in times.items()},
+            start_ms=int(times["state"].iloc[0]),
+            last_state_ms=int(times["state"].iloc[-1]),
+            mid=float(run.state["mid"].median()),
+            mids=mids[:: max(1, len(mids) // 10_000)],
+            reasons=tuple(str(name) for name in reasons if name),
+            strangers=tuple(sorted(run.fills_of_strangers())),
+        )
 
 
 @dataclass(frozen=True)
@@ -109,8 +174,7 @@ class BacktestLog:
     @property
     def fill_source(self) -> FillSource:
         """What filled the orders, by the ``reason`` of the fill rows."""
-        reasons = [set(run.fills["reason"].unique()) for run in self.runs if "reason" in run.fills]
-        names = {str(name) for found in reasons for name in found if name}
+        names = {name for run in self.runs for name in run.facts.reasons}
         names = {name for name in names if name.lower() not in ("taker", "nan")}
         drawn = {name for name in names if name.startswith("poisson")}
         if not names:
@@ -142,15 +206,15 @@ class BacktestLog:
         no orders: both are pieces of one run."""
         runs = sorted(self.runs, key=lambda run: run.start_ms)
         return sum(
-            len(strangers & before.placed_ids())
+            len(before.placed_ids().intersection(strangers))
             for before, after in pairwise(runs)
-            if (strangers := after.fills_of_strangers())
+            if (strangers := after.facts.strangers)
         )
 
     def span_s(self, kind: Kind) -> float:
         """Time from the first to the last row of one kind of file, all runs together, s."""
-        times = [getattr(run, kind)["recv_ms"] for run in self.runs]
-        return sum(int(time.max() - time.min()) for time in times if len(time)) / 1000.0
+        facts = [run.facts for run in self.runs]
+        return sum(f.last_ms[kind] - f.first_ms[kind] for f in facts if f.rows[kind]) / 1000.0
 
     @property
     def covered_s(self) -> float:
@@ -164,19 +228,18 @@ class BacktestLog:
     @property
     def mid(self) -> float:
         """Median of about ten thousand mids of each run, quote currency; NaN without any."""
-        mids = [run.state["mid"].to_numpy(dtype=np.float64) for run in self.runs]
-        some = np.concatenate([mid[:: max(1, len(mid) // 10_000)] for mid in mids])
+        some = np.concatenate([run.facts.mids for run in self.runs])
         return float(np.nanmedian(some)) if np.isfinite(some).any() else float("nan")
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{sum(len(getattr(r, k)) for r in self.runs):,} {k}" for k in KINDS)
+        rows = ", ".join(f"{sum(r.facts.rows[k] for r in self.runs):,} {k}" for k in KINDS)
         return f"<{type(self).__name__} {self.symbol}: {len(self.runs)} run(s), {rows}>"
 
     def _repr_html_(self) -> str:
         rows = []
         for run in self.runs:
             took = f"{(run.end_ms - run.start_ms) / 60_000:.1f} min"
-            counts = [f"{len(getattr(run, kind)):,}" for kind in KINDS]
+            counts = [f"{run.facts.rows[kind]:,}" for kind in KINDS]
             rows.append([run.name, utc(run.start_ms), utc(run.end_ms), took, *counts])
         head = ("run", "from (UTC)", "to", "duration", *(f"{kind} rows" for kind in KINDS))
         notes = [*self.warnings, *(w for run in self.runs for w in run.warnings)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mm.core.arrays import Ints
 from mm.logs.log import RunLog
 from mm.logs.tick import price_grid
 
@@ -51,17 +52,44 @@ class MidCheck:
 
 def check_mids(runs: Sequence[RunLog]) -> MidCheck:
     """Look at the mids of every run."""
-    times, mids = (
-        [run.state[name].to_numpy()[:_FIRST_ROWS] for run in runs] for name in ("recv_ms", "mid")
-    )
-    again = np.concatenate([np.diff(mid) == 0.0 for mid in mids])
-    gaps = np.concatenate([np.diff(time) for time in times])
-    gaps = gaps[gaps > 0]
+    found = [run.product(_row_sums) for run in runs]
+    steps = sum(one.steps for one in found)
     return MidCheck(
-        runs=tuple(_of_run(run) for run in runs),
-        standing=float(again.mean()) if len(again) else 0.0,
-        row_gap_ms=float(np.median(gaps)) if len(gaps) else float("nan"),
+        runs=tuple(run.product(_of_run) for run in runs),
+        standing=sum(one.standing for one in found) / steps if steps else 0.0,
+        row_gap_ms=_median(
+            np.concatenate([one.gap_ms for one in found]), np.concatenate([one.n for one in found])
+        ),
     )
+
+
+def _median(values: Ints, n: Ints) -> float:
+    """Of values that come so often each; NaN without any."""
+    order = np.argsort(values, kind="stable")
+    up_to = np.cumsum(n[order])
+    if not len(up_to):
+        return float("nan")
+    middle = np.array([(up_to[-1] - 1) // 2, up_to[-1] // 2])
+    return float(values[order][np.searchsorted(up_to, middle, side="right")].mean())
+
+
+@dataclass(frozen=True)
+class _RowSums:
+    """Of a run's first rows: from one to the next, those that repeat the mid, and how many ms go
+    by how often."""
+
+    steps: int
+    standing: int
+    gap_ms: Ints
+    n: Ints
+
+
+def _row_sums(run: RunLog) -> _RowSums:
+    time, mid = (run.state[name].to_numpy()[:_FIRST_ROWS] for name in ("recv_ms", "mid"))
+    gap_ms, n = np.unique(np.diff(time), return_counts=True)
+    there = gap_ms > 0
+    again = int(np.count_nonzero(np.diff(mid) == 0.0))
+    return _RowSums(max(len(mid) - 1, 0), again, gap_ms[there], n[there])
 
 
 def _of_run(run: RunLog) -> RunMids:

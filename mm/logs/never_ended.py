@@ -34,24 +34,52 @@ class NeverEnded:
     words: Mapping[str, int] = field(default_factory=dict)
 
 
-def never_ended(runs: Sequence[Run], intervals: Sequence[RestingIntervals]) -> NeverEnded:
-    """Over all runs; an order's pieces at several prices count as one."""
-    n = of = at_once = 0
-    theirs = total = 0.0
+@dataclass(frozen=True)
+class OpenSums:
+    """Of one run: as in `NeverEnded`, with the time that those orders and all rested, ms."""
+
+    orders: int
+    of: int
+    theirs_ms: float
+    all_ms: float
+    at_once: int
+    words: dict[str, int]
+
+
+def open_sums(run: Run, orders: RestingIntervals) -> OpenSums:
+    """An order's pieces at several prices count as one."""
+    start, end = orders.whole(orders.start_ms), orders.whole(orders.end_ms, last=True)
+    is_open = orders.whole(orders.ended_by, last=True) == OPEN
+    rested = (end - start).astype(np.float64)
+    longest = float(rested[~is_open].max(initial=0.0))
+    old = is_open & (rested > longest)
+    words: dict[str, int] = {}
+    if old.any():
+        ids = np.delete(np.asarray(orders.order_id), orders.goes_on)[old]
+        words = last_words(run.orders, ids)
+    return OpenSums(
+        int(np.count_nonzero(old)),
+        len(rested),
+        float(rested[old].sum()),
+        float(rested.sum()),
+        _at_once(start[~is_open], end[~is_open]),
+        words,
+    )
+
+
+def never_ended(runs: Sequence[OpenSums]) -> NeverEnded:
+    """Over all runs."""
+    total = sum(run.all_ms for run in runs)
     words: Counter[str] = Counter()
-    for run, orders in zip(runs, intervals, strict=True):
-        start, end = orders.whole(orders.start_ms), orders.whole(orders.end_ms, last=True)
-        is_open = orders.whole(orders.ended_by, last=True) == OPEN
-        rested = (end - start).astype(np.float64)
-        longest = float(rested[~is_open].max(initial=0.0))
-        old = is_open & (rested > longest)
-        n, of = n + int(np.count_nonzero(old)), of + len(rested)
-        theirs, total = theirs + float(rested[old].sum()), total + float(rested.sum())
-        at_once = max(at_once, _at_once(start[~is_open], end[~is_open]))
-        if old.any():
-            ids = np.delete(np.asarray(orders.order_id), orders.goes_on)[old]
-            words.update(last_words(run.orders, ids))
-    return NeverEnded(n, of, theirs / total if total else 0.0, at_once, dict(words))
+    for run in runs:
+        words.update(run.words)
+    return NeverEnded(
+        sum(run.orders for run in runs),
+        sum(run.of for run in runs),
+        sum(run.theirs_ms for run in runs) / total if total else 0.0,
+        max((run.at_once for run in runs), default=0),
+        dict(words),
+    )
 
 
 def _at_once(start: Ints, end: Ints) -> int:

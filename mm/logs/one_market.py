@@ -95,10 +95,13 @@ def _told_apart(one: _Told, other: _Told) -> str:
 def _by_price(before: RunLog, log: RunLog) -> str:
     """How the mids of two runs differ, one of which starts no sooner; empty if they may be one
     market's."""
-    was, now = float(before.state["mid"].median()), float(log.state["mid"].median())
+    was, now = before.facts.mid, log.facts.mid
     if min(was, now) > 0 and not 1 / _LEVEL < now / was < _LEVEL:
         return f"their mids lie at {was:g} and {now:g}"
-    start, end = max(before.start_ms, log.start_ms), min(_last(before), _last(log))
+    start = max(before.start_ms, log.start_ms)
+    end = min(before.facts.last_state_ms, log.facts.last_state_ms)
+    if start > end:
+        return ""
     rows = [t[(t >= start) & (t <= end)] for t, _ in (_path(before), _path(log))]
     times = np.sort(np.concatenate(rows))
     if len(times) < _LEAST:
@@ -126,7 +129,3 @@ def _mid(log: RunLog, times: Floats) -> Floats:
 
 def _path(log: RunLog) -> tuple[Floats, Floats]:
     return log.state["recv_ms"].to_numpy(dtype=float), log.state["mid"].to_numpy(dtype=float)
-
-
-def _last(log: RunLog) -> int:
-    return int(log.state["recv_ms"].iloc[-1])

@@ -19,6 +19,7 @@ from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline import history, morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
+from mm.pipeline.cache import CACHE, trim
 from mm.pipeline.drift import write_drift
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
@@ -57,6 +58,9 @@ class Watcher(Protocol):
     def told(self, records: Mapping[str, Record]) -> None:
         """What the books say of this batch's symbols, those that are missing among them."""
 
+    def kept(self, folder: Path, size: int) -> None:
+        """What is kept of pooled runs for the next batch, bytes."""
+
 
 def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
     """Calibrate every symbol of a plan; one that fails stops no other.
@@ -80,6 +84,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         records = _with_forecasts(records, plan.out_dir, watcher)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
+        size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))
+        if size:
+            watcher.kept(results.folder / CACHE, size)
         try:
             valid_for_s = plan.policy.valid_for_s
             records = {s: results.mark(s, r, valid_for_s) for s, r in records.items()}

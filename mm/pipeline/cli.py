@@ -132,6 +132,14 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
     show_default=True,
     help="Tries more after a dead kernel or a deadline; never after bad input.",
 )
+@click.option(
+    "--cache-gb",
+    type=click.FloatRange(0.0),
+    default=20.0,
+    show_default=True,
+    metavar="GB",
+    help="What is kept of pooled runs, so that only new ones are read; 0 keeps nothing.",
+)
 @click.option("--mail-to", multiple=True, metavar="A@B", help="Send the batch's mail there.")
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
 @click.option(

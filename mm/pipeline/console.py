@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -29,6 +30,7 @@ class Console:
         self._err = Terminal(soft_wrap=True, highlight=False, markup=False, stderr=True)
         self._runs: list[SymbolRun] = []
         self._records: Mapping[str, Record] = {}
+        self._kept = ""
         self._running: dict[str, float] = {}
         self._total, self._began = total, time.monotonic()
         self._lock = threading.Lock()
@@ -71,6 +73,10 @@ class Console:
         """Keep what the books say of the batch for its end."""
         self._records = records
 
+    def kept(self, folder: Path, size: int) -> None:
+        """Keep for the end how much is kept."""
+        self._kept = f"kept of pooled runs: {size / 1e9:.2f} GB in {folder}"
+
     def _show(self) -> None:
         failed = sum(r.record.status == "failed" for r in self._runs)
         names = ", ".join(list(self._running)[:4])
@@ -100,6 +106,8 @@ class Console:
         if interrupted:
             left = self._total - len(self._runs)
             self._out.print(f"interrupted; {left} symbols left: run the same command to go on")
+        if self._kept:
+            self._out.print(self._kept)
         self._out.print(f"results in {out_dir}")
 
     def abandon(self) -> None:

@@ -31,7 +31,8 @@ LOCAL = "local"
 class Options:
     """How to run: where, kernels, deadline per symbol in seconds, retries, what may be skipped.
 
-    ``scheduler``: "local", or the address of a dask scheduler.
+    ``scheduler``: "local", or the address of a dask scheduler. ``cache_gb``: how large the folder
+    may be in which what follows from each pooled run is kept, 10^9 bytes.
     """
 
     kernel: Literal["warm", "stock"] = "warm"
@@ -41,6 +42,7 @@ class Options:
     retry_failed: bool = False
     mail: Mail = field(default_factory=Mail)
     scheduler: str = LOCAL
+    cache_gb: float = 20.0
 
 
 class ExecutorLost(CalibrationError):

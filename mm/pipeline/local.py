@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from mm.core.storage import opener
+from mm.pipeline.cache import CACHE
 from mm.pipeline.executor import PRELOAD, Executor, Options
 from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Job, Plan
@@ -30,8 +31,16 @@ class LocalExecutor:
     ) -> None:
         self._results, self._started = results, started
         self._stop = threading.Event()
-        root = named_root(results.folder)
-        self._runner = SymbolRunner(kernels, options.deadline_s, options.retries, self._stop, root)
+        # A folder that is here for this batch alone keeps nothing.
+        keeps = options.cache_gb > 0 and results.lasting
+        self._runner = SymbolRunner(
+            kernels,
+            options.deadline_s,
+            options.retries,
+            self._stop,
+            named_root(results.folder),
+            results.folder / CACHE if keeps else None,
+        )
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="symbol")
 
     def submit(self, job: Job, mark: str) -> Future[SymbolRun]:

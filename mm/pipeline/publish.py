@@ -9,10 +9,11 @@ import hashlib
 import os
 import secrets
 import shutil
-import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from mm.core.storage import file_digest
 
 _STAGING, _OLD = ".staging-", ".replaced-"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -88,14 +89,6 @@ def whole(folder: Path, outputs: Mapping[str, str]) -> bool:
         except OSError:
             return False
     return bool(outputs)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file. Raises OSError for what can't be read or is no regular file."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no regular file", str(path))  # opening a pipe waits for ever
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _exchange(one: Path, other: Path) -> bool:

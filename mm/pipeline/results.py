@@ -20,7 +20,12 @@ from mm.results.record import Record, params_name
 
 
 class Results:
-    """The folder that a batch's results go to; see ``open_folder``."""
+    """The folder that a batch's results go to; see ``open_folder``.
+
+    ``lasting``: whether it is still there when the batch is over.
+    """
+
+    lasting = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

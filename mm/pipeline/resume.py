@@ -9,13 +9,13 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-import mm
+from mm.core.code import tree_digest
 from mm.core.config import TEMPLATE, below_root
 from mm.core.storage import AnyPath, Remote
-from mm.logs.files import RunFiles, digest_of_parts, is_dataset, mark_of, parts_of
+from mm.logs.files import RunFiles, digest_of, mark_of
 from mm.pipeline.books import read_record
 from mm.pipeline.plan import Job
-from mm.pipeline.publish import file_digest, whole
+from mm.pipeline.publish import whole
 from mm.results.params import versions
 from mm.results.record import Record
 
@@ -31,7 +31,7 @@ _PAGES_PACKAGES = ("nbconvert", "nbformat", "latex2mathml", "jinja2", "nh3")
 def code_marks() -> dict[str, str]:
     """What results follow from beside inputs and settings: digests of the template with the code
     behind numbers and figures (``mm``) and of the code behind pages, versions of all packages."""
-    calibration = _tree_digest(_CALIBRATION, TEMPLATE.read_bytes())
+    calibration = tree_digest(_CALIBRATION, TEMPLATE.read_bytes())
     return {"mm": calibration, "mm/report": pages_digest(), **versions()}
 
 
@@ -46,18 +46,7 @@ def code_digest() -> str:
 def pages_digest() -> str:
     """Digest of what makes pages and mail of executed notebooks: where only this has changed, they
     are made anew without a kernel."""
-    return _tree_digest(_PAGES, json.dumps([*map(metadata.version, _PAGES_PACKAGES)]).encode())
-
-
-def _tree_digest(names: Sequence[str], first: bytes) -> str:
-    digest = hashlib.sha256(first)
-    package = Path(str(mm.__file__)).parent
-    for top in (package / name for name in names):
-        for path in (top, *sorted(top.rglob("*"))):
-            if path.is_file() and path.suffix != ".pyc":
-                digest.update(path.relative_to(package).as_posix().encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return tree_digest(_PAGES, json.dumps([*map(metadata.version, _PAGES_PACKAGES)]).encode())
 
 
 def fingerprint(job: Job, code: str) -> str:
@@ -80,9 +69,7 @@ def _digest(path: AnyPath) -> str:
     if isinstance(path, Remote):
         return mark_of(path)
     try:
-        if is_dataset(path):
-            return digest_of_parts(path, {part: file_digest(part) for part in parts_of(path)})
-        return file_digest(path)
+        return digest_of(path)
     except OSError as error:
         return f"unreadable: {error.errno}"
 

@@ -37,6 +37,8 @@ _AT_ONCE = 16
 class StoreResults(Results):
     """Results at a URL, with a copy of what this batch needs of them in a folder here."""
 
+    lasting = False
+
     def __init__(self, remote: Remote, folder: Path) -> None:
         super().__init__(folder)
         self.remote = remote

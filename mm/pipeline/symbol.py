@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mm.core.config import REPO_ROOT, TEMPLATE, below_root
+from mm.core.places import KEPT
 from mm.pipeline.kernels import Kernel, Kernels
 from mm.pipeline.pages import write_report
 from mm.pipeline.plan import Job
@@ -68,7 +69,8 @@ class SymbolRunner:
     """Runs symbols in kernels of one kind, each with a deadline, retries for infrastructure only.
 
     ``stop``: once set, kernels are killed and nothing more is published. ``named_root``: see
-    the function of this name.
+    the function of this name. ``cache``: where what follows from each of several pooled runs is
+    kept; None keeps nothing.
     """
 
     kernels: Kernels
@@ -76,6 +78,7 @@ class SymbolRunner:
     retries: int
     stop: threading.Event
     named_root: str = ""
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         self._live: set[Kernel] = set()
@@ -151,7 +154,8 @@ class SymbolRunner:
             late.set()
             kernel.kill()
 
-        with self.kernels.start(cwd=below_root()) as kernel:
+        kept = {KEPT: str(self.cache.resolve())} if self.cache else {}
+        with self.kernels.start(cwd=below_root(), env=kept) as kernel:
             timer = threading.Timer(self.deadline_s, end, [kernel])
             with self._lock:
                 self._live.add(kernel)

@@ -52,6 +52,11 @@ class JsonLog:
         self._then.told(records)
         self.write("told", statuses={s: record.status for s, record in records.items()})
 
+    def kept(self, folder: Path, size: int) -> None:
+        """What is kept of pooled runs for the next batch."""
+        self._then.kept(folder, size)
+        self.write("kept", folder=str(folder), bytes=size)
+
     def write(self, event: str, **fields: Any) -> None:
         """One line, in one write to the end of the file: lines of several batches do not mix."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

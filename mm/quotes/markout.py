@@ -20,6 +20,7 @@ from mm.core.arrays import Floats, Ints, Mask, sums_by
 from mm.core.display import Table, html
 from mm.core.formatting import figures, span
 from mm.exposure.accounting import Exposure
+from mm.exposure.by_run import Measure, laid_out, run_account
 from mm.logs.log import Run
 from mm.logs.order_ids import is_one_of
 
@@ -91,7 +92,7 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
     """Markouts and value per hour of every placement distance with at least five fills."""
     events = exposure.events
     markout = markouts(exposure)
-    price = _prices(exposure)
+    price = exposure.event_price
     fee = fee_bps / 1e4 * np.abs(price) / exposure.tick_size
     has_qty = bool(len(events.qty) and np.isfinite(events.qty).all())
     weight = events.qty * exposure.tick_size if has_qty else np.ones(len(price))
@@ -139,42 +140,41 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
 
 def fee_in(runs: Sequence[Run]) -> float:
     """1e4 sum fee / sum price qty over the fills of makers, bps; 0 where the log has no fees."""
-    paid = traded = 0.0
-    for fills in (run.fills for run in runs):
-        if not {"fee", "price", "qty"} <= set(fills):
-            continue
-        notional = np.abs(
-            fills["price"].to_numpy(dtype=np.float64) * fills["qty"].to_numpy(dtype=np.float64)
-        )
-        fee = fills["fee"].to_numpy(dtype=np.float64)
-        there: Mask = np.isfinite(fee) & np.isfinite(notional)
-        if "liquidity" in fills:
-            there &= ~is_one_of(fills["liquidity"], "TAKER", "T")
-        paid, traded = paid + float(fee[there].sum()), traded + float(notional[there].sum())
+    sums = [run.product(_paid) for run in runs]
+    paid, traded = sum(one for one, _ in sums), sum(other for _, other in sums)
     return 1e4 * paid / traded if traded > 0 else 0.0
+
+
+def _paid(run: Run) -> tuple[float, float]:
+    """Fees of one run's makers, and what they were paid on, quote currency."""
+    fills = run.fills
+    if not {"fee", "price", "qty"} <= set(fills):
+        return 0.0, 0.0
+    notional = np.abs(
+        fills["price"].to_numpy(dtype=np.float64) * fills["qty"].to_numpy(dtype=np.float64)
+    )
+    fee = fills["fee"].to_numpy(dtype=np.float64)
+    there: Mask = np.isfinite(fee) & np.isfinite(notional)
+    if "liquidity" in fills:
+        there &= ~is_one_of(fills["liquidity"], "TAKER", "T")
+    return float(fee[there].sum()), float(notional[there].sum())
 
 
 def markouts(exposure: Exposure) -> Floats:
     """Of each event at HORIZONS_S, shape (n, h), ticks; NaN where mid is not known then."""
-    events, price = exposure.events, _prices(exposure)
-    out = np.full((len(price), len(HORIZONS_S)), np.nan)
-    for run, path in enumerate(exposure.paths):
-        mine = np.flatnonzero(events.run == run)
-        for h, seconds in enumerate(HORIZONS_S):
-            then = events.time_ms[mine] + round(1000 * seconds)
-            stretch = np.searchsorted(path.start_ms, then, side="right") - 1
-            mid = np.where(then <= path.row_ms[-1], path.mid[stretch], np.nan)
-            out[mine, h] = events.side[mine] * (mid - price[mine]) / exposure.tick_size
-    return out
+    return np.concatenate([run.product(_markouts, exposure.measure) for run in exposure.runs])
 
 
-def _prices(exposure: Exposure) -> Floats:
-    """The order's price of each event."""
-    events = exposure.events
-    out = np.full(len(events.run), np.nan)
-    for run, orders in enumerate(exposure.intervals):
-        mine = events.run == run
-        out[mine] = orders.price[events.order[mine]]
+def _markouts(run: Run, measure: Measure) -> Floats:
+    """Those of one run."""
+    account, path = run.product(run_account, measure), run.product(laid_out, measure).path
+    events = account.events
+    out = np.full((len(events.time_ms), len(HORIZONS_S)), np.nan)
+    for h, seconds in enumerate(HORIZONS_S):
+        then = events.time_ms + round(1000 * seconds)
+        stretch = np.searchsorted(path.start_ms, then, side="right") - 1
+        mid = np.where(then <= path.row_ms[-1], path.mid[stretch], np.nan)
+        out[:, h] = events.side * (mid - account.event_price) / measure.tick_size
     return out
 
 

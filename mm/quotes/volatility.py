@@ -33,7 +33,7 @@ def volatility(runs: Sequence[Run], tick: float, max_gap_ms: int) -> Volatility:
 
     Its interval takes blocks of a minute for independent: t with one degree less than blocks, on
     the scale of the logarithm."""
-    sums = np.concatenate([_by_block(run, tick, max_gap_ms) for run in runs], axis=0)
+    sums = np.concatenate([run.product(_by_block, tick, max_gap_ms) for run in runs], axis=0)
     square, seconds = sums[:, 0], sums[:, 1]
     if not seconds.sum() > 0:
         return Volatility(math.nan, (math.nan, math.nan), math.nan)

@@ -51,6 +51,9 @@ class Seen:
     def told(self, records: Mapping[str, Record]) -> None:
         self.records = records
 
+    def kept(self, folder: Path, size: int) -> None:
+        pass
+
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Kernels]:

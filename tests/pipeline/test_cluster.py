@@ -143,6 +143,9 @@ class Seen:
     def told(self, records: Mapping[str, Record]) -> None:
         pass
 
+    def kept(self, folder: Path, size: int) -> None:
+        pass
+
 
 def plan(data: Path, out: str = "out", **request: Any) -> Plan:
     return make_plan(Request(data_dir=data, out_dir=data.parent / out, **request), {})

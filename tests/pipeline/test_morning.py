@@ -40,6 +40,9 @@ class Quiet:
     def told(self, records: Mapping[str, Record]) -> None:
         self.records = records
 
+    def kept(self, folder: Path, size: int) -> None:
+        pass
+
 
 def run(data: Path, **request: object) -> tuple[int, Mapping[str, Record]]:
     heard = Quiet()

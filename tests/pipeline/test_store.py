@@ -63,6 +63,9 @@ class Seen:
     def told(self, records: Mapping[str, Record]) -> None:
         pass
 
+    def kept(self, folder: Path, size: int) -> None:
+        pass
+
 
 def ran(data: Remote, out: Remote, **request: Any) -> tuple[int, Seen]:
     seen = Seen()

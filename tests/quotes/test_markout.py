@@ -11,6 +11,7 @@ import pytest
 import mm
 from mm import plots
 from mm.calibration import value
+from mm.exposure.accounting import exposure_of
 from mm.logs.load import log_from_frames
 from mm.quotes.markout import HORIZONS_S, fee_in, markouts, quote_value
 from mm.simulate import Scenario, simulate
@@ -59,25 +60,10 @@ def test_value_per_hour_is_rate_times_size_times_gain(result: mm.Calibration) ->
 
 def test_where_mid_goes_nowhere_a_markout_is_the_distance(result: mm.Calibration) -> None:
     """Mids drawn anew around their middle say nothing of a fill: what is left is the edge alone."""
-    exposure = result.accounts.exposure
-    rng = np.random.default_rng(0)
-    path = exposure.paths[0]
-    centre = float(np.nanmedian(path.mid))
-    price = np.full(len(exposure.intervals[0].price), centre)
-    still = replace(
-        exposure,
-        paths=(
-            replace(
-                path,
-                mid=np.where(
-                    np.isnan(path.mid),
-                    np.nan,
-                    rng.permutation(np.where(np.isnan(path.mid), centre, path.mid)),
-                ),
-            ),
-        ),
-        intervals=(replace(exposure.intervals[0], price=price),),
-    )
+    run, measure = result.log.runs[0], result.accounts.exposure.measure
+    mid = np.random.default_rng(0).permutation(run.state["mid"].to_numpy())
+    orders = run.orders.assign(price=float(np.median(mid)))
+    still = exposure_of([replace(run, orders=orders, state=run.state.assign(mid=mid))], measure)
     found = quote_value(still)
     inside = (found.low <= 0.0) & (found.high >= 0.0)
     assert inside.mean() >= 0.8
