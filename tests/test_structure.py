@@ -39,7 +39,7 @@ ROOMS = [
 ]
 STATISTICS = ["exposure", "fitting", "diagnostics"]
 # What people call, above the rooms, and the simulator, which is the estimator's judge.
-TOP = ["calibration", "notebook", "convert", "explain"]
+TOP = ["calibration", "notebook", "convert", "explain", "attribute"]
 APART = ["simulate"]
 
 

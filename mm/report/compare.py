@@ -18,7 +18,7 @@ ORDER = ("failed", "refused", "missing", "stale", "warn", "ok")
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
 _NORMAL_95 = 1.959964
 #: Where things are, which says nothing of how A and k came about.
-_PLACES = frozenset({"SYMBOL", "BACKTEST_DIR", "RESULT_DIR", "OLD_PARAMS_FILE"})
+PLACES = frozenset({"SYMBOL", "BACKTEST_DIR", "RESULT_DIR", "OLD_PARAMS_FILE"})
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Line:
             return {}
         was, now = self.before.settings, self.record.settings
         return {
-            n: (was[n], v) for n, v in now.items() if n in was and was[n] != v and n not in _PLACES
+            n: (was[n], v) for n, v in now.items() if n in was and was[n] != v and n not in PLACES
         }
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mm import __version__
 from mm.core.settings import FillSource
 
 SCHEMA_VERSION = 2
@@ -300,7 +301,7 @@ def versions() -> dict[str, str]:
 @cache
 def _versions() -> Mapping[str, str]:
     """Read once: each is a search through the packages and a long text to parse."""
-    found = {"python": platform.python_version()}
+    found = {"mm-calibrate": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
