@@ -7,14 +7,14 @@ path is thinned to every n-th row and the log accounted for anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from mm.core.arrays import Ints, distinct_of, sums_by
+from mm.core.arrays import Ints, distinct_of, slices, sums_by
 from mm.core.errors import EstimateError
 from mm.exposure.accounting import Exposure
-from mm.exposure.by_run import Measure, events_of, laid_out, sums_of
+from mm.exposure.by_run import Measure, events_of, laid_out, sums_of, thinned_out
 from mm.exposure.cells import Cells, make_cells, pooled
 from mm.exposure.distance import Selection
 from mm.fitting.fit import Fit
@@ -74,10 +74,10 @@ def mid_clock(exposure: Exposure, selection: Selection, own: Fit) -> MidClock:
 
 def _cells(run: Run, measure: Measure, selection: Selection, every: int) -> Cells:
     """Exposure and events by distance on every so many-th row of a run's path."""
-    thin = replace(run, state=run.state.iloc[::every])
-    laid = laid_out(thin, replace(measure, max_gap_ms=measure.max_gap_ms * every))
+    laid = thinned_out(run, measure, every)
     sums, _ = sums_of(laid, measure.tick_size)
     e = events_of(laid, measure.tick_size)
+    del laid
     cells = make_cells(sums, e.block, e.side, e.level, e.delta, e.qty, selection.both)
     return cells.by_distance()
 
@@ -97,10 +97,17 @@ def _gaps(exposure: Exposure) -> tuple[float, float]:
 def _weighted_gaps(run: Run, measure: Measure) -> tuple[Ints, Ints]:
     """Each gap behind a run's state rows, ms, and how many orders rested there in all."""
     laid = run.product(laid_out, measure)
-    n, on_path = len(laid.path.row_ms), laid.on_path
-    began = np.bincount(on_path.from_row, minlength=n + 1)
-    ended = np.bincount(np.maximum(on_path.to_row, on_path.from_row), minlength=n + 1)
-    open_orders = np.cumsum(began - ended)[: n - 1]
-    gap, of = distinct_of(np.diff(laid.path.row_ms))
-    weight = sums_by(of, open_orders, len(gap)).astype(np.int64)
+    row_ms, on_path = laid.path.row_ms, laid.on_path
+    n_open = np.zeros(len(row_ms) + 1, dtype=np.int32)
+    np.add.at(n_open, on_path.from_row, 1)
+    np.add.at(n_open, np.maximum(on_path.to_row, on_path.from_row), -1)
+    np.cumsum(n_open, out=n_open)
+    gaps, weights = [], []
+    for some in slices(len(row_ms) - 1):
+        gap, of = distinct_of(np.diff(row_ms[some.start : some.stop + 1]))
+        gaps.append(gap)
+        weights.append(sums_by(of, n_open[some], len(gap)))
+    nothing = np.zeros(0, dtype=np.int64)
+    gap, of = distinct_of(np.concatenate([nothing, *gaps]))
+    weight = sums_by(of, np.concatenate([nothing, *weights]), len(gap)).astype(np.int64)
     return gap[gap > 0], weight[gap > 0]

@@ -6,14 +6,14 @@ the next (``mm.core.kept``). Runs and blocks count from 0 here; joining numbers 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Sides
-from mm.core.concurrency import side_by_side
+from mm.core.concurrency import LONG, give_back, side_by_side
 from mm.exposure.cells import CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
@@ -54,11 +54,19 @@ class Events:
 
 @dataclass(frozen=True)
 class LaidOut:
-    """When each order rested, the mid path, and where on it the orders begin and end."""
+    """When each order rested, the mid path, and where on it the orders begin and end.
 
-    orders: RestingIntervals
+    ``resting``: whatever the mid was when they were placed.
+    """
+
+    resting: RestingIntervals
     path: MidPath
     on_path: PathRange
+
+    @cached_property
+    def orders(self) -> RestingIntervals:
+        """The same where orders placed through mid, and filled at once, were takers."""
+        return self.resting.with_takers(self.on_path.crossed)
 
 
 @dataclass(frozen=True)
@@ -99,14 +107,20 @@ def laid_out(run: Run, measure: Measure) -> LaidOut:
         partial(resting_intervals, run.orders, run.fills, run.end_ms, codes=run.codes),
         partial(_path, run, measure),
     )
-    on_path = PathRange.of(orders, path, measure.tick_size)
-    return LaidOut(orders.with_takers(on_path.crossed), path, on_path)
+    return LaidOut(orders, path, PathRange.of(orders, path, measure.tick_size))
 
 
-def _path(run: Run, measure: Measure) -> MidPath:
+def thinned_out(run: Run, measure: Measure, every: int) -> LaidOut:
+    """The same orders on a path of every so many-th row, which may be as many times older."""
+    orders = run.product(laid_out, measure).resting
+    path = _path(run, replace(measure, max_gap_ms=measure.max_gap_ms * every), every)
+    return LaidOut(orders, path, PathRange.of(orders, path, measure.tick_size))
+
+
+def _path(run: Run, measure: Measure, every: int = 1) -> MidPath:
     path = mid_path(
-        run.state["recv_ms"].to_numpy(dtype=np.int64),
-        run.state["mid"].to_numpy(dtype=np.float64),
+        run.state["recv_ms"].to_numpy(dtype=np.int64)[::every],
+        run.state["mid"].to_numpy(dtype=np.float64)[::every],
         end_ms=run.end_ms,
         max_gap_ms=measure.max_gap_ms,
         block_ms=measure.block_ms,
@@ -117,6 +131,8 @@ def _path(run: Run, measure: Measure) -> MidPath:
 def run_account(run: Run, measure: Measure) -> RunAccount:
     """The accounting of one run."""
     laid = run.product(laid_out, measure)
+    if len(run.orders) >= LONG:
+        give_back()
     orders, path, on_path = laid.orders, laid.path, laid.on_path
     (sums, unknown_ms), clocks = side_by_side(
         len(run.orders),
