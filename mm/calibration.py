@@ -84,7 +84,11 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
     # What another horizon does shows on a part: a long tape is not gone through four times more.
     begun = [replace(one, tape=one.tape.first(ALTERNATIVES_MS)) for one in tapes[:1]]
     logs = [(by, tape_log(begun, settings.SYMBOL, by, unit, clock_ms=clock)) for by in others]
-    return replace(chosen, alternatives=tuple(_alternative(by, log, plain) for by, log in logs))
+    alternatives = tuple(_alternative(by, log, plain) for by, log in logs)
+    if len(tapes) == 1 and tapes[0].tape.span <= ALTERNATIVES_MS:
+        return replace(chosen, alternatives=alternatives)
+    own = next(log for by, log in logs if by == quoter)
+    return replace(chosen, alternatives=alternatives, begun=own)
 
 
 def _alternative(by: Quoter, log: TapeLog, settings: Settings) -> Alternative:
@@ -152,7 +156,13 @@ def diagnose(
         schedule_min=(train, settings.SCHEDULE_STEP_MIN or train) if train else None,
         old=read_fill_model(below_root(old), accounts.tick.value) if old else None,
     )
-    return check_estimate(log.runs, accounts.exposure, intensity, result, options)
+    timed = (accounts.exposure, result)
+    if isinstance(log, TapeLog) and log.begun is not None:
+        # What the clock of mid does shows on a part, as other horizons do.
+        same = settings.model_copy(update={"TICK_SIZE": accounts.tick.value})
+        part = account(log.begun, same)
+        timed = (part.exposure, estimate(log.begun, part, same))
+    return check_estimate(log.runs, accounts.exposure, intensity, result, options, timed)
 
 
 def value(log: BacktestLog, accounts: Accounts, settings: Settings) -> QuoteValue:

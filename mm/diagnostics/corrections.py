@@ -22,7 +22,7 @@ from mm.exposure.segments import segments_of
 from mm.fitting.fill_model import PoissonFillModel
 from mm.fitting.fit import fit_poisson
 from mm.fitting.original_points import BucketSums
-from mm.logs.intervals import EVENT, EXPIRED, RestingIntervals, resting_intervals
+from mm.logs.intervals import EVENT, EXPIRED, RestingIntervals, is_virtual, resting_intervals
 from mm.logs.log import Run
 
 #: The original notebook's default time step, ms.
@@ -90,13 +90,14 @@ def waterfall(
     min_exposure_s: float,
     final: PoissonFillModel,
 ) -> Waterfall | None:
-    """Correct the original's faults one after the other; None for pooled runs, which it can't read.
+    """Correct the original's faults one after the other; None for what it can't read: pooled runs
+    and virtual orders.
 
     ``original`` is the old notebook's (A, k), or what it raises. Each step keeps the corrections
     before it. Predicted fills are those of the consumer's rule on the log's own quotes; dt_ms is
     corrected first, so that the other steps compare like with like.
     """
-    if len(runs) != 1:
+    if len(runs) != 1 or is_virtual(runs[0].fills):
         return None
     run, tick = runs[0], exposure.tick_size
 

@@ -139,9 +139,11 @@ def check_estimate(
     intensity: EmpiricalIntensity,
     estimate: Estimate,
     options: CheckOptions,
+    timed: tuple[Exposure, Estimate] | None = None,
 ) -> Diagnostics | None:
     """Hold the estimate against the log it came from, by the results of the steps before; None
-    where there is no estimate."""
+    where there is no estimate. ``timed``: the part on which the clock of mid is tried, None for
+    all."""
     fit, emitted, selection = estimate.fit, estimate.emitted, estimate.selection
     if fit is None or emitted is None:
         return None
@@ -199,7 +201,7 @@ def check_estimate(
             min_exposure_s=options.min_exposure_s,
             final=model,
         ),
-        clock=_clock(exposure, estimate),
+        clock=_clock(*(timed or (exposure, estimate))),
     )
 
 

@@ -276,5 +276,6 @@ def waterfall(found: Diagnostics | None) -> Parts:
     if found is None:
         return Parts("There is no estimate to compare with.", text="no estimate")
     if found.waterfall is None:
-        return Parts("The original notebook can't read pooled runs.", text="pooled runs")
+        told = "The original notebook reads one run of orders that were placed."
+        return Parts(told, text="pooled runs or virtual orders")
     return Parts(found.waterfall, text=found.waterfall.sentence)

@@ -20,6 +20,7 @@ from mm.fitting.fit import Fit, fit_cells, upper_limit
 from mm.fitting.memory import Memory, Rescaled
 from mm.fitting.original_notebook import OriginalFit, fit_original
 from mm.fitting.through import ThroughRate, fit_both_sides, through_rate
+from mm.logs.intervals import is_virtual
 from mm.logs.log import Run
 
 
@@ -134,7 +135,10 @@ def estimate_intensity(
     trials = trial_sums(exposure, to_fill_row=drawn_by_rows)
     drawn = trials if drawn_by_rows else None
     gap = exposure.mean_state_gap_ms(selection)
-    original, original_error = _original(runs, exposure.tick_size, selection, min_exposure_s)
+    original: OriginalFit | None = None
+    original_error: str | None = "the original notebook knows no virtual orders"
+    if method == "log_linear" or not any(is_virtual(run.fills) for run in runs):
+        original, original_error = _original(runs, exposure.tick_size, selection, min_exposure_s)
     absolute = _fit(exposure, selection, drawn, poisson_dt_ms)
     passive = _fit(exposure, selection.passive, drawn, poisson_dt_ms)
     found: dict[str, Fit] = {"passive_mle": passive} if isinstance(passive, Fit) else {}

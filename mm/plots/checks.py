@@ -204,7 +204,9 @@ def waterfall(found: Diagnostics | None) -> Picture:
     if found is None:
         return nothing(_NOTHING)
     if found.waterfall is None:
-        return nothing("No waterfall: the original notebook can't read pooled runs.")
+        return nothing(
+            "No waterfall: the original notebook reads one run of orders that were placed."
+        )
     steps, observed = found.waterfall.steps, found.waterfall.observed
     height = 96 + 28 * len(steps)
     fills = np.array([s.fills for s in steps])

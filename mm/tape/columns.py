@@ -32,7 +32,6 @@ _TIMES: Mapping[Clock, tuple[str, ...]] = {
 }
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "price": ("price", "px", "p"),
-    "qty": ("qty", "quantity", "amount", "size", "q"),
     "maker": ("is_buyer_maker", "isbuyermaker", "m"),
     "side": ("side", "aggressor", "aggressor_side", "taker_side"),
     "id": ("id", "trade_id", "agg_trade_id", "aggtradeid"),
@@ -41,7 +40,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "mid": ("mid", "mid_price"),
 }
 _ROLES: Mapping[Contents, tuple[str, ...]] = {
-    "prints": ("price", "qty", "maker", "side", "id"),
+    "prints": ("price", "maker", "side", "id"),
     "quotes": ("bid", "ask", "mid"),
 }
 #: Archives without a header, by their number of cells and where the first truth value stands.

@@ -46,7 +46,7 @@ def read_feed(path: Path) -> tuple[Columns, Columns]:
             raise InputError(f"holds no {name}", where=path.name, remedy="record both")
     time, unit = in_ms(events["exch_ts"], path.name, "exch_ts")
     price, qty = (np.ascontiguousarray(events[name], dtype=np.float64) for name in ("px", "qty"))
-    numbers = {"price": price[traded], "qty": qty[traded]}
+    numbers = {"price": price[traded]}
     if best.any():
         at, bid, ask = _best_quotes(time[told], side[told], price[told])
     else:

@@ -50,9 +50,8 @@ class Columns:
     def unusable(self) -> Mask:
         """Rows without a time, an aggressor or a price above 0."""
         bad = self.time_ms <= 0
-        for role, values in self.numbers.items():
-            if role != "qty":
-                bad |= ~(values > 0) | np.isinf(values)
+        for values in self.numbers.values():
+            bad |= ~(values > 0) | np.isinf(values)
         return bad if self.aggressor is None else bad | (self.aggressor == 0)
 
 

@@ -45,12 +45,12 @@ class Alternative:
 @dataclass(frozen=True, repr=False)
 class TapeLog(BacktestLog):
     """Virtual orders on the tapes of one symbol, a run each. ``unit``: of the ladder's distances,
-    quote
-    currency."""
+    quote currency; ``begun``: the log of the first hour, where there is more."""
 
     tapes: tuple[Tape, ...] = field(kw_only=True)
     quoter: Quoter = field(kw_only=True)
     unit: float = field(kw_only=True)
+    begun: BacktestLog | None = field(default=None, kw_only=True)
     alternatives: tuple[Alternative, ...] = field(default=(), kw_only=True)
 
     @property

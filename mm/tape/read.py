@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm.core.arrays import Mask
+from mm.core.concurrency import give_back
 from mm.core.errors import InputError
 from mm.logs.tick import price_grid
 from mm.tape.check import check_doubled, check_together, crossed, in_order, missing_prints, repeated
@@ -37,6 +38,7 @@ def read_tape(
         quotes = trades
     else:
         prints, book = _columns(trades, quotes, said)
+        give_back()
     prints, trade_ms, price, sold = _prints(prints, trades.name, max_bad, said)
     book = _usable(book, quotes.name, max_bad, said)
     is_mid = "mid" in book.numbers
@@ -132,7 +134,7 @@ def _usable(columns: Columns, label: str, max_bad: float, said: list[str]) -> Co
 
 
 def _fault(columns: Columns, row: int) -> str:
-    cells = {name: float(values[row]) for name, values in columns.numbers.items() if name != "qty"}
+    cells = {name: float(values[row]) for name, values in columns.numbers.items()}
     wrong = [
         f"{name} is no number" if np.isnan(cell) else f"{name} {cell:g}"
         for name, cell in cells.items()

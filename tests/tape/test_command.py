@@ -15,6 +15,7 @@ from mm.calibration import load, run_steps
 from mm.core.settings import Settings
 from mm.pipeline.cli import main
 from mm.tape.__main__ import main as write_tables
+from mm.tape.log import TapeLog
 from tests.support import tapes
 
 
@@ -92,3 +93,25 @@ def test_published_definitions_stand_beside_ours(root: Path, tmp_path: Path) -> 
     assert kappa.startswith("hummingbot: alpha")
     (at,) = (line for line in ours if line.startswith("ours, at, 0.5 s, δ >= 0"))
     assert float(at.split("λ(1) ")[1].split()[0]) == pytest.approx(one_side, rel=0.2)
+
+
+def test_the_clock_of_mid_is_tried_on_the_first_hour_of_a_long_tape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tapes.plain(tmp_path, tapes.quick_tape(rate=4.0))
+    given = {"TICK_SIZE": 1.0, "QUOTE_TICKS": "1,2,3", "REQUOTE_MS": 500, "HORIZON_MS": 1000}
+    settings = Settings.build({"BACKTEST_DIR": str(tmp_path), **given})
+    whole = run_steps(load(settings), settings).diagnostics
+    monkeypatch.setattr("mm.calibration.ALTERNATIVES_MS", 150_000)
+    log = load(settings)
+    part = run_steps(log, settings).diagnostics
+    assert isinstance(log, TapeLog)
+    assert log.begun is not None
+    assert log.begun.runs[0].end_ms - log.runs[0].orders["recv_ms"].iloc[0] < 150_000
+    assert whole is not None
+    assert whole.clock is not None
+    assert part is not None
+    assert part.clock is not None
+    assert part.fit == whole.fit
+    assert part.clock.own.n_events < 0.7 * whole.clock.own.n_events
+    assert whole.waterfall is None, "nobody's orders are in a log that the original could read"
