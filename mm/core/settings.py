@@ -31,7 +31,7 @@ SOURCES: Mapping[FillSource, str] = {
 _RESERVED = frozenset(
     {
         *("run.json", "summary.csv", "index.html", "calibration.eml", "README.md"),
-        *("metrics.prom", "history", "registry"),
+        *("metrics.prom", "drift.html", "history", "registry"),
     }
 )
 _SECRET = re.compile(

@@ -19,6 +19,7 @@ from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline import history, morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
+from mm.pipeline.drift import write_drift
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
@@ -28,6 +29,7 @@ from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint, pages_digest
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
+from mm.report.drift import DRIFT_NAME
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME
 from mm.report.send import MailError
@@ -86,6 +88,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             history.add(plan.out_dir, records, datetime.now(UTC))
             if not interrupted:
                 results.fetch_for_pages(records)
+                # Before the index, which links to it.
+                drawn = _drawn(plan.out_dir, results, watcher)
+                code = code if drawn else EXIT_FAILED
                 try:
                     place = str(plan.out_dir)
                     write_pages(results.folder, previous, list(records), place, options.mail)
@@ -101,6 +106,17 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             watcher.trouble(f"not all is in the results folder: {error}")
             code = EXIT_INTERRUPTED if interrupted else EXIT_FAILED
     return code
+
+
+def _drawn(out_dir: AnyPath, results: Results, watcher: Watcher) -> bool:
+    """Write the drift page, or say in one line why not; no other page waits for it."""
+    try:
+        write_drift(out_dir, out_dir / "registry", results.folder, datetime.now(UTC))
+        results.keep(DRIFT_NAME)
+    except (CalibrationError, OSError) as error:
+        watcher.trouble(f"{DRIFT_NAME} is not written: {one_line(error)}")
+        return False
+    return True
 
 
 def _open_results(out_dir: AnyPath) -> AbstractContextManager[Results]:

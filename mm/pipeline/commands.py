@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mm.core.config import below_root
-from mm.core.errors import CalibrationError
+from mm.core.errors import CalibrationError, one_line
 from mm.core.storage import AnyPath, path_or_url
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def promote(*, check: bool, force: bool, why: str, **given: Any) -> None:
 
         offers, policy = _offers(out_dir, symbols, needed=True)
         with open_registry(folder) as registry:
-            return promote(registry, offers, policy, _signed(why, force), only_offer=check)
+            told = promote(registry, offers, policy, _signed(why, force), only_offer=check)
+        return [*told, *_redrawn(out_dir, folder)]
 
     _told(run, _NOT_ALL, given)
 
@@ -80,7 +81,8 @@ def rollback(*, why: str, **given: Any) -> None:
         from mm.registry.store import open_registry
 
         with open_registry(_there(folder)) as registry:
-            return rollback(registry, _signed(why), symbols)
+            told = rollback(registry, _signed(why), symbols)
+        return [*told, *_redrawn(out_dir, folder)]
 
     _told(run, _NOT_ALL, given)
 
@@ -160,7 +162,7 @@ def score(**given: Any) -> None:
             for one in scores(registry):
                 by_symbol.setdefault(one.symbol, []).append(one)
             write_forecast(out_dir, {s: (of[-1], running(of)) for s, of in by_symbol.items()})
-        return told
+        return [*told, *_redrawn(out_dir, folder)]
 
     _told(run, _NOT_ALL, given)
 
@@ -241,6 +243,20 @@ def _offers(
             text = None
         offers[symbol] = Offer(books[symbol], text)
     return offers, read_policy(out_dir)
+
+
+def _redrawn(out_dir: AnyPath, folder: Path) -> list[Outcome]:
+    """Write the drift page anew, at a URL only by a batch; a line if it can't be."""
+    from mm.pipeline.drift import write_drift
+    from mm.registry.change import Outcome
+    from mm.report.drift import DRIFT_NAME
+
+    try:
+        if isinstance(out_dir, Path):
+            write_drift(out_dir, folder, out_dir, datetime.now(UTC))
+    except (CalibrationError, OSError) as error:
+        return [Outcome(DRIFT_NAME, f"not written: {one_line(error)}", done=False)]
+    return []
 
 
 def _signed(why: str, force: bool = False) -> Signature:

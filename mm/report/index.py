@@ -21,6 +21,7 @@ from mm.core.formatting import figures
 from mm.report import compare, words
 from mm.report.causes import shortened
 from mm.report.compare import Distance, Line
+from mm.report.drift import DRIFT_NAME
 from mm.report.morning import first_line
 from mm.report.render import POLICY, render, source
 from mm.report.spark import drawing, read_points
@@ -59,6 +60,7 @@ def render_index(
         script=script,
         counts=compare.counts(found),
         when=f"{when}{symbols}.",
+        drift=DRIFT_NAME if (out_dir / DRIFT_NAME).is_file() else "",
         explained=_explained(at),
         head=("symbol", "verdict", "λ(δ)", rate, "A, 1/s", "k, 1/tick", "fills", "change", "files"),
         rows=[_row(line, out_dir, at) for line in found],

@@ -1,0 +1,178 @@
+"""What the drift page shows, gathered: the history, the books, what is live and its forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from mm.core.errors import CalibrationError
+from mm.core.storage import AnyPath
+from mm.pipeline import history
+from mm.pipeline.books import read_books
+from mm.registry.ledger import Score, running, scores
+from mm.registry.store import Registry, Release
+from mm.report.drift import DRIFT_NAME, render_drift
+from mm.report.drift_panel import Course, Model, Night
+from mm.report.words import moment
+from mm.results.params import Params
+from mm.results.record import Record, report_name, write_text
+
+#: Nights that are shown.
+NIGHTS = 60
+_COLUMNS = (
+    *("symbol", "batch_utc", "status", "reason", "codes", "A", "k", "tick_size"),
+    *("var_logA", "cov_logA_k", "var_k", "window_end_ms", "valid_until"),
+)  # fmt: skip
+#: Where nobody says at which distances orders are quoted.
+_DISTANCES = (1.0, 2.0, 5.0)
+Rows = Mapping[date, Mapping[str, Any]]
+
+
+def write_drift(out_dir: AnyPath, registry: AnyPath, folder: Path, now: datetime) -> None:
+    """Write drift.html into ``folder``, which holds the books, from the history in ``out_dir`` and
+    a registry, which may not be there; with fewer than two nights there is none.
+
+    Raises CalibrationError or OSError if something can't be read or written.
+    """
+    of_symbols = _rows(out_dir)
+    days = sorted({day for rows in of_symbols.values() for day in rows})[-NIGHTS:]
+    if len(days) < 2:
+        (folder / DRIFT_NAME).unlink(missing_ok=True)
+        return
+    live = _Live.read(Registry(registry)) if isinstance(registry, Path) else _Live()
+    books = read_books(folder)
+    shown = {
+        symbol: kept
+        for symbol, rows in of_symbols.items()
+        if (kept := {day: row for day, row in rows.items() if day >= days[0]})
+    }
+    courses = [
+        _course(symbol, shown.get(symbol, {}), books.get(symbol), live, folder)
+        for symbol in sorted({*shown, *live.versions})
+    ]
+    write_text(folder / DRIFT_NAME, render_drift(courses, days, now))
+
+
+@dataclass(frozen=True)
+class _Live:
+    """What a registry says."""
+
+    registry: Registry | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    candidates: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, Release] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[Score]] = field(default_factory=dict)
+
+    @staticmethod
+    def read(registry: Registry) -> _Live:
+        since: dict[str, Release] = {}
+        for release in registry.journal():
+            since |= dict.fromkeys(release.changed, release)
+        by_symbol: dict[str, list[Score]] = {}
+        for one in scores(registry):
+            by_symbol.setdefault(one.symbol, []).append(one)
+        return _Live(registry, registry.live(), registry.candidates(), since, by_symbol)
+
+    def params(self, symbol: str, version: str | None) -> tuple[Params | None, str]:
+        """A version's parameters, or why they can't be read."""
+        if self.registry is None or version is None:
+            return None, ""
+        try:
+            return self.registry.params(symbol, version), ""
+        except CalibrationError as error:
+            return None, str(error)
+
+
+def _rows(out_dir: AnyPath) -> Mapping[str, Rows]:
+    """By symbol the last row of each day, the oldest first."""
+    if not (out_dir / history.HISTORY).is_dir():
+        return {}
+    table = history.read(out_dir, days=NIGHTS)
+    rows = table.select([name for name in _COLUMNS if name in table.column_names]).to_pylist()
+    found: dict[str, dict[date, Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: str(row["batch_utc"])):
+        when = moment(row["batch_utc"])
+        if when is not None:
+            found.setdefault(row["symbol"], {})[when.date()] = row
+    return found
+
+
+def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder: Path) -> Course:
+    version, offered = live.versions.get(symbol), live.candidates.get(symbol)
+    params, error = live.params(symbol, version)
+    candidate, _ = live.params(symbol, None if offered == version else offered)
+    last = rows[max(rows)] if rows else {}
+    until = params.valid_until if params else _newest(rows, "valid_until")
+    of_symbol, since = live.scores.get(symbol, ()), live.since.get(symbol)
+    so_far = running(of_symbol)
+    ticks = (record and record.tick_size, _newest(rows, "tick_size"), params and params.tick_size)
+    return Course(
+        symbol=symbol,
+        status=last.get("status", "missing"),
+        reason=last.get("reason", "live, and in no batch of these nights") or "",
+        codes=tuple((last.get("codes") or "").split()),
+        nights=tuple(Night(day, _of_row(rows[day])) for day in sorted(rows)),
+        distances=_distances(record, params),
+        tick_size=next((tick for tick in ticks if tick), 1.0),
+        live=_of_params(params),
+        live_since=moment(since.when_utc) if since and version else None,
+        live_error=error,
+        candidate=_of_params(candidate),
+        valid_until=moment(until),
+        forecasts=_forecasts(of_symbol, rows),
+        forecasts_line=so_far.line if of_symbol else "",
+        finding=bool(so_far.finding),
+        has_report=_has_report(folder, symbol),
+    )
+
+
+def _newest(rows: Rows, name: str) -> Any:
+    """The last value that is there: a missing symbol's row has none."""
+    return next(
+        (rows[day][name] for day in sorted(rows, reverse=True) if rows[day].get(name)), None
+    )
+
+
+def _distances(record: Record | None, params: Params | None) -> tuple[float, ...]:
+    """The nearest, the middle and the farthest distance that was quoted."""
+    for source in (record, params):
+        quoted = sorted({row.delta for row in source.lambda_quoted if row.quoted}) if source else []
+        if quoted:
+            return tuple(dict.fromkeys((quoted[0], quoted[len(quoted) // 2], quoted[-1])))
+    return _DISTANCES
+
+
+def _of_row(row: Mapping[str, Any]) -> Model | None:
+    A, k, tick = row["A"], row["k"], row["tick_size"]
+    if row["status"] in ("refused", "failed", "missing") or not A or A <= 0 or k is None:
+        return None
+    cov = (row["var_logA"], row["cov_logA_k"], row["var_k"])
+    return Model(A, k, tick or 1.0, None if None in cov else cov)
+
+
+def _of_params(params: Params | None) -> Model | None:
+    if params is None:
+        return None
+    cov = params.cov_logA_k and (*params.cov_logA_k[0], params.cov_logA_k[1][1])
+    return Model(params.A, params.k, params.tick_size, cov)
+
+
+def _forecasts(of_symbol: Sequence[Score], rows: Rows) -> tuple[tuple[date, bool], ...]:
+    """Scores on the first night that had their log."""
+    ended: dict[int, date] = {}
+    for day in sorted(rows):
+        if rows[day]["window_end_ms"] is not None:
+            ended.setdefault(rows[day]["window_end_ms"], day)
+    return tuple(
+        (ended[score.window_ms[1]], score.missed)
+        for score in of_symbol
+        if score.window_ms[1] in ended
+    )
+
+
+def _has_report(folder: Path, symbol: str) -> bool:
+    inside = (folder / symbol).parent == folder and symbol not in ("", ".", "..")
+    return inside and (folder / symbol / report_name(symbol)).is_file()
