@@ -12,7 +12,7 @@ from mm.core.errors import CalibrationError
 from mm.core.storage import AnyPath
 from mm.pipeline import history
 from mm.pipeline.books import read_books
-from mm.registry.ledger import Score, running, scores
+from mm.registry.ledger import Running, Score, running, scores
 from mm.registry.store import Registry, Release
 from mm.report.drift import DRIFT_NAME, render_drift
 from mm.report.drift_panel import Course, Model, Night
@@ -29,6 +29,8 @@ _COLUMNS = (
 #: Where nobody says at which distances orders are quoted.
 _DISTANCES = (1.0, 2.0, 5.0)
 Rows = Mapping[date, Mapping[str, Any]]
+#: Of each score the end of its log, ms, and whether it missed.
+Ends = Sequence[tuple[int, bool]]
 
 
 def write_drift(out_dir: AnyPath, registry: AnyPath, folder: Path, now: datetime) -> None:
@@ -64,7 +66,7 @@ class _Live:
     versions: Mapping[str, str] = field(default_factory=dict)
     candidates: Mapping[str, str] = field(default_factory=dict)
     since: Mapping[str, Release] = field(default_factory=dict)
-    scores: Mapping[str, Sequence[Score]] = field(default_factory=dict)
+    fared: Mapping[str, tuple[Running, Ends]] = field(default_factory=dict)
 
     @staticmethod
     def read(registry: Registry) -> _Live:
@@ -74,16 +76,20 @@ class _Live:
         by_symbol: dict[str, list[Score]] = {}
         for one in scores(registry):
             by_symbol.setdefault(one.symbol, []).append(one)
-        return _Live(registry, registry.live(), registry.candidates(), since, by_symbol)
+        fared = {
+            symbol: (running(of), [(one.window_ms[1], one.missed) for one in of])
+            for symbol, of in by_symbol.items()
+        }
+        return _Live(registry, registry.live(), registry.candidates(), since, fared)
 
     def params(self, symbol: str, version: str | None) -> tuple[Params | None, str]:
-        """A version's parameters, or why they can't be read."""
+        """A version's parameters, or why they can't be read, without their long file name."""
         if self.registry is None or version is None:
             return None, ""
         try:
             return self.registry.params(symbol, version), ""
         except CalibrationError as error:
-            return None, str(error)
+            return None, str(error).partition(".json: ")[2] or str(error)
 
 
 def _rows(out_dir: AnyPath) -> Mapping[str, Rows]:
@@ -106,8 +112,8 @@ def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder:
     candidate, _ = live.params(symbol, None if offered == version else offered)
     last = rows[max(rows)] if rows else {}
     until = params.valid_until if params else _newest(rows, "valid_until")
-    of_symbol, since = live.scores.get(symbol, ()), live.since.get(symbol)
-    so_far = running(of_symbol)
+    since = live.since.get(symbol)
+    so_far, ends = live.fared.get(symbol, (None, ()))
     ticks = (record and record.tick_size, _newest(rows, "tick_size"), params and params.tick_size)
     return Course(
         symbol=symbol,
@@ -122,9 +128,9 @@ def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder:
         live_error=error,
         candidate=_of_params(candidate),
         valid_until=moment(until),
-        forecasts=_forecasts(of_symbol, rows),
-        forecasts_line=so_far.line if of_symbol else "",
-        finding=bool(so_far.finding),
+        forecasts=_forecasts(ends, rows),
+        forecasts_line=so_far.line if so_far else "",
+        finding=bool(so_far and so_far.finding),
         has_report=_has_report(folder, symbol),
     )
 
@@ -160,17 +166,13 @@ def _of_params(params: Params | None) -> Model | None:
     return Model(params.A, params.k, params.tick_size, cov)
 
 
-def _forecasts(of_symbol: Sequence[Score], rows: Rows) -> tuple[tuple[date, bool], ...]:
-    """Scores on the first night that had their log."""
-    ended: dict[int, date] = {}
+def _forecasts(ends: Ends, rows: Rows) -> tuple[tuple[date, bool], ...]:
+    """Scores on the first night that had their log, which ends as they do."""
+    nights: dict[int, date] = {}
     for day in sorted(rows):
         if rows[day]["window_end_ms"] is not None:
-            ended.setdefault(rows[day]["window_end_ms"], day)
-    return tuple(
-        (ended[score.window_ms[1]], score.missed)
-        for score in of_symbol
-        if score.window_ms[1] in ended
-    )
+            nights.setdefault(rows[day]["window_end_ms"], day)
+    return tuple((nights[end], missed) for end, missed in ends if end in nights)
 
 
 def _has_report(folder: Path, symbol: str) -> bool:

@@ -28,6 +28,7 @@ KINDS = (
     *("forecast", "warn", "ok"),
 )  # fmt: skip
 _LONGEST_REASON = 160
+_LARGEST = 600.0  # of a logarithm whose number can be said
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def render_drift(courses: Sequence[Course], days: Sequence[date], now: datetime)
 
 def _trouble(course: Course, now: datetime) -> _Trouble:
     if course.live_error:
-        reason = without_its_own(course.live_error, course.symbol)
-        return _Trouble("altered", reason, course.live_error)
+        return _Trouble("altered", course.live_error, f"what is live {course.live_error}")
     if course.valid_until and course.valid_until < now:
         return _Trouble("expired", text="past valid_until")
     if course.status in KINDS[2:6]:
@@ -115,23 +115,19 @@ def _panel(
 
 def _at(course: Course, delta: float) -> tuple[str, str, str, str]:
     """A distance, λ there on the last night with an estimate, its interval, and λ live."""
-    last = course.last
-    price = delta * course.tick_size
-    ends = last.ends(price) if last else None
-    if last is None:
-        number, interval = "–", ""
-    elif ends is None:
-        number, interval = _rate(last.log_rate(price)), ""
-    else:
-        low, high = (math.exp(min(max(end, -600.0), 600.0)) for end in ends)
-        value = math.exp(min(max(last.log_rate(price), -600.0), 600.0))
-        number, interval = formatting.rounded(value, low, high), formatting.span(low, high)
+    price, number, interval = delta * course.tick_size, "–", ""
+    if course.last:
+        band = course.last.band(price)
+        number = _rate(band[1])
+        if band[0] < band[2] and max(map(abs, band)) < _LARGEST:
+            low, value, high = map(math.exp, band)
+            number, interval = formatting.rounded(value, low, high), formatting.span(low, high)
     live = _rate(course.live.log_rate(price)) if course.live else ""
     return f"{delta:g} {'tick' if delta == 1 else 'ticks'}", number, interval, live
 
 
 def _rate(log_rate: float) -> str:
-    return figures(math.exp(log_rate)) if abs(log_rate) < 600.0 else "–"
+    return figures(math.exp(log_rate)) if abs(log_rate) < _LARGEST else "–"
 
 
 def _facts(
@@ -182,7 +178,7 @@ def _between(course: Course, now: Model, then: Model) -> _Move:
     one, other = now.se(price), then.se(price)
     both = math.hypot(one or 0.0, other or 0.0)
     known = one is not None and other is not None and both > 0
-    return _Move(min(max(difference, -600.0), 600.0), difference / both if known else None)
+    return _Move(min(max(difference, -_LARGEST), _LARGEST), difference / both if known else None)
 
 
 def _counted(count: int, what: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby, pairwise
@@ -20,7 +20,11 @@ _NORMAL_95 = 1.959964
 _LEAST_SPAN, _MOST_BAND = 0.6, 0.5
 
 
-@dataclass(frozen=True)
+#: Low end, estimate, high end.
+Band = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """λ = A e^(-k δ): A in 1/s, k in 1/tick. ``cov``: var log A, cov(log A, k), var k. Distances
     are asked for in price: a new tick size is no move."""
@@ -41,13 +45,13 @@ class Model:
         (v_a, cov, v_k), delta = self.cov, price / self.tick_size
         return math.sqrt(max(v_a - 2.0 * delta * cov + delta**2 * v_k, 0.0))
 
-    def ends(self, price: float) -> tuple[float, float] | None:
-        """95 % interval of log λ per hour."""
-        se, middle = self.se(price), self.log_rate(price)
-        return None if se is None else (middle - _NORMAL_95 * se, middle + _NORMAL_95 * se)
+    def band(self, price: float) -> Band:
+        """log λ per hour within its 95 % interval, which is nothing wide without ``cov``."""
+        reach, middle = _NORMAL_95 * (self.se(price) or 0.0), self.log_rate(price)
+        return middle - reach, middle, middle + reach
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Night:
     """What the last batch of a day found; ``model``: None where there are no parameters."""
 
@@ -129,29 +133,27 @@ def drawing(course: Course, days: Sequence[date]) -> Panel | None:
     """The panel; None if no night, and nothing live, has parameters."""
     prices = [delta * course.tick_size for delta in course.distances]
     by_day = {night.day: night.model for night in course.nights}
-    models = [model for model in (*by_day.values(), course.live, course.candidate) if model]
-    if not models:
+    models = [by_day.get(day) for day in days]
+    marks = [m.band(price) for m in (course.live, course.candidate) if m for price in prices]
+    bands = [[model.band(price) if model else None for model in models] for price in prices]
+    found = [*marks, *(band for row in bands for band in row if band)]
+    if not found:
         return None
-    frame = _frame(models, prices, days)
-    runs = [
-        [(day, model) for day, model in run if model]
-        for known, run in groupby(
-            ((d, by_day.get(d)) for d in days), key=lambda x: x[1] is not None
-        )
-        if known
-    ]
+    frame = _frame(found, days)
+    xs = [frame.x(day) for day in days]
     begun = min(by_day, default=days[-1])
-    without = [day for day in days if day >= begun and by_day.get(day) is None]
+    without = [x for x, day, m in zip(xs, days, models, strict=True) if m is None and day >= begun]
     ticks = tuple((frame.y(math.log(value)), _short(value)) for value in _ticks(frame))
     since = course.live_since.date() if course.live_since else days[0]
-    marked = {day: missed for day, missed in course.forecasts if days[0] <= day <= days[-1]}
+    fared = {frame.x(d): missed for d, missed in course.forecasts if days[0] <= d <= days[-1]}
+    misses = [x for x, missed in fared.items() if missed]
     return Panel(
         description=_description(course, days, len(without)),
-        gaps="".join(f"M{frame.x(day)} {_TOP}V{_BOTTOM}" for day in without),
+        gaps="".join(f"M{x} {_TOP}V{_BOTTOM}" for x in without),
         gap_width=max(4, (_RIGHT - _LEFT) // (frame.last - frame.first)),
         grid="".join(f"M{_LEFT - 8} {y}H{_EDGE}" for y, _ in ticks),
         ticks=ticks,
-        curves=tuple(_curve(runs, price, frame) for price in prices),
+        curves=tuple(_curve(xs, row, frame) for row in bands),
         live="".join(
             f"M{frame.x(since)} {frame.y(course.live.log_rate(price))}H{_EDGE}" for price in prices
         )
@@ -163,46 +165,34 @@ def drawing(course: Course, days: Sequence[date]) -> Panel | None:
         )
         if course.candidate
         else "",
-        hits="".join(
-            f"M{frame.x(d)} {_FORECASTS - 8}v16" for d, missed in marked.items() if not missed
-        ),
-        misses="".join(
-            f"M{frame.x(d) - 7} {_FORECASTS - 7}l14 14m0-14l-14 14"
-            for d, missed in marked.items()
-            if missed
-        ),
+        hits=_dots(sorted(fared.keys() - misses)),
+        misses="".join(f"M{x - 7} {_FORECASTS - 7}l14 14m0-14l-14 14" for x in misses),
         dates=(f"{days[0]:%m-%d}", f"{days[-1]:%m-%d}"),
     )
 
 
-def _frame(models: Sequence[Model], prices: Sequence[float], days: Sequence[date]) -> _Frame:
-    """All estimates, and of their bands what is not far out."""
-    values = [model.log_rate(price) for model in models for price in prices]
-    low, high = min(values), max(values)
-    ends = [e for model in models for price in prices for e in model.ends(price) or ()]
-    most = _MOST_BAND * math.log(10)
-    low = max(min([low, *ends]), low - most)
-    high = min(max([high, *ends]), high + most)
+def _frame(bands: Sequence[Band], days: Sequence[date]) -> _Frame:
+    """All estimates, and of their intervals what is not far out."""
+    lows, values, highs = zip(*bands, strict=True)
+    low = max(min(lows), min(values) - _MOST_BAND * math.log(10))
+    high = min(max(highs), max(values) + _MOST_BAND * math.log(10))
     more = max(0.0, _LEAST_SPAN * math.log(10) - (high - low)) / 2.0
     return _Frame(days[0].toordinal(), days[-1].toordinal(), low - more, high + more)
 
 
-def _curve(
-    runs: Iterable[Sequence[tuple[date, Model]]], price: float, frame: _Frame
-) -> tuple[str, str]:
+def _curve(xs: Sequence[int], row: Sequence[Band | None], frame: _Frame) -> tuple[str, str]:
     """Band and line at a distance, broken where there are no parameters."""
     bands, lines = [], []
-    for run in runs:
-        points = [(frame.x(day), frame.y(model.log_rate(price))) for day, model in run]
-        lines.append(_path(points))
-        upper, lower = [], []
-        for (x, _), (_, model) in zip(points, run, strict=True):
-            ends = model.ends(price)
-            if ends:
-                wide = (x - 4, x + 4) if len(run) == 1 else (x,)
-                upper += [(at, frame.y(ends[1])) for at in wide]
-                lower += [(at, frame.y(ends[0])) for at in wide]
-        if upper:
+    for known, run in groupby(zip(xs, row, strict=True), key=lambda at: at[1] is not None):
+        if not known:
+            continue
+        points = [(x, *map(frame.y, band)) for x, band in run if band]
+        lines.append(_path([(x, y) for x, _, y, _ in points]))
+        if len(points) == 1:  # as wide as can be seen
+            points = [(points[0][0] + wide, *points[0][1:]) for wide in (-4, 4)]
+        upper = [(x, y) for x, _, _, y in points]
+        lower = [(x, y) for x, y, _, _ in points]
+        if upper != lower:
             bands.append(_path([*upper, *reversed(lower)]) + "z")
     return "".join(bands), "".join(lines)
 
@@ -215,6 +205,12 @@ def _path(points: Sequence[tuple[int, int]]) -> str:
     if not steps:
         return f"M{x} {y}h0"
     return f"M{x} {y}l" + " ".join(str(step) for step in steps).replace(" -", "-")
+
+
+def _dots(xs: Sequence[int]) -> str:
+    """Dots of a row, as nothing long with round ends."""
+    steps = "".join(f"m{after - x} 0h0" for x, after in pairwise(xs))
+    return f"M{xs[0]} {_FORECASTS}h0{steps}" if xs else ""
 
 
 def _ticks(frame: _Frame) -> Iterator[float]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -18,6 +19,8 @@ import pytest
 
 from mm.core.config import read_config
 from mm.core.errors import SettingsError
+from mm.pipeline import history
+from mm.results.record import Record
 
 WriteRun = Callable[..., Path]
 Tables = Mapping[str, pd.DataFrame]
@@ -162,6 +165,33 @@ def test_the_history_by_the_command_line(command: Command, night: Path, tmp_path
     done = command("history", "--out-dir", str(copy), "--rebuild")
     assert done.returncode == 0
     assert "1 rows, 1 batches, 1 symbols" in done.stdout
+
+
+def test_a_second_night_has_a_drift_page_that_says_what_is_live(
+    command: Command, data: Path, night: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(night, tmp_path / "out"))
+    page, index = out / "drift.html", out / "index.html"
+    assert not page.exists()
+    assert "drift.html" not in index.read_text(encoding="utf-8")
+    history.add(out, {"AAA": Record(status="refused")}, datetime.now(UTC) - timedelta(days=1))
+    batch = ("--data-dir", str(data), "--out-dir", str(out))
+    assert command(*batch).returncode == 0
+    assert 'href="drift.html"' in index.read_text(encoding="utf-8")
+    assert "live since" not in page.read_text(encoding="utf-8")
+    where = ("--out-dir", str(out))
+    assert command("promote", *where, "--force", "--reason", "older data").returncode == 0
+    assert "live since" in page.read_text(encoding="utf-8")
+    assert command("rollback", *where).returncode == 0
+    assert "live since" not in page.read_text(encoding="utf-8")
+
+    (out / "registry" / "journal.jsonl").write_text("{}\n", encoding="utf-8")
+    for told in (command(*batch), command("score", *where)):
+        (line,) = [x for x in told.stderr.splitlines() if "drift.html" in x or "journal" in x]
+        assert "journal.jsonl, row 1: " in line
+    done = command(*batch)
+    assert done.returncode == 1
+    assert 'href="drift.html"' in index.read_text(encoding="utf-8"), "every other page is there"
 
 
 def test_options_of_a_batch_do_not_get_lost_before_a_command(command: Command) -> None:
