@@ -22,11 +22,9 @@ from mm.report.render import render
 from mm.results.record import report_name
 
 DRIFT_NAME = "drift.html"
+_NOT_FIT = ("failed", "refused", "missing", "stale")
 #: What needs a person comes first. ``altered``: what is live is not as it was registered.
-KINDS = (
-    *("altered", "expired", "failed", "refused", "missing", "stale"),
-    *("forecast", "warn", "ok"),
-)  # fmt: skip
+KINDS = ("altered", "expired", *_NOT_FIT, "forecast", "warn", "ok")
 _LONGEST_REASON = 160
 _LARGEST = 600.0  # of a logarithm whose number can be said
 
@@ -69,7 +67,7 @@ def _trouble(course: Course, now: datetime) -> _Trouble:
         return _Trouble("altered", course.live_error, f"what is live {course.live_error}")
     if course.valid_until and course.valid_until < now:
         return _Trouble("expired", text="past valid_until")
-    if course.status in KINDS[2:6]:
+    if course.status in _NOT_FIT:
         key = course.codes[:1] or (without_its_own(course.reason, course.symbol),)
         return _Trouble(course.status, key[0], course.reason)
     if course.finding:

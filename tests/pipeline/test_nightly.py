@@ -186,11 +186,11 @@ def test_a_second_night_has_a_drift_page_that_says_what_is_live(
     assert "live since" not in page.read_text(encoding="utf-8")
 
     (out / "registry" / "journal.jsonl").write_text("{}\n", encoding="utf-8")
-    for told in (command(*batch), command("score", *where)):
-        (line,) = [x for x in told.stderr.splitlines() if "drift.html" in x or "journal" in x]
+    for done, code in ((command(*batch), 1), (command("score", *where), 3)):
+        assert done.returncode == code
+        (line,) = [line for line in done.stderr.splitlines() if "drift.html" in line]
+        assert "written: " in line
         assert "journal.jsonl, row 1: " in line
-    done = command(*batch)
-    assert done.returncode == 1
     assert 'href="drift.html"' in index.read_text(encoding="utf-8"), "every other page is there"
 
 

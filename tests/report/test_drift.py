@@ -257,6 +257,17 @@ def test_no_panel_runs_out_of_the_screen(width: int, browser: Page, tmp_path: Pa
     ), "narrower ones can't be read"
 
 
+def test_panels_on_paper_stand_three_in_a_row(browser: Page, tmp_path: Path) -> None:
+    path = tmp_path / "drift.html"
+    path.write_text(render_drift(_shown(7), days(10), NOW), encoding="utf-8")
+    browser.screen(700)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    browser.open(path)
+    widths = browser.js("[...document.querySelectorAll('article')].map(a => a.offsetWidth)")
+    assert len(widths) == 7
+    assert all(200 < width < 700 / 3 for width in widths)
+
+
 def test_the_last_60_nights_are_shown(tmp_path: Path) -> None:
     for i in range(NIGHTS + 2):
         found = {"AAA": record()} | ({"GONE": record()} if i < 2 else {})
