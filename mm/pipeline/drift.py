@@ -24,7 +24,7 @@ from mm.results.record import Record, report_name, write_text
 NIGHTS = 60
 _COLUMNS = (
     *("symbol", "batch_utc", "status", "reason", "codes", "A", "k", "tick_size"),
-    *("var_logA", "cov_logA_k", "var_k", "window_end_ms", "valid_until"),
+    *("var_logA", "cov_logA_k", "var_k", "k_low", "k_high", "window_end_ms", "valid_until"),
 )  # fmt: skip
 #: Where nobody says at which distances orders are quoted.
 _DISTANCES = (1.0, 2.0, 5.0)
@@ -156,14 +156,16 @@ def _of_row(row: Mapping[str, Any]) -> Model | None:
     if row["status"] in ("refused", "failed", "missing") or not A or A <= 0 or k is None:
         return None
     cov = (row["var_logA"], row["cov_logA_k"], row["var_k"])
-    return Model(A, k, tick or 1.0, None if None in cov else cov)
+    half_k = None if row["k_low"] is None else 0.5 * (row["k_high"] - row["k_low"])
+    return Model(A, k, tick or 1.0, None if None in cov else cov, half_k)
 
 
 def _of_params(params: Params | None) -> Model | None:
     if params is None:
         return None
     cov = params.cov_logA_k and (*params.cov_logA_k[0], params.cov_logA_k[1][1])
-    return Model(params.A, params.k, params.tick_size, cov)
+    half_k = 0.5 * (params.ci95.k[1] - params.ci95.k[0]) if params.ci95 else None
+    return Model(params.A, params.k, params.tick_size, cov, half_k)
 
 
 def _forecasts(ends: Ends, rows: Rows) -> tuple[tuple[date, bool], ...]:

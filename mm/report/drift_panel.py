@@ -26,13 +26,15 @@ Band = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """λ = A e^(-k δ): A in 1/s, k in 1/tick. ``cov``: var log A, cov(log A, k), var k. Distances
-    are asked for in price: a new tick size is no move."""
+    """λ = A e^(-k δ): A in 1/s, k in 1/tick. ``cov``: var log A, cov(log A, k), var k; ``half_k``:
+    half of the 95 % interval of k, whose quantile, t or normal, is that of λ too. Distances are
+    asked for in price: a new tick size is no move."""
 
     A: float
     k: float
     tick_size: float
     cov: tuple[float, float, float] | None = None
+    half_k: float | None = None
 
     def log_rate(self, price: float) -> float:
         """log of λ per hour at a distance in price."""
@@ -47,7 +49,10 @@ class Model:
 
     def band(self, price: float) -> Band:
         """log λ per hour within its 95 % interval, which is nothing wide without ``cov``."""
-        reach, middle = _NORMAL_95 * (self.se(price) or 0.0), self.log_rate(price)
+        quantile = _NORMAL_95
+        if self.half_k is not None and self.cov is not None and self.cov[2] > 0:
+            quantile = self.half_k / math.sqrt(self.cov[2])
+        reach, middle = quantile * (self.se(price) or 0.0), self.log_rate(price)
         return middle - reach, middle, middle + reach
 
 

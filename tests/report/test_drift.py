@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 import mm
+from mm.core.formatting import span
 from mm.core.policy import Policy
 from mm.core.storage import Remote
 from mm.pipeline import history
@@ -24,6 +25,7 @@ from mm.pipeline.drift import NIGHTS, write_drift
 from mm.registry.change import Offer, Signature, promote
 from mm.registry.ledger import SCORES, Score
 from mm.registry.store import digest, open_registry
+from mm.report import compare
 from mm.report.drift import render_drift
 from mm.report.drift_panel import Course, Model, Night, Panel, drawing
 from mm.results.params import Params
@@ -151,6 +153,19 @@ def test_a_line_is_λ_on_a_log_scale_and_its_band_the_interval() -> None:
         se = math.sqrt(COV[0] - 2 * delta * COV[1] + delta**2 * COV[2])
         assert corners[0][1] - outline[0][1] == pytest.approx(per_log * NORMAL_95 * se, abs=1.5)
         assert outline[-1][1] - corners[0][1] == pytest.approx(per_log * NORMAL_95 * se, abs=1.5)
+
+
+def test_the_interval_is_that_of_the_index_whatever_its_quantile(tmp_path: Path) -> None:
+    ci95 = {"A": [0.5, 2.0], "k": [0.3 - 2.3 * 0.02, 0.3 + 2.3 * 0.02]}
+    found = record(ci95=ci95)
+    for i in range(2):
+        history.add(tmp_path, {"AAA": found}, NOW - timedelta(days=i))
+    write_drift(tmp_path, tmp_path / "registry", tmp_path, NOW)
+    rate = compare.rate(found, 2.0)
+    assert rate is not None
+    assert rate.ends is not None
+    told = span(3600 * rate.ends[0], 3600 * rate.ends[1])
+    assert f"<span>{told}</span>" in (tmp_path / "drift.html").read_text(encoding="utf-8")
 
 
 def test_a_line_is_broken_where_a_night_has_no_parameters() -> None:
