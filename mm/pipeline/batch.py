@@ -98,7 +98,9 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             history.add(plan.out_dir, records, datetime.now(UTC))
             if not interrupted:
                 results.fetch_for_pages(records)
-                _draw_drift(plan.out_dir, watcher)
+                # Before the index, which links to it.
+                drawn = _drawn(plan.out_dir, results, watcher)
+                code = code if drawn else EXIT_FAILED
                 try:
                     place = str(plan.out_dir)
                     write_pages(results.folder, previous, list(records), place, options.mail)
@@ -129,12 +131,15 @@ def _with_forecasts(
     return {s: r.model_copy(update={"forecast": found.get(s)}) for s, r in records.items()}
 
 
-def _draw_drift(out_dir: AnyPath, watcher: Watcher) -> None:
-    if isinstance(out_dir, Path):
-        try:
-            write_drift(out_dir, datetime.now(UTC))
-        except CalibrationError as error:
-            watcher.trouble(f"{DRIFT_NAME} is not written: {error}")
+def _drawn(out_dir: AnyPath, results: Results, watcher: Watcher) -> bool:
+    """Write the drift page, or say in one line why not; no other page waits for it."""
+    try:
+        write_drift(out_dir, out_dir / REGISTRY, results.folder, datetime.now(UTC))
+        results.keep(DRIFT_NAME)
+    except (CalibrationError, OSError) as error:
+        watcher.trouble(f"{DRIFT_NAME} is not written: {one_line(error)}")
+        return False
+    return True
 
 
 def _open_results(out_dir: AnyPath) -> AbstractContextManager[Results]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mm.core.config import below_root
-from mm.core.errors import CalibrationError
+from mm.core.errors import CalibrationError, one_line
 from mm.core.storage import AnyPath, path_or_url
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ def promote(*, check: bool, force: bool, why: str, **given: Any) -> None:
 
         offers, policy = _offers(out_dir, symbols, needed=True)
         with open_registry(folder) as registry:
-            return promote(registry, offers, policy, _signed(why, force), only_offer=check)
+            told = promote(registry, offers, policy, _signed(why, force), only_offer=check)
+        return [*told, *_redrawn(out_dir, folder)]
 
-    _told(run, _NOT_ALL, given, drawn=True)
+    _told(run, _NOT_ALL, given)
 
 
 @click.command()
@@ -80,9 +81,10 @@ def rollback(*, why: str, **given: Any) -> None:
         from mm.registry.store import open_registry
 
         with open_registry(_there(folder)) as registry:
-            return rollback(registry, _signed(why), symbols)
+            told = rollback(registry, _signed(why), symbols)
+        return [*told, *_redrawn(out_dir, folder)]
 
-    _told(run, _NOT_ALL, given, drawn=True)
+    _told(run, _NOT_ALL, given)
 
 
 @click.command()
@@ -160,9 +162,9 @@ def score(**given: Any) -> None:
             for one in scores(registry):
                 by_symbol.setdefault(one.symbol, []).append(one)
             write_forecast(out_dir, {s: (of[-1], running(of)) for s, of in by_symbol.items()})
-        return told
+        return [*told, *_redrawn(out_dir, folder)]
 
-    _told(run, _NOT_ALL, given, drawn=True)
+    _told(run, _NOT_ALL, given)
 
 
 @click.command()
@@ -194,10 +196,8 @@ def _told(
     run: Callable[[AnyPath, Path, Sequence[str] | None], Iterable[Outcome]],
     code_if_not: int,
     given: dict[str, Any],
-    *,
-    drawn: bool = False,
 ) -> None:
-    """Run a command, write its lines and end with its exit code; ``drawn``: on the drift page."""
+    """Run a command, write its lines and end with its exit code."""
     try:
         named = given["out_dir"] or click.get_current_context().find_root().params.get("out_dir")
         out_dir = path_or_url(named) if isinstance(named, str) else named or below_root("out")
@@ -207,10 +207,6 @@ def _told(
         asked = given.get("symbols")
         names = asked if asked is None else [n.strip() for n in asked.split(",") if n.strip()]
         outcomes = list(run(out_dir, Path(str(folder)), names))
-        if drawn and isinstance(out_dir, Path):
-            from mm.pipeline.drift import write_drift
-
-            write_drift(out_dir, datetime.now(UTC), Path(str(folder)))
     except (CalibrationError, OSError) as error:
         click.echo(f"{click.get_current_context().command_path}: {error}", err=True)
         sys.exit(_USAGE)
@@ -247,6 +243,20 @@ def _offers(
             text = None
         offers[symbol] = Offer(books[symbol], text)
     return offers, read_policy(out_dir)
+
+
+def _redrawn(out_dir: AnyPath, folder: Path) -> list[Outcome]:
+    """Write the drift page anew, at a URL only by a batch; a line if it can't be."""
+    from mm.pipeline.drift import write_drift
+    from mm.registry.change import Outcome
+    from mm.report.drift import DRIFT_NAME
+
+    try:
+        if isinstance(out_dir, Path):
+            write_drift(out_dir, folder, out_dir, datetime.now(UTC))
+    except (CalibrationError, OSError) as error:
+        return [Outcome(DRIFT_NAME, f"not written: {one_line(error)}", done=False)]
+    return []
 
 
 def _signed(why: str, force: bool = False) -> Signature:

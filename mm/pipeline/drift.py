@@ -1,116 +1,182 @@
-"""What the drift page shows, gathered from the history, the books and the registry."""
+"""What the drift page shows, gathered: the history, the books, what is live and its forecasts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from mm.core.errors import CalibrationError
+from mm.core.storage import AnyPath
+from mm.pipeline import history
 from mm.pipeline.books import read_books
-from mm.pipeline.history import HISTORY, read
-from mm.registry.ledger import scores
-from mm.registry.store import REGISTRY, Registry
-from mm.report.drift import DRIFT_NAME, MOST_NIGHTS, Drift, Forecast, Night, render_drift
+from mm.registry.ledger import Running, Score, running, scores
+from mm.registry.store import Registry, Release
+from mm.report.drift import DRIFT_NAME, render_drift
+from mm.report.drift_panel import Course, Model, Night
+from mm.report.words import moment
+from mm.results.params import Params
 from mm.results.record import Record, report_name, write_text
 
+#: Nights that are shown.
+NIGHTS = 60
 _COLUMNS = (
-    *("symbol", "batch_utc", "status", "finished_utc", "A", "k", "tick_size"),
-    *("var_logA", "cov_logA_k", "var_k"),
-)
-#: Ticks from mid, where nothing says at which distances orders were quoted.
-_TICKS = (1.0, 2.0, 5.0)
+    *("symbol", "batch_utc", "status", "reason", "codes", "A", "k", "tick_size"),
+    *("var_logA", "cov_logA_k", "var_k", "k_low", "k_high", "window_end_ms", "valid_until"),
+)  # fmt: skip
+#: Where nobody says at which distances orders are quoted.
+_DISTANCES = (1.0, 2.0, 5.0)
+Rows = Mapping[date, Mapping[str, Any]]
+#: Of each score the end of its log, ms, and whether it missed.
+Ends = Sequence[tuple[int, bool]]
 
 
-def write_drift(out_dir: Path, now: datetime, registry: Path | None = None) -> None:
-    """Write ``drift.html`` of the symbols in the books; nothing where there is no history.
+def write_drift(out_dir: AnyPath, registry: AnyPath, folder: Path, now: datetime) -> None:
+    """Write drift.html into ``folder``, which holds the books, from the history in ``out_dir`` and
+    a registry, which may not be there; with fewer than two nights there is none.
 
-    Raises CalibrationError for a registry that was altered, OutputError.
+    Raises CalibrationError or OSError if something can't be read or written.
     """
-    if not (out_dir / HISTORY).is_dir():
+    of_symbols = _rows(out_dir)
+    days = sorted({day for rows in of_symbols.values() for day in rows})[-NIGHTS:]
+    if len(days) < 2:
+        (folder / DRIFT_NAME).unlink(missing_ok=True)
         return
-    nights: dict[str, list[Night]] = {}
-    seen = set()
-    rows = read(out_dir, MOST_NIGHTS).select(_COLUMNS).sort_by("batch_utc").to_pylist()
-    for row in rows:
-        fit = (row["symbol"], row["finished_utc"])
-        # A log that has not changed is no other night, but a trouble is.
-        if row["A"] is not None and fit in seen:
-            nights[row["symbol"]].pop()
-        seen.add(fit)
-        nights.setdefault(row["symbol"], []).append(_night(row))
-    books = read_books(out_dir)
-    kept = Registry(registry or out_dir / REGISTRY)
-    links = {
-        symbol: f"{quote(symbol)}/{quote(report_name(symbol))}"
-        for symbol in books
-        if (out_dir / symbol / report_name(symbol)).is_file()
+    live = _Live.read(Registry(registry)) if isinstance(registry, Path) else _Live()
+    books = read_books(folder)
+    shown = {
+        symbol: kept
+        for symbol, rows in of_symbols.items()
+        if (kept := {day: row for day, row in rows.items() if day >= days[0]})
     }
-    shown = {symbol: of_symbol for symbol, of_symbol in nights.items() if symbol in books}
-    drifts = _of_registry(kept, shown, books, links)
-    write_text(out_dir / DRIFT_NAME, render_drift(drifts, now))
+    courses = [
+        _course(symbol, shown.get(symbol, {}), books.get(symbol), live, folder)
+        for symbol in sorted({*shown, *live.versions})
+    ]
+    write_text(folder / DRIFT_NAME, render_drift(courses, days, now))
 
 
-def _night(row: Mapping[str, Any]) -> Night:
-    known = row["status"] not in ("failed", "missing", "refused")
-    cov = tuple(row[name] for name in ("var_logA", "cov_logA_k", "var_k"))
-    return Night(
-        datetime.fromisoformat(row["batch_utc"]),
-        row["status"],
-        row["A"] if known else None,
-        row["k"] if known else None,
-        row["tick_size"],
-        None if None in cov else cov,
-    )
+@dataclass(frozen=True)
+class _Live:
+    """What a registry says."""
+
+    registry: Registry | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    candidates: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, Release] = field(default_factory=dict)
+    fared: Mapping[str, tuple[Running, Ends]] = field(default_factory=dict)
+
+    @staticmethod
+    def read(registry: Registry) -> _Live:
+        since: dict[str, Release] = {}
+        for release in registry.journal():
+            since |= dict.fromkeys(release.changed, release)
+        by_symbol: dict[str, list[Score]] = {}
+        for one in scores(registry):
+            by_symbol.setdefault(one.symbol, []).append(one)
+        fared = {
+            symbol: (running(of), [(one.window_ms[1], one.missed) for one in of])
+            for symbol, of in by_symbol.items()
+        }
+        return _Live(registry, registry.live(), registry.candidates(), since, fared)
+
+    def params(self, symbol: str, version: str | None) -> tuple[Params | None, str]:
+        """A version's parameters, or why they can't be read, without their long file name."""
+        if self.registry is None or version is None:
+            return None, ""
+        try:
+            return self.registry.params(symbol, version), ""
+        except CalibrationError as error:
+            return None, str(error).partition(".json: ")[2] or str(error)
 
 
-def _of_registry(
-    registry: Registry,
-    nights: Mapping[str, Sequence[Night]],
-    books: Mapping[str, Record],
-    links: Mapping[str, str],
-) -> list[Drift]:
-    live, offered = registry.live(), registry.candidates()
-    since: dict[str, str] = {}
-    for release in registry.journal():
-        since |= dict.fromkeys(release.changed, release.when_utc)
-    forecasts: dict[str, list[Forecast]] = {}
-    for score in scores(registry):
-        at = datetime.fromtimestamp(score.window_ms[1] / 1000.0, UTC)
-        forecasts.setdefault(score.symbol, []).append(Forecast(at, not score.missed))
-    found = []
-    for symbol, of_symbol in nights.items():
-        night, until, trouble = None, None, books[symbol].forecast or ""
-        if symbol in live:
-            try:
-                params = registry.params(symbol, live[symbol])
-                when = datetime.fromisoformat(since[symbol])
-                night = Night(when, params.quality, params.A, params.k, params.tick_size)
-                until = datetime.fromisoformat(params.valid_until) if params.valid_until else None
-            except CalibrationError as error:
-                trouble = str(error)
-        first = of_symbol[0].at
-        found.append(
-            Drift(
-                symbol,
-                of_symbol,
-                _distances(books[symbol]),
-                links.get(symbol, ""),
-                night,
-                until,
-                waiting=symbol in live and offered.get(symbol, live[symbol]) != live[symbol],
-                forecasts=[f for f in forecasts.get(symbol, ()) if f.at >= first],
-                trouble=trouble,
-            )
-        )
+def _rows(out_dir: AnyPath) -> Mapping[str, Rows]:
+    """By symbol the last row of each day, the oldest first."""
+    if not (out_dir / history.HISTORY).is_dir():
+        return {}
+    table = history.read(out_dir, days=NIGHTS)
+    rows = table.select([name for name in _COLUMNS if name in table.column_names]).to_pylist()
+    found: dict[str, dict[date, Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: str(row["batch_utc"])):
+        when = moment(row["batch_utc"])
+        if when is not None:
+            found.setdefault(row["symbol"], {})[when.date()] = row
     return found
 
 
-def _distances(record: Record) -> list[tuple[float, str]]:
-    """The nearest, the middle and the farthest distance that was quoted, in price."""
-    tick = record.tick_size or 1.0
-    quoted = [row.delta for row in record.lambda_quoted if row.quoted] or list(_TICKS)
-    chosen = dict.fromkeys((quoted[0], quoted[len(quoted) // 2], quoted[-1]))
-    return [(ticks * tick, f"{ticks:g} tick{'' if ticks == 1 else 's'}") for ticks in chosen]
+def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder: Path) -> Course:
+    version, offered = live.versions.get(symbol), live.candidates.get(symbol)
+    params, error = live.params(symbol, version)
+    candidate, _ = live.params(symbol, None if offered == version else offered)
+    last = rows[max(rows)] if rows else {}
+    until = params.valid_until if params else _newest(rows, "valid_until")
+    since = live.since.get(symbol)
+    so_far, ends = live.fared.get(symbol, (None, ()))
+    ticks = (record and record.tick_size, _newest(rows, "tick_size"), params and params.tick_size)
+    return Course(
+        symbol=symbol,
+        status=last.get("status", "missing"),
+        reason=last.get("reason", "live, and in no batch of these nights") or "",
+        codes=tuple((last.get("codes") or "").split()),
+        nights=tuple(Night(day, _of_row(rows[day])) for day in sorted(rows)),
+        distances=_distances(record, params),
+        tick_size=next((tick for tick in ticks if tick), 1.0),
+        live=_of_params(params),
+        live_since=moment(since.when_utc) if since and version else None,
+        live_error=error,
+        candidate=_of_params(candidate),
+        valid_until=moment(until),
+        forecasts=_forecasts(ends, rows),
+        forecasts_line=so_far.line if so_far else "",
+        finding=bool(so_far and so_far.finding),
+        has_report=_has_report(folder, symbol),
+    )
+
+
+def _newest(rows: Rows, name: str) -> Any:
+    """The last value that is there: a missing symbol's row has none."""
+    return next(
+        (rows[day][name] for day in sorted(rows, reverse=True) if rows[day].get(name)), None
+    )
+
+
+def _distances(record: Record | None, params: Params | None) -> tuple[float, ...]:
+    """The nearest, the middle and the farthest distance that was quoted."""
+    for source in (record, params):
+        quoted = sorted({row.delta for row in source.lambda_quoted if row.quoted}) if source else []
+        if quoted:
+            return tuple(dict.fromkeys((quoted[0], quoted[len(quoted) // 2], quoted[-1])))
+    return _DISTANCES
+
+
+def _of_row(row: Mapping[str, Any]) -> Model | None:
+    A, k, tick = row["A"], row["k"], row["tick_size"]
+    if row["status"] in ("refused", "failed", "missing") or not A or A <= 0 or k is None:
+        return None
+    cov = (row["var_logA"], row["cov_logA_k"], row["var_k"])
+    half_k = None if row["k_low"] is None else 0.5 * (row["k_high"] - row["k_low"])
+    return Model(A, k, tick or 1.0, None if None in cov else cov, half_k)
+
+
+def _of_params(params: Params | None) -> Model | None:
+    if params is None:
+        return None
+    cov = params.cov_logA_k and (*params.cov_logA_k[0], params.cov_logA_k[1][1])
+    half_k = 0.5 * (params.ci95.k[1] - params.ci95.k[0]) if params.ci95 else None
+    return Model(params.A, params.k, params.tick_size, cov, half_k)
+
+
+def _forecasts(ends: Ends, rows: Rows) -> tuple[tuple[date, bool], ...]:
+    """Scores on the first night that had their log, which ends as they do."""
+    nights: dict[int, date] = {}
+    for day in sorted(rows):
+        if rows[day]["window_end_ms"] is not None:
+            nights.setdefault(rows[day]["window_end_ms"], day)
+    return tuple((nights[end], missed) for end, missed in ends if end in nights)
+
+
+def _has_report(folder: Path, symbol: str) -> bool:
+    inside = (folder / symbol).parent == folder and symbol not in ("", ".", "..")
+    return inside and (folder / symbol / report_name(symbol)).is_file()

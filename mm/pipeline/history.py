@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 HISTORY = "history"
+_DAY = len("20261126")  # a part's name begins with the time at which it was written
 #: Distances of lambda in every row, ticks and basis points of mid: the same each night, whatever
 #: was quoted.
 TICKS, BPS = (0, 1, 2, 5, 10), (1, 2, 5, 10)
@@ -70,19 +71,23 @@ def rebuild(out_dir: AnyPath) -> int:
     return len(rows)
 
 
-def read(out_dir: AnyPath, last: int | None = None) -> pa.Table:
-    """All rows, or those of the last batches, the oldest first. Raises CalibrationError if there is
-    no history."""
+def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
+    """All rows, the oldest first, or those written on the last days that have some. Raises
+    CalibrationError if there is no history."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     folder = out_dir / HISTORY
     if not folder.is_dir():
         raise CalibrationError(f"{folder}: there is no history; a batch adds to it")
-    parts = [path for path in folder.iterdir() if path.name.endswith(".parquet")]
-    parts = sorted((p for p in parts if p.name[0] != "."), key=lambda path: path.name)
-    parts = parts[-last:] if last else parts
-    tables = [pq.read_table(io.BytesIO(path.read_bytes())) for path in parts]
+    every = ((path.name, path) for path in folder.iterdir())
+    parts = {n: path for n, path in every if n.endswith(".parquet") and not n.startswith(".")}
+    wanted = sorted({name[:_DAY] for name in parts})[-days if days else None :]
+    tables = [
+        pq.read_table(io.BytesIO(parts[name].read_bytes()))
+        for name in sorted(parts)
+        if name[:_DAY] in wanted
+    ]
     return (
         pa.concat_tables(tables, promote_options="default") if tables else _schema().empty_table()
     )

@@ -46,7 +46,7 @@ def _remarks(line: Line) -> Iterable[tuple[int, str, str, str]]:
     """Gravity, what makes two causes the same, status and words."""
     if line.status in _GRAVE:
         codes = [f.code for f in line.record.findings if f.level == "refused"]
-        key = codes[0] if codes else _cause(line)
+        key = codes[0] if codes else without_its_own(line.reason, line.symbol)
         yield _GRAVE.index(line.status), key, line.status, line.reason
     if line.record.forecast:
         yield len(_GRAVE), "forecast", "", f"live parameters: {line.record.forecast}"
@@ -59,9 +59,9 @@ _GRAVE: Sequence[str] = ("failed", "refused", "missing", "stale")
 _OF_LOG: Sequence[str] = ("smaller", "unchanged")
 
 
-def _cause(line: Line) -> str:
+def without_its_own(reason: str, symbol: str) -> str:
     """A reason without what is a symbol's own: its name and its numbers."""
-    return _NUMBER.sub("#", line.reason.replace(line.symbol, "#"))
+    return _NUMBER.sub("#", reason.replace(symbol, "#"))
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:

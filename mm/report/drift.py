@@ -1,6 +1,7 @@
-"""``out/drift.html``: how λ of every symbol moved from night to night, and how what is live fared.
+"""``out/drift.html``: λ of every symbol over the nights, those that need a person first.
 
-One small picture a symbol, those that need a person first. Plain HTML and SVG without a script.
+Plain HTML without a script: a small panel a symbol, with its numbers beneath. What it shows is
+gathered by ``mm.pipeline.drift``.
 """
 
 from __future__ import annotations
@@ -8,174 +9,175 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import groupby
+from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import quote
 
-from mm.core.formatting import age, rounded, span
-from mm.report.compare import ORDER
+from mm.core import formatting
+from mm.core.formatting import figures
+from mm.report import words
+from mm.report.causes import shortened, without_its_own
+from mm.report.drift_panel import Course, Model, drawing
 from mm.report.render import render
-from mm.results.record import Status
+from mm.results.record import report_name
 
 DRIFT_NAME = "drift.html"
-#: So many nights are shown.
-MOST_NIGHTS = 60
-#: In the units of the pictures, half a pixel or so: whole ones make small files.
-_WIDTH, _HEIGHT, _EDGE, _ROW = 520, 240, 8, 16
-_NORMAL_95 = 1.959964
+_NOT_FIT = ("failed", "refused", "missing", "stale")
+#: What needs a person comes first. ``altered``: what is live is not as it was registered.
+KINDS = ("altered", "expired", *_NOT_FIT, "forecast", "warn", "ok")
+_LONGEST_REASON = 160
+_LARGEST = 600.0  # of a logarithm whose number can be said
 
 
 @dataclass(frozen=True)
-class Night:
-    """One night's A (1/s) and k (per tick of ``tick_size``), None where it has none; ``cov``: of
-    (ln A, k)."""
+class _Trouble:
+    """What needs a person: its kind, what makes two of a kind the same, and in words."""
 
-    at: datetime
-    status: Status
-    A: float | None = None
-    k: float | None = None
-    tick_size: float | None = None
-    cov: tuple[float, float, float] | None = None
-
-    def rate(self, distance: float) -> tuple[float, float, float] | None:
-        """λ = A e^(-kδ) per hour at a distance in price, with its 95 % interval: ln λ has the
-        variance v_A - 2 δ c + δ² v_k."""
-        if self.A is None or self.k is None or not self.tick_size or not self.A > 0:
-            return None
-        delta = distance / self.tick_size
-        log = math.log(3600.0 * self.A) - self.k * delta
-        a, c, k = self.cov or (0.0, 0.0, 0.0)
-        half = _NORMAL_95 * math.sqrt(max(a - 2.0 * delta * c + delta**2 * k, 0.0))
-        if not abs(log) + half < 600.0:
-            return None
-        return math.exp(log), math.exp(log - half), math.exp(log + half)
+    kind: str
+    key: str = ""
+    text: str = ""
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """The night in which a forecast's data ended, and whether their fills were in its interval."""
-
-    at: datetime
-    hit: bool
-
-
-@dataclass(frozen=True)
-class Drift:
-    """A symbol over the nights, the oldest first. ``distances``: in price, and as they are called.
-    ``link``: to its report. ``live``: what is live, from when on; ``live_until``: when that
-    expires. ``waiting``: whether the newest parameters are others than those. ``trouble``: what
-    else needs a person."""
-
-    symbol: str
-    nights: Sequence[Night]
-    distances: Sequence[tuple[float, str]]
-    link: str = ""
-    live: Night | None = None
-    live_until: datetime | None = None
-    waiting: bool = False
-    forecasts: Sequence[Forecast] = ()
-    trouble: str = ""
-
-    def cause(self, now: datetime) -> tuple[int, str]:
-        """Under which heading it stands, and the heading's place: the gravest first."""
-        status = self.nights[-1].status
-        if status in ("failed", "refused", "missing", "stale"):
-            return ORDER.index(status), status
-        if self.live_until is not None and self.live_until < now:
-            return 10, "expired: what is live holds no longer"
-        if self.trouble:
-            return 11, "forecasts that fail"
-        return 12 + ORDER.index(status), status
-
-
-def render_drift(symbols: Iterable[Drift], now: datetime) -> str:
-    """The page as HTML text."""
-    found = sorted(symbols, key=lambda one: (one.cause(now), one.symbol))
-    groups = [
-        (title, [_panel(one, now) for one in members])
-        for (_, title), members in groupby(found, key=lambda one: one.cause(now))
-    ]
-    nights = {night.at for one in found for night in one.nights}
-    nights_of = f"{min(nights):%Y-%m-%d} to {max(nights):%Y-%m-%d}" if nights else "no night yet"
+def render_drift(courses: Sequence[Course], days: Sequence[date], now: datetime) -> str:
+    """The page as HTML text. ``days``: the nights that are shown, at least two."""
+    groups: dict[tuple[str, str], list[tuple[_Trouble, Course]]] = {}
+    for course in courses:
+        trouble = _trouble(course, now)
+        groups.setdefault((trouble.kind, trouble.key), []).append((trouble, course))
+    ordered = sorted(
+        groups.values(), key=lambda g: (KINDS.index(g[0][0].kind), -len(g), g[0][0].key)
+    )
+    counts: dict[str, int] = {}
+    for group in ordered:
+        counts[group[0][0].kind] = counts.get(group[0][0].kind, 0) + len(group)
+    span = f"{len(days)} nights from {days[0]} to {days[-1]}"
+    when = f"{now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {_counted(len(courses), 'symbol')}, {span}"
     return render(
         "drift",
-        title="Drift",
-        status=nights_of,
-        symbols=len(found),
-        groups=[(title, len(panels), panels) for title, panels in groups],
-        width=_WIDTH,
-        height=_HEIGHT,
-        row=_ROW,
+        title="λ over the nights",
+        status=", ".join(f"{kind} {count}" for kind, count in counts.items()),
+        counts=counts,
+        when=f"{when}. Scales are logarithmic, each panel has its own.",
+        groups=[_group(group, days, now) for group in ordered],
     )
 
 
-def _panel(one: Drift, now: datetime) -> dict[str, Any]:
-    rates = [[night.rate(distance) for night in one.nights] for distance, _ in one.distances]
-    live = [one.live.rate(distance) if one.live else None for distance, _ in one.distances]
-    known = [rate for line in (*rates, live) for rate in line if rate is not None]
-    first, last = one.nights[0].at, max(now, one.nights[-1].at)
-    low = math.log(min((rate[0] for rate in known), default=1.0)) - 0.3
-    high = math.log(max((rate[0] for rate in known), default=1.0)) + 0.3
+def _trouble(course: Course, now: datetime) -> _Trouble:
+    if course.live_error:
+        return _Trouble("altered", course.live_error, f"what is live {course.live_error}")
+    if course.valid_until and course.valid_until < now:
+        return _Trouble("expired", text="past valid_until")
+    if course.status in _NOT_FIT:
+        key = course.codes[:1] or (without_its_own(course.reason, course.symbol),)
+        return _Trouble(course.status, key[0], course.reason)
+    if course.finding:
+        return _Trouble("forecast", text="what is live does not forecast the fills that came")
+    if course.status == "warn":
+        return _Trouble("warn", "".join(course.codes[:1]), course.reason)
+    return _Trouble("ok")
 
-    def x(at: datetime) -> float:
-        share = (at - first) / (last - first) if last > first else 0.5
-        return _EDGE + (_WIDTH - 2 * _EDGE) * min(max(share, 0.0), 1.0)
 
-    def y(rate: float) -> float:
-        share = (math.log(rate) - low) / (high - low)
-        return _EDGE + (_HEIGHT - 2 * _EDGE) * (1.0 - min(max(share, 0.0), 1.0))
-
-    def point(at: datetime, rate: float) -> str:
-        return f"{x(at):.0f} {y(rate):.0f}"
-
-    lines, bands, dots = [], [], []
-    for of_night in rates:
-        for there, stretch in groupby(
-            zip(one.nights, of_night, strict=True), key=lambda pair: pair[1] is not None
-        ):
-            pairs = [(night.at, rate) for night, rate in stretch if rate is not None]
-            if not there:
-                continue
-            lines.append("M" + "L".join(point(at, rate[0]) for at, rate in pairs))
-            upper = [point(at, rate[2]) for at, rate in pairs]
-            lower = [point(at, rate[1]) for at, rate in reversed(pairs)]
-            bands.append("M" + "L".join([*upper, *lower]) + "Z")
-            alone = len(pairs) == 1  # no line shows it
-            dots += [point(at, rate[0]) for at, rate in pairs if alone]
-    held = []
-    if one.live is not None:
-        begin, end = x(one.live.at), x(last)
-        held = [f"M{begin:.0f} {y(r[0]):.0f}H{end:.0f}" for r in live if r is not None]
-    newest = one.nights[-1]
-    now_at = [
-        f"{rounded(*rate)} ({span(*rate[1:])}) at {name}"
-        for (*_, rate), (_, name) in zip(rates, one.distances, strict=True)
-        if rate is not None
-    ]
-    missed = sum(not forecast.hit for forecast in one.forecasts)
-    facts: list[str] = [newest.status]
-    if one.live_until is not None:
-        left = (one.live_until - now).total_seconds()
-        facts.append(f"live for {age(left)} more" if left > 0 else f"expired {age(-left)} ago")
-    elif one.live is None:
-        facts.append("nothing is live")
-    if one.waiting:
-        facts.append("the newest is not live")
-    if one.forecasts:
-        facts.append(f"{missed} of {len(one.forecasts)} forecasts missed")
+def _group(
+    found: Sequence[tuple[_Trouble, Course]], days: Sequence[date], now: datetime
+) -> dict[str, Any]:
+    """One cause: those that moved most come first."""
+    first = found[0][0]
+    text = shortened(first.text, _LONGEST_REASON)
+    panels = [(_move(course), course) for _, course in found]
+    panels.sort(key=lambda one: (-abs(one[0].z or 0.0) if one[0] else 1.0, one[1].symbol))
     return {
-        "symbol": one.symbol,
-        "status": newest.status,
-        "link": one.link,
-        "facts": ", ".join(facts),
-        "trouble": one.trouble,
-        "rates": now_at,
-        "lines": "".join(lines),
-        "bands": "".join(bands),
-        "dots": "".join(f"M{at}h0" for at in dots),
-        "held": "".join(held),
-        "forecasts": [(f"{x(forecast.at):.0f}", forecast.hit) for forecast in one.forecasts],
-        "ends": (f"{first:%m-%d}", f"{last:%m-%d}"),
-        "description": f"λ of {one.symbol} over {len(one.nights)} nights: "
-        + ("; ".join(now_at) or "none in the last"),
+        "kind": first.kind,
+        "count": _counted(len(found), "symbol"),
+        "text": text,
+        "panels": [_panel(course, move, text, days, now) for move, course in panels],
     }
+
+
+def _panel(
+    course: Course, move: _Move | None, told: str, days: Sequence[date], now: datetime
+) -> dict[str, Any]:
+    drawn = drawing(course, days)
+    reason = shortened(course.reason, _LONGEST_REASON)
+    name = quote(course.symbol, safe="")
+    report = quote(report_name(course.symbol), safe="")
+    return {
+        "symbol": course.symbol,
+        "link": f"{name}/{report}" if course.has_report else "",
+        "status": course.status,
+        "reason": "" if reason == told else reason,
+        "drawn": drawn,
+        "at": [_at(course, delta) for delta in course.distances] if drawn else [],
+        "facts": list(_facts(course, move, days, now)),
+    }
+
+
+def _at(course: Course, delta: float) -> tuple[str, str, str, str]:
+    """A distance, λ there on the last night with an estimate, its interval, and λ live."""
+    price, number, interval = delta * course.tick_size, "–", ""
+    if course.last:
+        band = course.last.band(price)
+        number = _rate(band[1])
+        if band[0] < band[2] and max(map(abs, band)) < _LARGEST:
+            low, value, high = map(math.exp, band)
+            number, interval = formatting.rounded(value, low, high), formatting.span(low, high)
+    live = _rate(course.live.log_rate(price)) if course.live else ""
+    return f"{delta:g} {'tick' if delta == 1 else 'ticks'}", number, interval, live
+
+
+def _rate(log_rate: float) -> str:
+    return figures(math.exp(log_rate)) if abs(log_rate) < _LARGEST else "–"
+
+
+def _facts(
+    course: Course, move: _Move | None, days: Sequence[date], now: datetime
+) -> Iterable[str]:
+    nights = [night.day for night in course.nights]
+    if nights and nights[-1] != days[-1]:
+        yield f"last in a batch on {nights[-1]}"
+    if course.live:
+        yield f"live since {course.live_since:%Y-%m-%d}" if course.live_since else "live"
+    if course.valid_until:
+        left = (course.valid_until - now).total_seconds() / 86_400.0
+        yield f"{left:.1f} days left" if left >= 0 else f"expired {-left:.1f} days ago"
+    if move:
+        yield f"last move {move}"
+    elif course.last:
+        yield "first estimate"
+    if course.live and course.candidate:
+        yield f"candidate {_between(course, course.candidate, course.live)} against live"
+    if course.forecasts_line:
+        yield f"forecasts: {course.forecasts_line}"
+
+
+@dataclass(frozen=True)
+class _Move:
+    """log λ less that before, and in standard errors of the difference; None without them."""
+
+    log_ratio: float
+    z: float | None
+
+    def __str__(self) -> str:
+        if abs(self.log_ratio) < 1e-9:
+            return "none"
+        return words.times(math.exp(self.log_ratio)) + (
+            "" if self.z is None else f" ({words.signed(self.z)} SE)"
+        )
+
+
+def _move(course: Course) -> _Move | None:
+    """The last move of λ at the middle distance; None with fewer than two estimates."""
+    models = [night.model for night in course.nights if night.model]
+    return _between(course, models[-1], models[-2]) if len(models) > 1 else None
+
+
+def _between(course: Course, now: Model, then: Model) -> _Move:
+    price = course.distances[len(course.distances) // 2] * course.tick_size
+    difference = now.log_rate(price) - then.log_rate(price)
+    one, other = now.se(price), then.se(price)
+    both = math.hypot(one or 0.0, other or 0.0)
+    known = one is not None and other is not None and both > 0
+    return _Move(min(max(difference, -_LARGEST), _LARGEST), difference / both if known else None)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

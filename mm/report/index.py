@@ -60,8 +60,8 @@ def render_index(
         script=script,
         counts=compare.counts(found),
         when=f"{when}{symbols}.",
-        explained=_explained(at),
         drift=DRIFT_NAME if (out_dir / DRIFT_NAME).is_file() else "",
+        explained=_explained(at),
         head=("symbol", "verdict", "λ(δ)", rate, "A, 1/s", "k, 1/tick", "fills", "change", "files"),
         rows=[_row(line, out_dir, at) for line in found],
     )

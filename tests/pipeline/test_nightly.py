@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,6 +21,8 @@ import pytest
 
 from mm.core.config import read_config
 from mm.core.errors import SettingsError
+from mm.pipeline import history
+from mm.results.record import Record
 from tests.support.records import HIT
 
 WriteRun = Callable[..., Path]
@@ -186,6 +189,33 @@ def test_the_morning_tells_of_forecasts_that_fail(
         assert body is not None
         for page in ((out / "index.html").read_text(encoding="utf-8"), body.get_content()):
             assert (told in page) == (said is not None)
+
+
+def test_a_second_night_has_a_drift_page_that_says_what_is_live(
+    command: Command, data: Path, night: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(night, tmp_path / "out"))
+    page, index = out / "drift.html", out / "index.html"
+    assert not page.exists()
+    assert "drift.html" not in index.read_text(encoding="utf-8")
+    history.add(out, {"AAA": Record(status="refused")}, datetime.now(UTC) - timedelta(days=1))
+    batch = ("--data-dir", str(data), "--out-dir", str(out))
+    assert command(*batch).returncode == 0
+    assert 'href="drift.html"' in index.read_text(encoding="utf-8")
+    assert "live since" not in page.read_text(encoding="utf-8")
+    where = ("--out-dir", str(out))
+    assert command("promote", *where, "--force", "--reason", "older data").returncode == 0
+    assert "live since" in page.read_text(encoding="utf-8")
+    assert command("rollback", *where).returncode == 0
+    assert "live since" not in page.read_text(encoding="utf-8")
+
+    (out / "registry" / "journal.jsonl").write_text("{}\n", encoding="utf-8")
+    for done, code in ((command(*batch), 1), (command("score", *where), 3)):
+        assert done.returncode == code
+        (line,) = [line for line in done.stderr.splitlines() if "drift.html" in line]
+        assert "written: " in line
+        assert "journal.jsonl, row 1: " in line
+    assert 'href="drift.html"' in index.read_text(encoding="utf-8"), "every other page is there"
 
 
 def test_options_of_a_batch_do_not_get_lost_before_a_command(command: Command) -> None:
