@@ -25,13 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy import special
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mm.calibration import run_steps
 from mm.core.arrays import Floats, Ints, Mask, sums_by
 from mm.core.settings import Settings
+from mm.diagnostics.forecast import gain, number_test, space_test
 from mm.exposure.cells import Cells
 from mm.exposure.distance import buckets
 from mm.fitting.fit import Fit
@@ -42,7 +42,6 @@ from mm.logs.load import BacktestLog, load_log, log_from_frames
 PARTS = 10
 SHOWN = "passive + through"
 CONSUMER = ("emitted", "absolute_mle", "passive_mle", "placement", "original", "ceiling")
-SIMULATED = 500
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,6 @@ def fits(log: BacktestLog, tick: float) -> dict[str, Fit]:
     return found
 
 
-def gain(seen: Floats, expected: Floats, constant: Floats) -> float:
-    """sum N log(E/E0) - (E - E0): log-likelihood above that of the constant rate."""
-    there = seen > 0
-    ratio = np.log(np.maximum(expected[there], 1e-12) / np.maximum(constant[there], 1e-12))
-    return float((seen[there] * ratio).sum() - expected.sum() + constant.sum())
-
-
 def given_number(seen: Floats, expected: Floats) -> float:
     """sum N log(E / sum E): log-likelihood given the number of fills, but for a constant of N."""
     there = seen > 0
@@ -139,17 +131,9 @@ def given_number(seen: Floats, expected: Floats) -> float:
 
 
 def passes(seen: Floats, expected: Floats, rng: np.random.Generator) -> tuple[bool, bool]:
-    """N-test, two-sided Poisson; S-test: likelihood of the counts given their sum."""
-    n, total = float(seen.sum()), float(expected.sum())
-    low = 1.0 - (float(special.pdtr(n - 1, total)) if n > 0 else 0.0)
-    number = min(low, float(special.pdtr(n, total))) > 0.025
-    share = np.maximum(expected, 1e-12) / np.maximum(expected, 1e-12).sum()
-    drawn = rng.multinomial(int(n), share, size=SIMULATED)
-
-    def loglik(counts: Floats) -> Floats:
-        return np.asarray((counts * np.log(share) - special.gammaln(counts + 1.0)).sum(axis=-1))
-
-    return number, bool((loglik(drawn) <= loglik(seen)).mean() > 0.05)
+    """N-test and S-test at 5 %."""
+    number = min(number_test(float(seen.sum()), float(expected.sum()))) > 0.025
+    return number, space_test(seen, expected, rng) > 0.05
 
 
 def score(

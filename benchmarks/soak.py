@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mm.pipeline.books import read_record
-from mm.pipeline.history import HISTORY
+from mm.pipeline.history import HISTORY, read
 from mm.pipeline.publish import whole
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
@@ -115,10 +115,12 @@ class Field:
         return found
 
     def broken(self) -> list[str]:
-        """Symbols whose folder is not as it was published, or half of it."""
+        """Symbols whose folder is not as it was published, or half of it. Raises pyarrow's errors
+        where a part of the history is not whole."""
         found = []
         for folder in self.out.glob("[!.]*/"):
-            if folder.name == HISTORY:  # of batches, not of a symbol
+            if folder.name == HISTORY:
+                read(self.out)
                 continue
             record = read_record(self.out, folder.name)
             if record is not None and whole(folder, record.outputs):

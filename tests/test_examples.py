@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 from mm.pipeline import batch
 from mm.pipeline.cli import main
+
+Tables = Mapping[str, pd.DataFrame]
+WriteRun = Callable[..., Path]
 
 
 @pytest.fixture
@@ -38,7 +47,41 @@ def test_the_flow_knows_every_exit_code(dag: ModuleType) -> None:
         batch.EXIT_OK: "go on",
         batch.EXIT_REFUSED: "go on",
         batch.EXIT_FAILED: "try again",
+        batch.EXIT_OUTDATED: "try again",
         batch.EXIT_INTERRUPTED: "try again",
         batch.EXIT_USAGE: "call a person",
     }
     assert {code: dag.meaning(code) for code in codes} == codes
+
+
+def test_what_follows_a_night_are_commands_too(dag: ModuleType) -> None:
+    for _, _, name, *arguments in dag.afterwards("s3://desk/out", "registry", "live"):
+        assert main.commands[name].make_context(name, arguments).params["folder"] == Path(
+            "registry"
+        )
+
+
+def test_two_nights_by_the_script(
+    root: Path, tmp_path: Path, tables: Tables, later_tables: Tables, write_run: WriteRun
+) -> None:
+    """Day by day into one folder: yesterday's parameters are scored on today's fills."""
+    env = {**os.environ, "REPOSITORY": str(root), "PYTHON": sys.executable}
+    env |= {"DATA_DIR": str(tmp_path / "data"), "NIGHT_DIR": str(tmp_path / "night")}
+    script = root / "docs" / "examples" / "night.sh"
+    for day, log in enumerate((tables, later_tables)):
+        moved = {
+            kind: table.assign(**{n: table[n] + day * 86_400_000 for n in table if "_ms" in n})
+            for kind, table in log.items()
+        }
+        write_run(tmp_path / "data", moved)
+        done = subprocess.run(["sh", str(script)], env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert "fills, " in done.stdout
+    assert "gain +" in done.stdout
+    night = tmp_path / "night"
+    live = json.loads((night / "live" / "params_AAA.json").read_text(encoding="utf-8"))
+    newest = json.loads((night / "out" / "AAA" / "params_AAA.json").read_text(encoding="utf-8"))
+    assert live == newest
+    assert len((night / "out" / "registry" / "scores.jsonl").read_text("utf-8").splitlines()) == 1
+    assert "mm_calibration_forecast_z" in (night / "out" / "forecast.prom").read_text("utf-8")
+    assert len(list((night / "out" / "history").iterdir())) == 2

@@ -34,6 +34,7 @@ ROOMS = [
     "results",
     "plots",
     "report",
+    "registry",
     "pipeline",
 ]
 STATISTICS = ["exposure", "fitting", "diagnostics"]

@@ -82,6 +82,6 @@ def test_slow_hawkes_is_as_wide_as_its_memory_makes_it(truths: ModuleType) -> No
 def test_the_kept_table_has_a_line_for_every_cell(coverage: ModuleType, root: Path) -> None:
     text = (root / "docs" / "trust.md").read_text(encoding="utf-8")
     for cell in coverage.CELLS:
-        runs = 200 if cell.role == "clean" else 100
+        runs = "1,000" if cell.role == "clean" else "400"
         assert f"| {cell.name} | {runs}" in text
-    assert "benchmarks/coverage.py --runs 200 --others 100" in text
+    assert "benchmarks/coverage.py --runs 1000 --others 400" in text

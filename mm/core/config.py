@@ -12,6 +12,8 @@ import yaml
 from mm.core.display import Table, html
 from mm.core.errors import SettingsError
 from mm.core.expected import KEYS, Expected, expected_of
+from mm.core.policy import KEYS as POLICY_KEYS
+from mm.core.policy import Policy, policy_of
 from mm.core.settings import Settings, check_names, unit_of
 from mm.core.storage import AnyPath, Remote, is_url
 
@@ -45,13 +47,14 @@ def backtest_folder(named: str) -> AnyPath:
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration file: settings for all symbols and for single ones, and what is expected.
-    ``beside``: a second one, under the other name, that is not read."""
+    """A configuration file: settings for all symbols and for single ones, what is expected, and
+    what may go live. ``beside``: a second one, under the other name, that is not read."""
 
     source: str = ""
     defaults: Values = field(default_factory=dict)
     symbols: Mapping[str, Values] = field(default_factory=dict)
     expected: Expected = field(default_factory=Expected)
+    policy: Policy = field(default_factory=Policy)
     beside: str = ""
 
     def of(self, symbol: str) -> dict[str, Any]:
@@ -106,12 +109,12 @@ def read_config(path: AnyPath) -> Config:
 
     Raises SettingsError, one line.
     """
-    content = read_yaml(path)
-    unknown = [name for name in content if name not in ("defaults", "symbols", *KEYS)]
+    content, keys = read_yaml(path), (*KEYS, *POLICY_KEYS)
+    unknown = [name for name in content if name not in ("defaults", "symbols", *keys)]
     if unknown:
         raise SettingsError(
             f"{path}: found {unknown[0]!r} at the top; it holds defaults: and symbols:, and "
-            f"{', '.join(f'{key}:' for key in KEYS)} only"
+            f"{', '.join(f'{key}:' for key in keys)} only"
         )
     defaults = _mapping(content.get("defaults"), f"{path}: defaults")
     symbols = _mapping(content.get("symbols"), f"{path}: symbols")
@@ -120,7 +123,8 @@ def read_config(path: AnyPath) -> Config:
         if not isinstance(symbol, str):
             raise SettingsError(f"{path}: symbols: found {symbol!r}, not text; put it in quotes")
         by_symbol[symbol] = _mapping(values, f"{path}: symbols: {symbol}")
-    config = Config(str(path), defaults, by_symbol, expected_of(content, str(path)))
+    said = expected_of(content, str(path)), policy_of(content, str(path))
+    config = Config(str(path), defaults, by_symbol, *said)
     for where, values in [("defaults", defaults), *by_symbol.items()]:
         for name in _DRIVEN:
             if name in values:

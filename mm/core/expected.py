@@ -39,13 +39,14 @@ def expected_of(content: Mapping[str, Any], source: str) -> Expected:
         raise SettingsError(
             f"{source}: expected: found {symbols!r}, not a list of symbols such as [BTCUSDT]"
         )
-    warn, error = (_seconds(content.get(name), f"{source}: {name}") for name in KEYS[1:])
+    warn, error = (seconds_of(content.get(name), f"{source}: {name}") for name in KEYS[1:])
     if warn is not None and error is not None and error < warn:
         raise SettingsError(f"{source}: error_after is shorter than warn_after; exchange them")
     return Expected(None if symbols is None else tuple(symbols), warn, error)
 
 
-def _seconds(given: Any, where: str) -> float | None:
+def seconds_of(given: Any, where: str) -> float | None:
+    """Seconds of ``{count: 26, period: hour}``. Raises SettingsError that names ``where``."""
     if given is None:
         return None
     known = isinstance(given, dict) and set(given) == {"count", "period"}

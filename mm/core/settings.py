@@ -31,7 +31,7 @@ SOURCES: Mapping[FillSource, str] = {
 _RESERVED = frozenset(
     {
         *("run.json", "summary.csv", "index.html", "calibration.eml", "README.md"),
-        *("metrics.prom", "history"),
+        *("metrics.prom", "history", "registry"),
     }
 )
 _SECRET = re.compile(

@@ -15,22 +15,22 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Protocol
 
-from mm import __version__
 from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
-from mm.pipeline import morning
+from mm.pipeline import history, morning
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.cache import CACHE, trim
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
-from mm.pipeline.history import append_history
 from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
-from mm.pipeline.metrics import METRICS_PROM, write_metrics
+from mm.pipeline.metrics import METRICS, write_metrics
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint, pages_digest
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
+from mm.registry.ledger import findings
+from mm.registry.store import REGISTRY, Registry
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME
 from mm.report.send import MailError
@@ -72,25 +72,28 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             f"--retry-failed: no batch has left results in {plan.out_dir}; run without it, or name "
             "the results folder with --out-dir"
         )
-    begun = time.monotonic()
     with _open_results(plan.out_dir) as results:
-        previous = read_books(results.folder)
+        previous, began = read_books(results.folder), time.monotonic()
         runs, interrupted = _run_all(plan, options, results, watcher)
         # A symbol whose log and results were both taken away has nothing to be told of.
         held = {symbol for symbol in previous if results.holds(symbol)}
         missing = morning.absent(plan, previous, held)
         records = morning.told(runs, previous, missing, plan.expected, datetime.now(UTC))
+        records = _with_forecasts(records, plan.out_dir, watcher)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))
         if size:
             watcher.kept(results.folder / CACHE, size)
         try:
-            records = {symbol: results.mark(symbol, r) for symbol, r in records.items()}
-            write_books(results.folder, records, {*plan.present, *held})
-            write_metrics(results.folder, records, time.monotonic() - begun)
-            row = append_history(results.folder, records, datetime.now(UTC), __version__)
-            results.keep(RUN_JSON, SUMMARY_CSV, METRICS_PROM, *filter(None, [row]))
+            valid_for_s = plan.policy.valid_for_s
+            records = {s: results.mark(s, r, valid_for_s) for s, r in records.items()}
+            write_books(results.folder, records, {*plan.present, *held}, plan.policy)
+            results.keep(RUN_JSON, SUMMARY_CSV)
+            books = read_books(results.folder)
+            write_metrics(results.folder, books, code, time.monotonic() - began)
+            results.keep(METRICS)
+            history.add(plan.out_dir, records, datetime.now(UTC))
             if not interrupted:
                 results.fetch_for_pages(records)
                 try:
@@ -108,6 +111,19 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             watcher.trouble(f"not all is in the results folder: {error}")
             code = EXIT_INTERRUPTED if interrupted else EXIT_FAILED
     return code
+
+
+def _with_forecasts(
+    records: dict[str, Record], out_dir: AnyPath, watcher: Watcher
+) -> dict[str, Record]:
+    """The records with what the ledger has found of each symbol's forecasts."""
+    found: Mapping[str, str] = {}
+    if isinstance(out_dir, Path) and (out_dir / REGISTRY).is_dir():
+        try:
+            found = findings(Registry(out_dir / REGISTRY))
+        except CalibrationError as error:
+            watcher.trouble(f"the forecast ledger can't be read: {error}")
+    return {s: r.model_copy(update={"forecast": found.get(s)}) for s, r in records.items()}
 
 
 def _open_results(out_dir: AnyPath) -> AbstractContextManager[Results]:

@@ -7,14 +7,16 @@ import csv
 import io
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from mm.core.errors import OutputError
+from mm.core.errors import CalibrationError, OutputError
 from mm.core.formatting import safe_cell
+from mm.core.policy import Policy
 from mm.core.storage import AnyPath
 from mm.pipeline.locks import STATE
 from mm.report.morning import counts, first_line
@@ -53,9 +55,15 @@ def known_symbols(out_dir: Path) -> list[str]:
     return sorted(path.stem for path in (out_dir / STATE / "records").glob("[!.]*.json"))
 
 
-def write_books(out_dir: Path, records: Mapping[str, Record], there: Collection[str]) -> None:
+def write_books(
+    out_dir: Path,
+    records: Mapping[str, Record],
+    there: Collection[str],
+    policy: Policy | None = None,
+) -> None:
     """Write run.json and summary.csv: this batch's symbols, and older ones that it did not touch,
-    which keep their own date. ``there``: the older ones of which there is anything."""
+    which keep their own date. ``there``: the older ones of which there is anything. ``policy``:
+    what may go live, for who promotes from these books."""
     together = {**read_books(out_dir), **records}
     for symbol in known_symbols(out_dir):
         # A batch that was killed has published results that are not in its books.
@@ -71,6 +79,7 @@ def write_books(out_dir: Path, records: Mapping[str, Record], there: Collection[
         "morning": first_line(records.values()),
         "counts": counts(records.values()),
         "this_run": sorted(records),
+        "policy": asdict(policy or Policy()),
         "symbols": {s: r.model_dump(mode="json") for s, r in together.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -83,13 +92,27 @@ def was_used(out_dir: AnyPath) -> bool:
     return (out_dir / RUN_JSON).is_file() or (out_dir / STATE).is_dir()
 
 
-def read_books(out_dir: Path) -> dict[str, Record]:
+def read_books(out_dir: AnyPath) -> dict[str, Record]:
     """The records of the last run.json; none if it is missing or of another make."""
     try:
         content = json.loads((out_dir / RUN_JSON).read_text(encoding="utf-8"))
         return {s: Record.model_validate(r) for s, r in content["symbols"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return {}
+
+
+def read_policy(out_dir: AnyPath) -> Policy:
+    """What the configuration of the last batch said on going live. Raises CalibrationError if the
+    books don't tell: a limit that can't be read must not be none."""
+    try:
+        said = json.loads((out_dir / RUN_JSON).read_text(encoding="utf-8"))["policy"]
+        return Policy(**{**said, "block_codes": tuple(said["block_codes"])})
+    except FileNotFoundError:
+        return Policy()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CalibrationError(
+            f"{out_dir / RUN_JSON}: doesn't say what may go live; run the batch again"
+        ) from None
 
 
 def remove_stale_params(out_dir: Path, symbol: str) -> None:
@@ -99,11 +122,14 @@ def remove_stale_params(out_dir: Path, symbol: str) -> None:
             (out_dir / symbol / name).unlink()
 
 
-def mark_params(folder: Path, symbol: str, outdated: str | None) -> None:
-    """Write into a params file since when its log is missing or stale, or None, that it is not."""
+def mark_params(folder: Path, symbol: str, outdated: str | None, until: str | None) -> None:
+    """Write into a params file since when its log is missing or stale, or None, that it is not;
+    and until when it holds."""
     path = folder / params_name(symbol)
     params = Params.model_validate_json(path.read_text(encoding="utf-8"))
-    write_text(path, params.model_copy(update={"outdated": outdated}).to_json())
+    write_text(
+        path, params.model_copy(update={"outdated": outdated, "valid_until": until}).to_json()
+    )
 
 
 def summary_csv(records: Mapping[str, Record]) -> str:

@@ -16,6 +16,7 @@ import mm
 from mm.core.errors import CalibrationError
 from mm.core.places import FILES_A_JOB, in_utf8, jobs_by_files, no_surroundings
 from mm.core.storage import AnyPath, path_or_url
+from mm.pipeline.commands import COMMANDS
 
 if TYPE_CHECKING:
     from mm.pipeline.pages import Mail
@@ -36,7 +37,11 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
         raise click.BadParameter(str(error)) from None
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+)
 @click.option(
     "--data-dir",
     callback=_folder,
@@ -137,9 +142,15 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
 )
 @click.option("--mail-to", multiple=True, metavar="A@B", help="Send the batch's mail there.")
 @click.option("--mail-from", metavar="A@B", help="Its sender. The server is in the environment.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Add what happens to this file, a line of JSON each.",
+)
 @click.version_option(mm.__version__)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(*, only_list: bool, debug: bool, **given: Any) -> None:
+@click.pass_context
+def main(context: click.Context, /, *, only_list: bool, debug: bool, **given: Any) -> None:
     """Calibrate the fill intensity of every symbol that a backtest has logged.
 
     Runs the template notebook once a symbol and leaves its executed copy, a report and the
@@ -151,24 +162,49 @@ def main(*, only_list: bool, debug: bool, **given: Any) -> None:
                 4 nothing worse than logs missing or stale
                 130 interrupted: the same command goes on where it stopped
     """
+    if context.invoked_subcommand is not None:
+        _check_before(context)
+        return
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     logging.getLogger("mm").setLevel(logging.WARNING)
     from mm.pipeline.plan import Request
 
     request = Request(**{field.name: given[field.name] for field in fields(Request)})
+    from mm.pipeline.watch import check_ping, ping
+
     try:
+        check_ping(os.environ)
         with no_surroundings():
             code = _list(request) if only_list else _run(request, given)
     except CalibrationError as error:
         if debug:
             raise
-        click.echo(f"{click.get_current_context().info_name}: {error}", err=True)
+        click.echo(f"{context.info_name}: {error}", err=True)
         code = _USAGE
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         code = _INTERRUPTED
+    unheard = None if only_list else ping(os.environ, code)
+    if unheard:
+        click.echo(unheard, err=True)
     sys.exit(code)
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
+
+
+def _check_before(context: click.Context) -> None:
+    """Refuse options of a batch before a command that knows nothing of them."""
+    for name in context.params:
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and name not in ("out_dir", "debug"):
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(
+                f"{option} stands before {context.invoked_subcommand}; options of a command come "
+                f"behind its name, see {context.info_name} {context.invoked_subcommand} --help"
+            )
 
 
 def command() -> None:
@@ -217,11 +253,15 @@ def _run(request: Request, given: Mapping[str, Any]) -> int:
         click.echo(f"warning: {line}", err=True)
     from mm.pipeline.batch import EXIT_INTERRUPTED, run_batch
     from mm.pipeline.console import Console
+    from mm.pipeline.watch import JsonLog
 
     console = Console(len(plan.jobs) + len(plan.rejected))
     code = None
     try:
-        code = run_batch(plan, options, console)
+        log = JsonLog(given["log_file"], console) if given["log_file"] else None
+        code = run_batch(plan, options, log or console)
+        if log:
+            log.write("batch_ended", exit_code=code)
     finally:
         if code is not None:
             console.close(plan.out_dir, interrupted=code == EXIT_INTERRUPTED)

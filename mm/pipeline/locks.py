@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mm.core.errors import CalibrationError
+from mm.core.locks import take
 
 #: What a results folder remembers lies there, hidden beside the symbols' folders.
 STATE = ".state"
@@ -18,8 +19,6 @@ STATE = ".state"
 _HELD = ".held"
 #: Names on which nobody looks for a folder that was left.
 _NOT_YET = ".new-"
-#: Where the locked byte lies: Windows lets nobody read it, and who finds it locked reads the rest.
-_LOCKED_BYTE = 1 << 20
 
 
 @contextlib.contextmanager
@@ -39,7 +38,7 @@ def out_lock(out_dir: Path) -> Iterator[None]:
             f"{out_dir}: can't write results there ({error.strerror}); name a folder with --out-dir"
         ) from None
     with file:
-        if not _take(file.fileno()):
+        if not take(file.fileno()):
             file.seek(0)
             holder = file.read().strip() or "unknown"
             raise CalibrationError(
@@ -54,26 +53,6 @@ def out_lock(out_dir: Path) -> Iterator[None]:
         yield
 
 
-def _take(descriptor: int) -> bool:
-    """Lock an open file for this process's life; False if another has it.
-
-    Importing filelock takes a fifth of the time of a batch that has nothing to do.
-    """
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # as Linux and as Windows say it
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def scratch(prefix: str) -> Iterator[Path]:
     """A folder for this process alone; those that killed ones left under this prefix go first."""
@@ -86,7 +65,7 @@ def scratch(prefix: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"{_NOT_YET}{prefix}"))
     try:
         with (folder / _HELD).open("xb") as held:
-            _take(held.fileno())
+            take(held.fileno())
             # Only now: another batch would take a folder without a lock for one that was left.
             folder = folder.rename(folder.with_name(folder.name.removeprefix(_NOT_YET)))
             yield folder
@@ -96,5 +75,5 @@ def scratch(prefix: str) -> Iterator[Path]:
 
 def _remove_if_left(folder: Path) -> None:
     with contextlib.suppress(OSError), (folder / _HELD).open("r+b") as held:
-        if _take(held.fileno()):
+        if take(held.fileno()):
             shutil.rmtree(folder)

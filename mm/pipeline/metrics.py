@@ -1,67 +1,86 @@
-"""``metrics.prom``: what a batch found, for Prometheus' textfile collector. Nothing listens."""
+"""What monitoring reads: ``metrics.prom`` for node_exporter's textfile collector.
+
+The format is Prometheus' text exposition format 0.0.4. Times are given as times, not as ages: an
+age would stand still where no batch runs any more, which is what an alarm is for.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
-from mm.results.record import Record, write_text
+from mm.registry.ledger import Running, Score
+from mm.results.record import Record, Status, write_text
 
-METRICS_PROM = "metrics.prom"
-_STATUSES = ("ok", "warn", "refused", "failed", "missing", "stale")
-_PREFIX = "mm_calibration_"
-
-
-def write_metrics(out_dir: Path, records: Mapping[str, Record], seconds: float) -> Path:
-    """Write the gauges of a batch, whole or not at all; returns the file. Raises OutputError."""
-    lines = [line for gauge in _gauges(records, seconds) for line in gauge]
-    return write_text(out_dir / METRICS_PROM, "\n".join(lines) + "\n")
+METRICS, FORECAST = "metrics.prom", "forecast.prom"
+_PREFIX = "mm_calibration"
 
 
-def _gauges(records: Mapping[str, Record], seconds: float) -> Iterator[list[str]]:
-    yield _gauge("batch_seconds", "Time that the last batch took", [("", seconds)])
-    yield _gauge("written_timestamp_seconds", "When the last batch ended", [("", time.time())])
-    yield _gauge(
-        "data_age_seconds",
-        "Age of the last row of a symbol's log",
-        ((_of(s), r.freshness.age_s) for s, r in records.items() if r.freshness is not None),
-    )
-    yield _gauge(
-        "status",
-        "1 for the status that a symbol has",
-        (
-            (f"{_of(symbol)},status={_quoted(status)}", float(record.status == status))
-            for symbol, record in records.items()
-            for status in _STATUSES
-        ),
-    )
-    yield _gauge(
-        "lambda_per_second",
-        "Fill intensity at the distance where it is known best",
-        (
-            (
-                f"{_of(s)},delta_ticks={_quoted(f'{r.lambda_at.delta_star:g}')}",
-                r.lambda_at.intensity,
-            )
-            for s, r in records.items()
-            if r.lambda_at is not None and r.status not in ("refused", "failed")
-        ),
-    )
+def write_metrics(out_dir: Path, records: Mapping[str, Record], code: int, seconds: float) -> None:
+    """Write the file, whole, in place of the one before. ``seconds``: that the batch took.
+
+    Raises OutputError.
+    """
+    write_text(out_dir / METRICS, "".join(_lines(records, code, seconds)))
 
 
-def _gauge(name: str, meaning: str, values: Iterable[tuple[str, float]]) -> list[str]:
-    shown = [f"{_PREFIX}{name}{{{labels}}} {v:.10g}" for labels, v in values if labels] or [
-        f"{_PREFIX}{name} {v:.10g}" for labels, v in values if not labels
+def write_forecast(out_dir: Path, found: Mapping[str, tuple[Score, Running]]) -> None:
+    """Write how each symbol's forecasts fare, whole, as ``forecast.prom``. Raises OutputError."""
+    at = {symbol: _labels(symbol=symbol) for symbol in found}
+    z = {at[symbol]: score.z for symbol, (score, _) in found.items()}
+    row = {at[symbol]: float(so_far.missed_in_a_row) for symbol, (_, so_far) in found.items()}
+    gains = {
+        at[symbol]: so_far.gain_constant
+        for symbol, (_, so_far) in found.items()
+        if so_far.gain_constant is not None
+    }
+    lines = [
+        *_gauge("forecast_z", "Fills less those expected, in standard deviations", z),
+        *_gauge("forecast_gain", "Information gain per fill over a constant rate", gains),
+        *_gauge("forecast_missed_in_a_row", "Forecasts missed up to the last one", row),
     ]
-    head = [f"# HELP {_PREFIX}{name} {meaning}", f"# TYPE {_PREFIX}{name} gauge"]
-    return [*head, *shown] if shown else []
+    write_text(out_dir / FORECAST, "".join(lines))
 
 
-def _of(symbol: str) -> str:
-    return f"symbol={_quoted(symbol)}"
+def _lines(records: Mapping[str, Record], code: int, seconds: float) -> Iterator[str]:
+    yield from _gauge("batch_finished_timestamp_seconds", "When it ended", {"": time.time()})
+    yield from _gauge("batch_seconds", "Time it took", {"": seconds})
+    yield from _gauge("batch_exit_code", "Its exit code, see docs/batch.md", {"": code})
+    statuses = {
+        _labels(symbol=symbol, status=status): float(record.status == status)
+        for symbol, record in records.items()
+        for status in get_args(Status)
+    }
+    yield from _gauge("status", "1 for the status that a symbol has, 0 for the others", statuses)
+    until = {_labels(symbol=s): r.window_ms[1] / 1e3 for s, r in records.items() if r.window_ms}
+    yield from _gauge("data_until_timestamp_seconds", "The last row of a symbol's log", until)
+    valid = {s: r for s, r in records.items() if r.status in ("ok", "warn", "stale")}
+    for name, what in (("A", "fills per second at mid"), ("k", "decay per tick")):
+        values = {_labels(symbol=s): getattr(r, name) for s, r in valid.items()}
+        yield from _gauge(name, what, {at: v for at, v in values.items() if v is not None})
+    rates = {
+        _labels(symbol=symbol, ticks=f"{row.delta:g}"): row.per_hour
+        for symbol, record in valid.items()
+        for row in record.lambda_quoted
+        if row.quoted
+    }
+    yield from _gauge("lambda_per_hour", "First fills per hour at a distance", rates)
 
 
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+def _gauge(name: str, what: str, values: Mapping[str, float]) -> Iterator[str]:
+    full = f"{_PREFIX}_{name}"
+    if values:
+        yield f"# HELP {full} {what}.\n# TYPE {full} gauge\n"
+    for labels, value in values.items():
+        yield f"{full}{labels} {value!r}\n"
+
+
+def _labels(**given: str) -> str:
+    """``{symbol="BTCUSDT"}``, with what the format wants escaped."""
+    escaped = {
+        name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        for name, value in given.items()
+    }
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"

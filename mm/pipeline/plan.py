@@ -22,6 +22,7 @@ from mm.core.config import (
 )
 from mm.core.errors import InputError, SettingsError
 from mm.core.expected import Expected
+from mm.core.policy import Policy
 from mm.core.settings import Settings, check_symbol
 from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.logs.discovery import discover, find_symbols
@@ -82,6 +83,7 @@ class Plan:
     data_name: str = ""
     expected: Expected = field(default_factory=Expected)
     pooled: Sequence[str] = ()
+    policy: Policy = field(default_factory=Policy)
 
 
 def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Plan:
@@ -151,6 +153,7 @@ def make_plan(request: Request, environ: Mapping[str, str] | None = None) -> Pla
         data_name,
         config.expected,
         found.pooled(symbols),
+        config.policy,
     )
 
 

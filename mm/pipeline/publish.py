@@ -76,6 +76,8 @@ def recover(out_dir: Path) -> None:
             shutil.rmtree(path)
         elif path.name.startswith(".") and path.name.endswith(".part"):
             path.unlink()
+    for part in out_dir.glob("history/.*.part"):
+        part.unlink()
 
 
 def whole(folder: Path, outputs: Mapping[str, str]) -> bool:

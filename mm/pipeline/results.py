@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mm.core.errors import OutputError
@@ -77,9 +78,10 @@ class Results:
             lambda stage: write_report(symbol, record, stage),
         )
 
-    def mark(self, symbol: str, told: Record) -> Record:
-        """Say in a symbol's params file that its log is missing or stale, and take it back once it
-        no longer is. ``told``: what the books say of it; returns what they then say.
+    def mark(self, symbol: str, told: Record, valid_for_s: float | None = None) -> Record:
+        """Say in a symbol's params file that its log is missing or stale, take it back once it no
+        longer is, and say until when it holds. ``told``: what the books say of it; returns what
+        they then say.
 
         Raises OutputError, StoreError or OSError if it can't be written; the old files then stand.
         """
@@ -89,17 +91,24 @@ class Results:
         elif told.status == "stale" and told.window_ms:
             text = f"stale, data until {utc(told.window_ms[1])} UTC"
         kept, outdated = read_record(self.folder, symbol), text is not None
-        if kept is None or kept.outdated == outdated or params_name(symbol) not in kept.outputs:
+        if kept is None or params_name(symbol) not in kept.outputs:
             return told
+        until = None
+        if valid_for_s is not None and kept.window_ms:
+            end = datetime.fromtimestamp(kept.window_ms[1] / 1000.0 + valid_for_s, UTC)
+            until = end.isoformat(timespec="seconds")
+        marks = {"outdated": outdated, "valid_until": until}
+        if (kept.outdated, kept.valid_until) == (outdated, until):
+            return told.model_copy(update=marks)
         try:
             kept = self._renew(
                 symbol,
-                kept.model_copy(update={"outdated": outdated}),
-                lambda stage: mark_params(stage, symbol, text),
+                kept.model_copy(update=marks),
+                lambda stage: mark_params(stage, symbol, text, until),
             )
         except (FileNotFoundError, ValueError):  # taken away or damaged: it marks nothing good
             return told
-        return told.model_copy(update={"outputs": kept.outputs, "outdated": outdated})
+        return told.model_copy(update={"outputs": kept.outputs, **marks})
 
     def _renew(self, symbol: str, record: Record, change: Callable[[Path], object]) -> Record:
         """Change files of a symbol, all of which are replaced in one step; returns its record."""

@@ -48,9 +48,11 @@ def _remarks(line: Line) -> Iterable[tuple[int, str, str, str]]:
         codes = [f.code for f in line.record.findings if f.level == "refused"]
         key = codes[0] if codes else _cause(line)
         yield _GRAVE.index(line.status), key, line.status, line.reason
+    if line.record.forecast:
+        yield len(_GRAVE), "forecast", "", f"live parameters: {line.record.forecast}"
     if line.of_log:
         log = str(line.record.log)
-        yield len(_GRAVE) + (_OF_LOG.index(log) if log in _OF_LOG else 2), "", "", line.of_log
+        yield len(_GRAVE) + 1 + (_OF_LOG.index(log) if log in _OF_LOG else 2), "", "", line.of_log
 
 
 _GRAVE: Sequence[str] = ("failed", "refused", "missing", "stale")

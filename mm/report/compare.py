@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 from mm.core.formatting import age, duration
+from mm.results.params import Params
 from mm.results.record import Record, Status
 
 #: What needs a person comes first.
@@ -95,13 +96,13 @@ class Line:
 
     @property
     def weight(self) -> tuple[int, int, float, int, float]:
-        """The gravest first: its status, a log that is smaller or old, a change of λ that is news,
-        how many warnings, how far the replay is from what was observed."""
+        """The gravest first: its status, forecasts that fail, a log that is smaller or old, a
+        change of λ that is news, how many warnings, how far the replay is off."""
         warned = sum(finding.level != "note" for finding in self.record.findings)
         replay = self.record.replay
         off = math.log((replay.given + 1.0) / (replay.observed + 1.0)) if replay else 0.0
         news = abs(self.change.z or 0.0) if self.change and self.change.news else 0.0
-        log = 0 if self.record.log == "smaller" else 1 if self.of_log else 2
+        log = 0 if self.record.forecast or self.record.log == "smaller" else 1 if self.of_log else 2
         return ORDER.index(self.status), log, -news, -warned, -abs(off)
 
     @property
@@ -191,7 +192,12 @@ def _rounded(value: float, least: float) -> float:
 def rate(record: Record, at: Distance | float | None) -> Rate | None:
     """λ at a distance (a number is ticks) from a record's A and k; None if it has none."""
     delta = at.ticks(record) if isinstance(at, Distance) else at
-    if delta is None or record.A is None or record.k is None or not record.A > 0:
+    return None if delta is None else rate_at(record, delta)
+
+
+def rate_at(record: Record | Params, delta: float) -> Rate | None:
+    """λ at a distance in ticks from A and k of a record or of parameters; None if it has none."""
+    if record.A is None or record.k is None or not record.A > 0:
         return None
     log_value = math.log(record.A) - record.k * delta
     if not -600.0 < log_value < 600.0:

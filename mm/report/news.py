@@ -47,7 +47,10 @@ def news_of(current: Sequence[Line], *, first_run: bool) -> News:
     concerned = [
         line.symbol
         for line in current
-        if line.symbol in told or line.status in _TO_READ or line.record.log == "smaller"
+        if line.symbol in told
+        or line.status in _TO_READ
+        or line.record.log == "smaller"
+        or line.record.forecast
     ]
     # One that has nothing to show stands among what needs a person, with its reason; of those that
     # have one cause, one is enough.

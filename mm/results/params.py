@@ -259,6 +259,10 @@ class Params(_Model):
         default=None,
         description="set where a later batch found the symbol's log missing or stale: since when",
     )
+    valid_until: str | None = Field(
+        default=None,
+        description="UTC, by valid_for of calibration.yaml from the end of the data; null for ever",
+    )
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:

@@ -56,7 +56,8 @@ class Record(BaseModel):
     ``spans_s``: time from first to last row of each kind of file, all runs together. ``log``: the
     log against that of the batch before; ``missing_since_utc``: the first batch that it was
     expected in and had no files. ``outdated``: its params file is marked as of a log that is
-    missing or stale."""
+    missing or stale, and holds until ``valid_until``. ``forecast``: what is wrong with how its live
+    parameters forecast, by the ledger."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -105,6 +106,8 @@ class Record(BaseModel):
     freshness: Freshness | None = None
     missing_since_utc: str | None = None
     outdated: bool = False
+    valid_until: str | None = None
+    forecast: str | None = None
 
     @property
     def reason(self) -> str:

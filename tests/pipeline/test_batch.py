@@ -298,7 +298,7 @@ def test_ctrl_c_ends_within_seconds_and_the_next_run_goes_on(root: Path, data: P
     assert text.count("skipped") == len(done) + 1, "each, and the count"
 
 
-@pytest.mark.parametrize("soak", [["many", "--symbols", "8"], ["kills", "--times", "5"]])
+@pytest.mark.parametrize("soak", [["many", "--symbols", "4"], ["kills", "--times", "3"]])
 def test_nothing_is_left_behind(root: Path, soak: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/soak.py", *soak],

@@ -1,75 +1,222 @@
-"""What nights leave behind: a history that only grows, and gauges for a collector."""
+"""A night and its morning by the command line: what machines watch, and what goes live."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from datetime import UTC, datetime
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from email import message_from_bytes
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from mm.core.errors import OutputError
-from mm.pipeline.cli import main
-from mm.pipeline.history import append_history
-from mm.pipeline.metrics import METRICS_PROM, write_metrics
-from mm.results.record import Freshness
-from tests.support.records import HOSTILE, failed, record
+from mm.core.config import read_config
+from mm.core.errors import SettingsError
+from tests.support.records import HIT
 
-NOW = datetime(2026, 11, 22, 2, 15, tzinfo=UTC)
-_SAMPLE = re.compile(r'(mm_calibration_\w+)(\{(\w+="(\\.|[^"\\])*",?)+\})? -?[0-9.e+-]+')
+WriteRun = Callable[..., Path]
+Tables = Mapping[str, pd.DataFrame]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def test_two_batches_are_two_files_and_one_table(tmp_path: Path, root: Path) -> None:
-    given = ["--data-dir", str(root / "data"), "--symbols", "BTCUSDT", "--out-dir", str(tmp_path)]
-    first = CliRunner().invoke(main, [*given, "--kernel", "stock"])
-    assert first.exit_code == 0, first.output
-    files = set((tmp_path / "history").iterdir())
-    assert len(files) == 1
-    before = {path: path.read_bytes() for path in files}
-    assert CliRunner().invoke(main, given).exit_code == 0
-    assert all(path.read_bytes() == content for path, content in before.items())
-    table = pd.read_parquet(tmp_path / "history").sort_values("batch")
-    assert table["symbol"].tolist() == ["BTCUSDT"] * 2
-    assert table["log"].tolist() == ["new", "unchanged"]
-    assert table["A"].nunique() == table["inputs"].nunique() == table["fingerprint"].nunique() == 1
-    row = table.iloc[0]
-    assert len(row["delta_ticks"]) == len(row["delta_bps"]) == len(row["lambda_per_hour"]) > 3
-    assert row["var_log_A"] > 0
-    text = (tmp_path / METRICS_PROM).read_text()
-    assert 'mm_calibration_status{symbol="BTCUSDT",status="ok"} 1' in text
+SAMPLE = re.compile(r'mm_calibration_\w+(\{\w+="(\\.|[^"\\])*"(,\w+="(\\.|[^"\\])*")*\})? \S+')
 
 
-def test_records_without_numbers_are_rows_too(tmp_path: Path) -> None:
-    name = append_history(tmp_path, {"AAA": record(), "BAD": failed()}, NOW, "1.0")
-    table = pd.read_parquet(tmp_path / name).set_index("symbol")
-    assert table.loc["BAD", "status"] == "failed"
-    assert pd.isna(table.loc["BAD", "A"])
-    assert table.loc["AAA", "A"] == 1.0
-    assert append_history(tmp_path, {}, NOW, "1.0") == ""
-    other = append_history(tmp_path, {"AAA": record()}, NOW.replace(hour=3), "1.0")
-    assert other != name
-    assert len(pd.read_parquet(tmp_path / "history")) == 3
-
-
-def test_a_place_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "history").write_text("in the way")
-    with pytest.raises(OutputError) as error:
-        append_history(tmp_path, {"AAA": record()}, NOW, "1.0")
-    assert "\n" not in str(error.value)
-
-
-def test_gauges_are_of_the_format_whatever_a_symbol_is_called(tmp_path: Path) -> None:
-    fresh = record(freshness=Freshness(age_s=93_600.0))
-    records = dict.fromkeys(HOSTILE, fresh) | {"BAD": failed()}
-    text = write_metrics(tmp_path, records, 12.5).read_bytes().decode()
-    samples = [line for line in text.rstrip("\n").split("\n") if line[0] != "#"]
-    assert all(_SAMPLE.fullmatch(line) for line in samples)
-    assert sum(line.startswith("mm_calibration_data_age_seconds{") for line in samples) == len(
-        HOSTILE
+@pytest.fixture(scope="module")
+def data(
+    tmp_path_factory: pytest.TempPathFactory,
+    tables: Mapping[str, pd.DataFrame],
+    write_run: WriteRun,
+) -> Path:
+    folder = write_run(tmp_path_factory.mktemp("night") / "data", tables)
+    (folder / "calibration.yaml").write_text(
+        "defaults: {TICK_SIZE: 1.0}\nvalid_for: {count: 3, period: day}\nmax_move: 0.5\n"
     )
-    assert "mm_calibration_batch_seconds 12.5" in samples
-    assert not any("lambda" in line and "BAD" in line for line in samples)
-    for name in {line.split("{")[0].split(" ")[0] for line in samples}:
-        assert f"# TYPE {name} gauge" in text
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(root: Path, data: Path) -> Command:
+    """Calls run_calibration.py on the results folder beside the data."""
+
+    def call(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, str(root / "run_calibration.py"), *arguments],
+            cwd=data.parent,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def pinged() -> Iterator[tuple[str, list[str]]]:
+    """A health check: its URL, and the paths that it was asked for. It answers 500 to 3."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_response(500 if self.path.endswith("/3") else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/secret", paths
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def night(command: Command, data: Path, pinged: tuple[str, list[str]]) -> Path:
+    """The results of one batch."""
+    out = data.parent / "out"
+    arguments = ("--data-dir", str(data), "--out-dir", str(out), "--log-file", str(out) + ".jsonl")
+    done = command(*arguments, MM_PING_URL=pinged[0])
+    assert done.returncode == 0, done.stderr
+    assert pinged[1] == ["/secret/0"]
+    return out
+
+
+def test_what_machines_read_of_a_night(night: Path) -> None:
+    text = (night / "metrics.prom").read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    samples = [line for line in text.splitlines() if not line.startswith("# ")]
+    assert all(SAMPLE.fullmatch(line) for line in samples)
+    values = {name: float(value) for name, value in (line.rsplit(" ", 1) for line in samples)}
+    params = json.loads((night / "AAA" / "params_AAA.json").read_text(encoding="utf-8"))
+    assert values['mm_calibration_A{symbol="AAA"}'] == params["A"]
+    assert (
+        values['mm_calibration_data_until_timestamp_seconds{symbol="AAA"}'] * 1000
+        == (params["window_ms"][1])
+    )
+    assert values[f'mm_calibration_status{{symbol="AAA",status="{params["quality"]}"}}'] == 1
+    assert values['mm_calibration_status{symbol="AAA",status="missing"}'] == 0
+    assert values["mm_calibration_batch_exit_code"] == 0
+    assert 0 < values["mm_calibration_batch_seconds"] < 600
+
+    lines = Path(f"{night}.jsonl").read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    assert [e["event"] for e in events] == [
+        "batch_started", "started", "done", "told", "batch_ended",
+    ]  # fmt: skip
+    assert events[2]["A"] == params["A"]
+    assert events[-1]["exit_code"] == 0
+    assert "secret" not in Path(f"{night}.jsonl").read_text("utf-8")
+
+
+def test_a_health_check_that_is_not_reached_costs_one_line(
+    command: Command, tmp_path: Path, pinged: tuple[str, list[str]]
+) -> None:
+    arguments = ("--data-dir", str(tmp_path), "--out-dir", str(tmp_path / "out"))
+    done = command(*arguments, MM_PING_URL="file:///etc/passwd")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = command(*arguments, MM_PING_URL="http://127.0.0.1:9/secret")
+    assert done.returncode == 2, "its own exit code"
+    assert "MM_PING_URL was not reached" in done.stderr
+    assert "secret" not in done.stderr
+    command(*arguments, MM_PING_URL=pinged[0])
+    assert pinged[1][-1] == "/secret/2", "usage errors are told too"
+
+
+def test_promote_export_roll_back(command: Command, night: Path, tmp_path: Path) -> None:
+    registry = ("--out-dir", str(night), "--registry", str(tmp_path / "registry"))
+    refused = command("promote", *registry)
+    assert refused.returncode == 3
+    assert refused.stderr.startswith("AAA  not promoted: expired: valid until 20")
+    assert command("promote", *registry, "--force").returncode == 2, "without a reason"
+    assert command("promote", *registry, "--symbols", "BBB").returncode == 2
+    forced = command("promote", *registry, "--force", "--reason", "a backtest of older data")
+    assert forced.returncode == 0
+    assert forced.stdout.startswith("AAA  live: the first; FORCED")
+    status = command("status", *registry)
+    assert status.returncode == 4
+    assert "EXPIRED" in status.stderr
+    exported = command("export", *registry, "--to", str(tmp_path / "consumer"))
+    assert exported.returncode == 4
+    assert list((tmp_path / "consumer").iterdir()) == []
+    assert command("rollback", *registry, "--reason", "no").returncode == 0
+    assert command("rollback", *registry).returncode == 2
+    journal = (tmp_path / "registry" / "journal.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line)["why"] for line in journal.splitlines()] == [
+        "a backtest of older data", "no",
+    ]  # fmt: skip
+
+
+def test_the_history_by_the_command_line(command: Command, night: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(night, tmp_path / "out")
+    shutil.rmtree(copy / "history")
+    assert command("history", "--out-dir", str(copy)).returncode == 2
+    done = command("history", "--out-dir", str(copy), "--rebuild")
+    assert done.returncode == 0
+    assert "1 rows, 1 batches, 1 symbols" in done.stdout
+
+
+def test_the_morning_tells_of_forecasts_that_fail(
+    command: Command, data: Path, night: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(night, tmp_path / "out")
+    (out / "registry").mkdir()
+    ledger = out / "registry" / "scores.jsonl"
+    miss = HIT.model_copy(update={"seen": 200}).model_dump_json() + "\n"
+    told = "the last 3 forecasts missed"
+    for text, said in ((3 * miss, told), (2 * miss, None), ("{}\n", None)):
+        ledger.write_text(text, encoding="utf-8")
+        done = command("--data-dir", str(data), "--out-dir", str(out))
+        assert done.returncode == 0
+        assert ("ledger can't be read" in done.stderr) == (text == "{}\n")
+        assert json.loads((out / "run.json").read_text())["symbols"]["AAA"]["forecast"] == said
+        mail = message_from_bytes((out / "calibration.eml").read_bytes(), policy=default)
+        body = mail.get_body(("plain",))
+        assert body is not None
+        for page in ((out / "index.html").read_text(encoding="utf-8"), body.get_content()):
+            assert (told in page) == (said is not None)
+
+
+def test_options_of_a_batch_do_not_get_lost_before_a_command(command: Command) -> None:
+    done = command("--symbols", "AAA", "promote")
+    assert done.returncode == 2
+    assert "--symbols stands before promote" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("valid_for: 3", "valid_for: found 3"),
+        ("block_codes: [levle]", "did you mean level"),
+        ("block_codes: level", "not a list"),
+        ("max_move: -1", "max_move: found -1"),
+        ("max_move: true", "max_move: found True"),
+    ],
+)
+def test_what_may_go_live_is_checked_where_it_is_written(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "calibration.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        read_config(path)
+
+
+def test_codes_that_can_be_blocked_are_those_of_warnings(root: Path) -> None:
+    from mm.core.policy import CODES
+
+    page = (root / "docs" / "verdict.md").read_text(encoding="utf-8")
+    rows = [row.split("|") for row in page.splitlines() if row.startswith("| `")]
+    warned = [re.findall(r"`(\w+)`", row[1]) for row in rows if row[2].strip() != "refused"]
+    assert {code for codes in warned for code in codes} == CODES

@@ -11,6 +11,7 @@ from typing import Any
 import nbformat
 from PIL import Image
 
+from mm.registry.ledger import Score
 from mm.results.record import Record
 
 #: Names and reasons that break pages, tables, headers and paths that are not careful.
@@ -117,3 +118,23 @@ def results(out_dir: Path, symbol: str, report: bytes = b"<!DOCTYPE html><p>repo
     (folder / f"points_{symbol}.csv").write_text(
         "delta_mean,exposure_s,lambda_events_per_s\n0.5,100,0.9\n1.5,200,0.6\n4.5,50,0\n"
     )
+
+
+#: A forecast that held.
+HIT = Score(
+    symbol="AAA",
+    version="v",
+    registered_utc="",
+    prospective=True,
+    window_ms=(0, 1),
+    inputs_sha256={},
+    seen=100,
+    expected=100.0,
+    interval=(80, 120),
+    z=0.0,
+    number=(0.5, 0.5),
+    space=0.5,
+    gain_constant=0.2,
+    gain_previous=None,
+    levels=(),
+)

@@ -1,0 +1,1 @@
+"""Which parameters are live: immutable versions, what may take their place, and who did it when."""

@@ -1,0 +1,126 @@
+"""A log held against what was live before it. Loads the statistics: only for who scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from mm.core.arrays import Floats, sums_by
+from mm.core.config import backtest_folder
+from mm.core.settings import Settings
+from mm.diagnostics.forecast import gain, number_test, space_test
+from mm.diagnostics.replay import ReplayRows
+from mm.exposure.accounts import account
+from mm.exposure.cells import Cells
+from mm.logs.load import BacktestLog, load_log
+from mm.registry.ledger import Forecast, Level, Score, forecast_for, scores
+from mm.registry.store import Registry
+from mm.report.compare import rate_at
+from mm.results.params import Params
+from mm.results.record import Record
+
+
+def score_symbol(registry: Registry, symbol: str, record: Record) -> Score | None:
+    """Score the runs of a symbol's log that came after what was live and after those that were
+    scored before; None if there are none, or nothing was live.
+
+    Raises CalibrationError for a log that can't be read or a version that was altered.
+    """
+    known = {v for r in registry.journal() for v in r.changed.get(symbol, ()) if v is not None}
+    if not known:
+        return None
+    ends = {version: registry.params(symbol, version).window_ms[1] for version in known}
+    settings = Settings.build(record.settings, "run.json")
+    log = load_log(backtest_folder(settings.BACKTEST_DIR), symbol)
+    log = _from(log, max((s.window_ms[1] for s in scores(registry, symbol)), default=0))
+    if not log.runs:
+        return None
+    newest = max(run.start_ms for run in log.runs)
+    forecast = forecast_for(registry, symbol, log.window_ms[0], ends) or forecast_for(
+        registry, symbol, newest, ends
+    )
+    if forecast is None:
+        return None
+    log = _from(log, ends[forecast.version])
+    params = registry.params(symbol, forecast.version)
+    previous = registry.params(symbol, forecast.previous) if forecast.previous else None
+    settings = settings.model_copy(update={"TICK_SIZE": params.tick_size})
+    accounts = account(log, settings)
+    cells = accounts.exposure.cells(accounts.selection.both)
+    return score(log, cells, forecast, params, previous)
+
+
+def score(
+    log: BacktestLog, cells: Cells, forecast: Forecast, params: Params, previous: Params | None
+) -> Score:
+    """N_i and E_i = sum T A e^(-k |delta|) by whole-tick placement distance i, on the quotes that
+    rested.
+
+    The interval of sum N is that of a negative binomial with mean E and variance E + (E s)^2, where
+    s^2 = se(log lambda)^2 + tau^2: what the params file says of its own error and of how lambda
+    varies from period to period.
+    """
+    assert cells.level is not None
+    labels, of = np.unique(cells.level, return_inverse=True)
+    seconds, n = cells.exposure_s, cells.events.astype(np.float64)
+
+    def by_level(values: Floats) -> Floats:
+        return sums_by(of, values, len(labels))
+
+    def expected_of(numbers: Params) -> Floats:
+        scale = params.tick_size / numbers.tick_size
+        return by_level(numbers.A * np.exp(-numbers.k * scale * np.abs(cells.delta)) * seconds)
+
+    seen, expected = by_level(n), expected_of(params)
+    total, given = int(seen.sum()), float(expected.sum())
+    s = _spread(params)
+    dispersion = 1.0 + given * s**2
+    nothing = np.zeros(1, dtype=np.int64)
+    low, high = ReplayRows(
+        by="placement",
+        low=nothing,
+        high=nothing + 1,
+        orders=nothing,
+        rest_s=np.zeros(1),
+        observed=nothing + total,
+        given=np.array([given]),
+        dispersion=dispersion,
+    ).interval
+    constant = by_level(seconds) * (params.n_fills / params.exposure_s)
+    rng = np.random.default_rng(1)
+    return Score(
+        symbol=params.symbol,
+        version=forecast.version,
+        registered_utc=forecast.registered_utc,
+        prospective=forecast.prospective,
+        window_ms=log.window_ms,
+        inputs_sha256=log.inputs_sha256,
+        seen=total,
+        expected=given,
+        interval=(int(low[0]), int(high[0])),
+        z=(total - given) / math.sqrt(max(given * dispersion, 1e-9)),
+        number=number_test(total, given),
+        space=space_test(seen, expected, rng) if total else None,
+        gain_constant=gain(seen, expected, constant) / total if total else None,
+        gain_previous=(
+            gain(seen, expected, expected_of(previous)) / total if previous and total else None
+        ),
+        levels=tuple(
+            Level(ticks=int(at), seen=round(a), expected=float(b))
+            for at, a, b in zip(labels, seen, expected, strict=True)
+        ),
+    )
+
+
+def _spread(params: Params) -> float:
+    """Of log lambda in a further period."""
+    star = params.lambda_at.delta_star if params.lambda_at else 0.0
+    at_star = rate_at(params, star)
+    se = at_star.se_log if at_star and at_star.se_log is not None else 0.0
+    return math.hypot(se, params.predictive.tau if params.predictive else 0.0)
+
+
+def _from(log: BacktestLog, opens_ms: int) -> BacktestLog:
+    return replace(log, runs=tuple(run for run in log.runs if run.start_ms >= opens_ms))
