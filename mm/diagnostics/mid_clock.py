@@ -2,11 +2,13 @@
 
 delta is measured from the last state row, so that k is a number for a clock: the same orders and
 fills give a smaller k where mid is written more rarely, while lambda near delta* hardly moves. The
-path is thinned to every n-th row and the log accounted for anew.
+path is thinned to every n-th row and the log accounted for anew; of a long log its first
+MOST_ROWS rows, of several runs as many of each, which say as well what a clock does.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,8 @@ from mm.logs.log import Run
 
 #: The path is thinned to every so many rows.
 THINNED = (2, 5, 10)
+#: State rows that are thinned, at most.
+MOST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Thinned:
 @dataclass(frozen=True)
 class MidClock:
     """``median_ms``, ``gap95_ms``: of the time between state rows, weighted by the orders that
-    rested there; NaN without exposure. ``own``: the fit on all rows, ``thinned``: on fewer."""
+    rested there; NaN without exposure. ``own``: the fit on all rows, ``thinned``: on fewer; of a
+    long log all are of its first rows."""
 
     median_ms: float
     gap95_ms: float
@@ -60,24 +65,27 @@ def mid_clock(exposure: Exposure, selection: Selection, own: Fit) -> MidClock:
     exposure, selection, own : the accounting of the log, the distances used, and its fit. A
         thinned row may be as many times older than a mid of the accounting.
     """
-    median, high = _gaps(exposure)
-    found = []
-    for every in THINNED:
-        by_run = [run.product(_cells, exposure.measure, selection, every) for run in exposure.runs]
-        try:
-            fit: Fit | None = fit_both_sides(pooled(by_run))
-        except EstimateError:
-            fit = None
-        found.append(Thinned(every, fit))
-    return MidClock(median, high, own, tuple(found))
+    of_runs = [run.facts.rows["state"] for run in exposure.runs]
+    # As many of every run, whatever the others hold: so they stay the same as a window rolls on.
+    rows = None if sum(of_runs) <= MOST_ROWS else MOST_ROWS // len(of_runs)
+
+    def fit(every: int) -> Fit | None:
+        args = (exposure.measure, selection, every, rows)
+        with suppress(EstimateError):
+            return fit_both_sides(pooled([run.product(_cells, *args) for run in exposure.runs]))
+        return None
+
+    on_all = own if rows is None else fit(1) or own
+    thinned = tuple(Thinned(every, fit(every)) for every in THINNED)
+    return MidClock(*_gaps(exposure), on_all, thinned)
 
 
-def _cells(run: Run, measure: Measure, selection: Selection, every: int) -> Cells:
-    """Exposure and events by distance on every so many-th row of a run's path."""
-    laid = thinned_out(run, measure, every)
+def _cells(run: Run, measure: Measure, selection: Selection, every: int, rows: int | None) -> Cells:
+    """Exposure and events by distance on every so many-th of a run's first rows. Behind the last
+    one mid is unknown."""
+    laid = thinned_out(run, measure, every, rows)
     sums, _ = sums_of(laid, measure.tick_size)
     e = events_of(laid, measure.tick_size)
-    del laid
     cells = make_cells(sums, e.block, e.side, e.level, e.delta, e.qty, selection.both)
     return cells.by_distance()
 

@@ -102,25 +102,30 @@ class RunAccount:
 
 def laid_out(run: Run, measure: Measure) -> LaidOut:
     """The orders of a run on its mid path. Raises InputError for contradicting PLACE rows."""
+    row_ms = run.state["recv_ms"].to_numpy(dtype=np.int64)
+    row_mid = run.state["mid"].to_numpy(dtype=np.float64)
     orders, path = side_by_side(
         len(run.orders),
         partial(resting_intervals, run.orders, run.fills, run.end_ms, codes=run.codes),
-        partial(_path, run, measure),
+        partial(_path, run, row_ms, row_mid, measure),
     )
     return LaidOut(orders, path, PathRange.of(orders, path, measure.tick_size))
 
 
-def thinned_out(run: Run, measure: Measure, every: int) -> LaidOut:
-    """The same orders on a path of every so many-th row, which may be as many times older."""
-    orders = run.product(laid_out, measure).resting
-    path = _path(run, replace(measure, max_gap_ms=measure.max_gap_ms * every), every)
-    return LaidOut(orders, path, PathRange.of(orders, path, measure.tick_size))
+def thinned_out(run: Run, measure: Measure, every: int, rows: int | None) -> LaidOut:
+    """The same orders on a path of every so many-th of its first rows (None for all), whose mids
+    may be as many times older."""
+    whole = run.product(laid_out, measure)
+    older = replace(measure, max_gap_ms=measure.max_gap_ms * every)
+    some = slice(0, rows, every)
+    path = _path(run, whole.path.row_ms[some], whole.path.row_mid[some], older)
+    return LaidOut(whole.resting, path, PathRange.of(whole.resting, path, measure.tick_size))
 
 
-def _path(run: Run, measure: Measure, every: int = 1) -> MidPath:
+def _path(run: Run, row_ms: Ints, row_mid: Floats, measure: Measure) -> MidPath:
     path = mid_path(
-        run.state["recv_ms"].to_numpy(dtype=np.int64)[::every],
-        run.state["mid"].to_numpy(dtype=np.float64)[::every],
+        row_ms,
+        row_mid,
         end_ms=run.end_ms,
         max_gap_ms=measure.max_gap_ms,
         block_ms=measure.block_ms,

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
-import pandas as pd
 from scipy.optimize import brentq
 
 from mm.core.arrays import Floats, sums_by
@@ -36,8 +35,6 @@ from mm.fitting.fit import Fit, Method, fit_poisson
 #: Weight of the placement distance. From held-out fifths, halves and order policies of real logs:
 #: the largest third that loses nothing by the distance at the fill (0.4 does, on 60 s dwells).
 BLEND = 1.0 / 3.0
-#: From so many cells on, those that say the same of k are put together first.
-_WORTH_MERGING = 100_000
 #: k is looked for between these multiples of the maximum likelihood's.
 _SCAN = np.concatenate([np.linspace(0.02, 4.0, 100), np.linspace(4.5, 20.0, 32)])
 
@@ -67,11 +64,12 @@ def fit_by_placement(cells: Cells, weight: float, method: Method) -> Fit:
     x = (1.0 - weight) * delta + weight * placed
     n = float(events.sum())
     target = float((events * x).sum()) / n
-    at, at_x, rested = _merged(delta, x, exposure)
+    # The sums over all blocks and sides are enough to look for k.
+    pooled_delta, pooled_x, pooled = _by_pair(delta, x, exposure)
 
     def gap(k: float) -> float:
-        w = _weights(k, at, rested)
-        return float((w * at_x).sum() / w.sum()) - target
+        w = _weights(k, pooled_delta, pooled)
+        return float((w * pooled_x).sum() / w.sum()) - target
 
     scale = abs(start.k) if start.k else 1.0 / max(float(delta.max()), 1e-9)
     k = _only_root(gap, scale * _SCAN)
@@ -98,15 +96,13 @@ def fit_by_placement(cells: Cells, weight: float, method: Method) -> Fit:
     )
 
 
-def _merged(delta: Floats, x: Floats, exposure: Floats) -> tuple[Floats, Floats, Floats]:
-    """The same with cells of one distance and x put together, where they are many."""
-    if len(delta) < _WORTH_MERGING:
-        return delta, x, exposure
-    by_delta, by_x = (pd.factorize(column)[0].astype(np.int64) for column in (delta, x))
-    of, distinct = pd.factorize(by_delta * (int(by_x.max()) + 1) + by_x)
-    one = np.zeros(len(distinct), dtype=np.int64)
-    one[of] = np.arange(len(of))  # any cell of each
-    return delta[one], x[one], sums_by(of, exposure, len(distinct))
+def _by_pair(one: Floats, other: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
+    """The pairs that there are, and the sum of values in each."""
+    first, i = np.unique(one, return_inverse=True)
+    second, j = np.unique(other, return_inverse=True)
+    pairs, of = np.unique(i * len(second) + j, return_inverse=True)
+    at, beside = np.divmod(pairs, len(second))
+    return first[at], second[beside], sums_by(of, values, len(pairs))
 
 
 def _weights(k: float, delta: Floats, exposure: Floats) -> Floats:

@@ -84,7 +84,7 @@ def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
     parts = {n: path for n, path in every if n.endswith(".parquet") and not n.startswith(".")}
     wanted = sorted({name[:_DAY] for name in parts})[-days if days else None :]
     tables = [
-        pq.read_table(io.BytesIO(parts[name].read_bytes()))
+        pq.read_table(io.BytesIO(parts[name].read_bytes()), use_threads=False)
         for name in sorted(parts)
         if name[:_DAY] in wanted
     ]
