@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mm.core.settings import Settings
     from mm.results.outcome import Calibration
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = [
     "Calibration",
     "CalibrationError",
