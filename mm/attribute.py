@@ -24,12 +24,9 @@ from mm.core.places import in_utf8
 from mm.core.settings import Settings
 from mm.logs.load import BacktestLog
 from mm.registry.store import REGISTRY, Registry
-from mm.report.compare import PLACES
+from mm.report.compare import DISTANCES, PLACES, near_middle_far, quoted
 from mm.results.params import Params
 from mm.results.record import params_name
-
-#: Ticks from mid, where nothing was quoted.
-_TICKS = (1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,7 @@ def attribute(old: Params, new: Params) -> list[Part]:
 
 def _numbers(params: Params, like: Params) -> list[tuple[str, float]]:
     """Logarithms of λ at the quoted distances of ``like`` and of 1/k, in price."""
-    quoted = [row.delta for row in like.lambda_quoted if row.quoted] or list(_TICKS)
-    chosen = dict.fromkeys((quoted[0], quoted[len(quoted) // 2], quoted[-1]))
+    chosen = near_middle_far(quoted(like) or DISTANCES)
     scale = like.tick_size / params.tick_size
     rates = [
         (f"λ at {ticks:g} ticks", math.log(params.A) - params.k * scale * ticks) for ticks in chosen

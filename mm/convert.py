@@ -14,6 +14,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from mm.core.config import configs_in
@@ -55,11 +56,7 @@ def convert(
             folder = out_dir / (run.name if run.below or run.day else "")
             for kind, path in fetched(run).paths.items():
                 sources[folder / f"{kind}_{name}.parquet"] = path, kind
-    for target in sources:
-        if target.exists():
-            raise UsageError(
-                "is there already", where=target, remedy="take it away, or give another OUT_DIR"
-            )
+    _refuse_taken(sources)
     out_dir.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=".convert-", dir=out_dir))
     try:
@@ -90,11 +87,7 @@ def convert_recording(path: Path, out_dir: Path, name: str, symbol: str = "") ->
         for one in made
         for kind in KINDS
     }
-    for target in targets:
-        if target.exists():
-            raise UsageError(
-                "is there already", where=target, remedy="take it away, or give another OUT_DIR"
-            )
+    _refuse_taken(targets)
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".convert-", dir=out_dir) as room:
         for target, table in targets.items():
@@ -105,6 +98,14 @@ def convert_recording(path: Path, out_dir: Path, name: str, symbol: str = "") ->
         counts = f"{one.orders['order_id'].nunique():,} orders, {len(one.fills):,} fills"
         said += [f"{one.symbol}: {counts}", *(f"{one.symbol}: {note}" for note in one.notes)]
     return said
+
+
+def _refuse_taken(targets: Iterable[Path]) -> None:
+    for target in targets:
+        if target.exists():
+            raise UsageError(
+                "is there already", where=target, remedy="take it away, or give another OUT_DIR"
+            )
 
 
 def _engine_of(path: Path) -> str | None:

@@ -22,17 +22,8 @@ KEYS = ("valid_for", "block_codes", "max_move")
 CODES = frozenset(
     {
         *("never_ended", "cut_runs", "state_rows", "malformed_rows", "level", "shape", "k_unknown"),
-        *(
-            "sides",
-            "halves",
-            "horizon",
-            "queue",
-            "out_of_sample",
-            "trend",
-            "memory",
-            "bursts",
-            "interval",
-        ),
+        *("sides", "halves", "out_of_sample", "trend", "memory", "bursts", "interval"),
+        *("horizon", "queue"),
         *("dispersion", "schedule", "mid_clock", "consumer_clock", "dt_ms", "outages"),
         *("constant_mid", "fill_source", "tick_changed", "tick_size", "takers", "sparse", "input"),
         *("same_time", "fill_fraction", "exponential"),

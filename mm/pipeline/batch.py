@@ -30,8 +30,7 @@ from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
 from mm.pipeline.resume import code_digest, fingerprint, pages_digest
 from mm.pipeline.symbol import UNPUBLISHED, LostWorker, SymbolRun
-from mm.registry.ledger import findings
-from mm.registry.store import REGISTRY, Registry
+from mm.registry.store import REGISTRY
 from mm.report.drift import DRIFT_NAME
 from mm.report.index import INDEX_NAME
 from mm.report.mail import EML_NAME
@@ -81,7 +80,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         held = {symbol for symbol in previous if results.holds(symbol)}
         missing = morning.absent(plan, previous, held)
         records = morning.told(runs, previous, missing, plan.expected, datetime.now(UTC))
-        records = _with_forecasts(records, plan.out_dir, watcher)
+        records = morning.with_forecasts(records, plan.out_dir, watcher.trouble)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))
@@ -116,19 +115,6 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
             watcher.trouble(f"not all is in the results folder: {error}")
             code = EXIT_INTERRUPTED if interrupted else EXIT_FAILED
     return code
-
-
-def _with_forecasts(
-    records: dict[str, Record], out_dir: AnyPath, watcher: Watcher
-) -> dict[str, Record]:
-    """The records with what the ledger has found of each symbol's forecasts."""
-    found: Mapping[str, str] = {}
-    if isinstance(out_dir, Path) and (out_dir / REGISTRY).is_dir():
-        try:
-            found = findings(Registry(out_dir / REGISTRY))
-        except CalibrationError as error:
-            watcher.trouble(f"the forecast ledger can't be read: {error}")
-    return {s: r.model_copy(update={"forecast": found.get(s)}) for s, r in records.items()}
 
 
 def _drawn(out_dir: AnyPath, results: Results, watcher: Watcher) -> bool:

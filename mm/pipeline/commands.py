@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from mm.core.storage import AnyPath, path_or_url
 if TYPE_CHECKING:
     from mm.core.policy import Policy
     from mm.registry.change import Offer, Outcome, Signature
-    from mm.registry.ledger import Score
 
 _USAGE, _NOT_ALL, _OUTDATED = 2, 3, 4
 
@@ -141,12 +141,17 @@ def score(**given: Any) -> None:
         from mm.registry.store import Registry, open_registry
 
         registry, told = Registry(folder), []
+        # Read once for all symbols; an altered journal is told of each.
+        journal, by_symbol = cache(registry.journal), scores(registry)
         for symbol, offer in _offers(out_dir, symbols, needed=True)[0].items():
+            earlier = by_symbol.get(symbol, [])
             if offer.record.status in ("failed", "refused", "missing"):
                 told.append(Outcome(symbol, f"not scored: its log is {offer.record.status}"))
                 continue
             try:
-                found = score_symbol(registry, symbol, offer.record)
+                found = score_symbol(
+                    registry, symbol, offer.record, journal=journal(), earlier=earlier
+                )
             except CalibrationError as error:
                 told.append(Outcome(symbol, f"not scored: {error}", done=False))
                 continue
@@ -155,12 +160,10 @@ def score(**given: Any) -> None:
                 continue
             with open_registry(folder) as held:
                 held.append(SCORES, found.model_dump_json())
-            so_far = running(scores(registry, symbol))
+            by_symbol[symbol] = [*earlier, found]
+            so_far = running(by_symbol[symbol])
             told.append(Outcome(symbol, f"{found.line}; {so_far.line}", not so_far.finding))
         if isinstance(out_dir, Path):
-            by_symbol: dict[str, list[Score]] = {}
-            for one in scores(registry):
-                by_symbol.setdefault(one.symbol, []).append(one)
             write_forecast(out_dir, {s: (of[-1], running(of)) for s, of in by_symbol.items()})
         return [*told, *_redrawn(out_dir, folder)]
 

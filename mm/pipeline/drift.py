@@ -12,8 +12,9 @@ from mm.core.errors import CalibrationError
 from mm.core.storage import AnyPath
 from mm.pipeline import history
 from mm.pipeline.books import read_books
-from mm.registry.ledger import Running, Score, running, scores
+from mm.registry.ledger import Running, running, scores
 from mm.registry.store import Registry, Release
+from mm.report.compare import DISTANCES, near_middle_far, quoted
 from mm.report.drift import DRIFT_NAME, render_drift
 from mm.report.drift_panel import Course, Model, Night
 from mm.report.words import moment
@@ -26,8 +27,6 @@ _COLUMNS = (
     *("symbol", "batch_utc", "status", "reason", "codes", "A", "k", "tick_size"),
     *("var_logA", "cov_logA_k", "var_k", "k_low", "k_high", "window_end_ms", "valid_until"),
 )  # fmt: skip
-#: Where nobody says at which distances orders are quoted.
-_DISTANCES = (1.0, 2.0, 5.0)
 Rows = Mapping[date, Mapping[str, Any]]
 #: Of each score the end of its log, ms, and whether it missed.
 Ends = Sequence[tuple[int, bool]]
@@ -73,12 +72,9 @@ class _Live:
         since: dict[str, Release] = {}
         for release in registry.journal():
             since |= dict.fromkeys(release.changed, release)
-        by_symbol: dict[str, list[Score]] = {}
-        for one in scores(registry):
-            by_symbol.setdefault(one.symbol, []).append(one)
         fared = {
             symbol: (running(of), [(one.window_ms[1], one.missed) for one in of])
-            for symbol, of in by_symbol.items()
+            for symbol, of in scores(registry).items()
         }
         return _Live(registry, registry.live(), registry.candidates(), since, fared)
 
@@ -121,7 +117,7 @@ def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder:
         reason=last.get("reason", "live, and in no batch of these nights") or "",
         codes=tuple((last.get("codes") or "").split()),
         nights=tuple(Night(day, _of_row(rows[day])) for day in sorted(rows)),
-        distances=_distances(record, params),
+        distances=near_middle_far(quoted(record) or quoted(params) or DISTANCES),
         tick_size=next((tick for tick in ticks if tick), 1.0),
         live=_of_params(params),
         live_since=moment(since.when_utc) if since and version else None,
@@ -140,15 +136,6 @@ def _newest(rows: Rows, name: str) -> Any:
     return next(
         (rows[day][name] for day in sorted(rows, reverse=True) if rows[day].get(name)), None
     )
-
-
-def _distances(record: Record | None, params: Params | None) -> tuple[float, ...]:
-    """The nearest, the middle and the farthest distance that was quoted."""
-    for source in (record, params):
-        quoted = sorted({row.delta for row in source.lambda_quoted if row.quoted}) if source else []
-        if quoted:
-            return tuple(dict.fromkeys((quoted[0], quoted[len(quoted) // 2], quoted[-1])))
-    return _DISTANCES
 
 
 def _of_row(row: Mapping[str, Any]) -> Model | None:

@@ -3,13 +3,18 @@ old they are."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from mm.core.errors import CalibrationError
 from mm.core.expected import Expected
+from mm.core.storage import AnyPath
 from mm.pipeline.plan import Plan
 from mm.pipeline.symbol import SymbolRun
+from mm.registry.ledger import findings
+from mm.registry.store import REGISTRY, Registry
 from mm.results.record import Freshness, Record
 
 #: A log that holds less than this share of the time of the one before has lost a part: half of a
@@ -101,3 +106,17 @@ def _gone(before: Record | None, now: datetime) -> Record:
         "missing_since_utc": since or now.astimezone(UTC).isoformat(timespec="seconds"),
     }
     return (before or Record(status="missing")).model_copy(update=update)
+
+
+def with_forecasts(
+    records: Mapping[str, Record], out_dir: AnyPath, trouble: Callable[[str], object]
+) -> dict[str, Record]:
+    """The records with what the ledger beside them has found of each symbol's forecasts; a line of
+    trouble where it can't be read."""
+    found: Mapping[str, str] = {}
+    if isinstance(out_dir, Path) and (out_dir / REGISTRY).is_dir():
+        try:
+            found = findings(Registry(out_dir / REGISTRY))
+        except CalibrationError as error:
+            trouble(f"the forecast ledger can't be read: {error}")
+    return {s: r.model_copy(update={"forecast": found.get(s)}) for s, r in records.items()}

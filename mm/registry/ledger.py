@@ -14,7 +14,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mm.core.errors import CalibrationError
-from mm.registry.store import Registry
+from mm.registry.store import Registry, Release
 
 SCORES = "scores.jsonl"
 #: So many misses one after the other are no chance: of forecasts that hold, at 95 %, 1 in 8,000.
@@ -122,16 +122,17 @@ class Forecast:
     prospective: bool
 
 
-def scores(registry: Registry, symbol: str | None = None) -> list[Score]:
-    """All scores, or a symbol's, the oldest first. Raises CalibrationError for a damaged file."""
-    found = []
+def scores(registry: Registry) -> dict[str, list[Score]]:
+    """All scores by symbol, the oldest first. Raises CalibrationError for a damaged file."""
+    found: dict[str, list[Score]] = {}
     for number, line in enumerate(registry.lines(SCORES), 1):
         try:
-            found.append(Score.model_validate_json(line))
+            score = Score.model_validate_json(line)
         except ValidationError:
             where = registry.folder / SCORES
             raise CalibrationError(f"{where}, row {number}: not as it was written") from None
-    return [score for score in found if symbol in (None, score.symbol)]
+        found.setdefault(score.symbol, []).append(score)
+    return found
 
 
 def running(of_symbol: Iterable[Score]) -> Running:
@@ -158,20 +159,17 @@ def _cusum(every: list[Score]) -> float:
 
 def findings(registry: Registry) -> dict[str, str]:
     """What a person should look at, by symbol; none where nothing is. Raises CalibrationError."""
-    by_symbol: dict[str, list[Score]] = {}
-    for score in scores(registry):
-        by_symbol.setdefault(score.symbol, []).append(score)
-    found = {symbol: running(of_symbol).finding for symbol, of_symbol in by_symbol.items()}
+    found = {s: running(of_symbol).finding for s, of_symbol in scores(registry).items()}
     return {symbol: finding for symbol, finding in found.items() if finding}
 
 
 def forecast_for(
-    registry: Registry, symbol: str, opens_ms: int, ends: Mapping[str, int]
+    journal: Iterable[Release], symbol: str, opens_ms: int, ends: Mapping[str, int]
 ) -> Forecast | None:
     """What was live when a log's first row was written; else the last that was live and whose own
     data had ended by then. None if there is neither. ``ends``: of each version's data, ms."""
     lived: list[Forecast] = []
-    for release in registry.journal():
+    for release in journal:
         if symbol in release.changed:
             before, after = release.changed[symbol]
             if after is not None:

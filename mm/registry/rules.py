@@ -9,12 +9,9 @@ from datetime import UTC, datetime
 
 from mm.core.formatting import figures
 from mm.core.policy import Policy
-from mm.report.compare import NEWS_SE, rate_at
+from mm.report.compare import DISTANCES, NEWS_SE, quoted, rate_at
 from mm.results.params import Params
 from mm.results.record import Record
-
-#: Where neither says at which distances orders are quoted.
-_DISTANCES = (1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def moves(now: Params, live: Params) -> list[Move]:
     symbol whose tick size was set anew has not moved by it."""
     scale = now.tick_size / live.tick_size
     found = []
-    for delta in [row.delta for row in now.lambda_quoted if row.quoted] or _DISTANCES:
+    for delta in quoted(now) or DISTANCES:
         one, other = rate_at(now, delta), rate_at(live, delta * scale)
         if one is not None and other is not None:
             ratio, errors = one.value / other.value, (one.se_log, other.se_log)

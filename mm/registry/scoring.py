@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,30 +17,42 @@ from mm.exposure.accounts import account
 from mm.exposure.cells import Cells
 from mm.logs.load import BacktestLog, load_log
 from mm.registry.ledger import Forecast, Level, Score, forecast_for, scores
-from mm.registry.store import Registry
+from mm.registry.store import Registry, Release
 from mm.report.compare import rate_at
 from mm.results.params import Params
 from mm.results.record import Record
 
 
-def score_symbol(registry: Registry, symbol: str, record: Record) -> Score | None:
+def score_symbol(
+    registry: Registry,
+    symbol: str,
+    record: Record,
+    *,
+    journal: Sequence[Release] | None = None,
+    earlier: Sequence[Score] | None = None,
+) -> Score | None:
     """Score the runs of a symbol's log that came after what was live and after those that were
     scored before; None if there are none, or nothing was live.
 
+    ``journal``, ``earlier``: the registry's, and the symbol's scores, of one who has read them for
+    all symbols.
+
     Raises CalibrationError for a log that can't be read or a version that was altered.
     """
-    known = {v for r in registry.journal() for v in r.changed.get(symbol, ()) if v is not None}
+    journal = registry.journal() if journal is None else journal
+    known = {v for r in journal for v in r.changed.get(symbol, ()) if v is not None}
     if not known:
         return None
     ends = {version: registry.params(symbol, version).window_ms[1] for version in known}
     settings = Settings.build(record.settings, "run.json")
     log = load_log(backtest_folder(settings.BACKTEST_DIR), symbol)
-    log = _from(log, max((s.window_ms[1] for s in scores(registry, symbol)), default=0))
+    earlier = scores(registry).get(symbol, ()) if earlier is None else earlier
+    log = _from(log, max((s.window_ms[1] for s in earlier), default=0))
     if not log.runs:
         return None
     newest = max(run.start_ms for run in log.runs)
-    forecast = forecast_for(registry, symbol, log.window_ms[0], ends) or forecast_for(
-        registry, symbol, newest, ends
+    forecast = forecast_for(journal, symbol, log.window_ms[0], ends) or forecast_for(
+        journal, symbol, newest, ends
     )
     if forecast is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from mm.results.record import Record, Status
 ORDER = ("failed", "refused", "missing", "stale", "warn", "ok")
 #: A change of λ is news from here on: more than chance gives, and of a size that matters.
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
+#: Ticks from mid, where nothing says at which distances orders are quoted.
+DISTANCES = (1.0, 2.0, 5.0)
 _NORMAL_95 = 1.959964
 #: Where things are, which says nothing of how A and k came about.
 PLACES = frozenset({"SYMBOL", "BACKTEST_DIR", "RESULT_DIR", "OLD_PARAMS_FILE"})
@@ -195,6 +197,17 @@ def rate(record: Record, at: Distance | float | None) -> Rate | None:
     return None if delta is None else rate_at(record, delta)
 
 
+def quoted(source: Record | Params | None) -> list[float]:
+    """The distances at which orders were quoted, ticks, the nearest first."""
+    rows = source.lambda_quoted if source is not None else ()
+    return sorted({row.delta for row in rows if row.quoted})
+
+
+def near_middle_far(distances: Sequence[float]) -> tuple[float, ...]:
+    """The first, the middle and the last of some distances, each once."""
+    return tuple(dict.fromkeys((distances[0], distances[len(distances) // 2], distances[-1])))
+
+
 def rate_at(record: Record | Params, delta: float) -> Rate | None:
     """λ at a distance in ticks from A and k of a record or of parameters; None if it has none."""
     if record.A is None or record.k is None or not record.A > 0:
@@ -203,8 +216,8 @@ def rate_at(record: Record | Params, delta: float) -> Rate | None:
     if not -600.0 < log_value < 600.0:
         return None
     value = math.exp(log_value)
-    quoted = [row.delta for row in record.lambda_quoted if row.quoted]
-    inside = bool(quoted) and min(quoted) - 0.5 <= delta <= max(quoted) + 0.5
+    there = quoted(record)
+    inside = bool(there) and there[0] - 0.5 <= delta <= there[-1] + 0.5
     if record.cov_logA_k is None or record.ci95 is None:
         return Rate(value, None, None, inside)
     (v_a, cov), (_, v_k) = record.cov_logA_k

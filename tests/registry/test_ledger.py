@@ -146,7 +146,7 @@ def test_what_was_live_when_a_log_began_is_its_forecast(tmp_path: Path, params: 
     def of(
         at_ms: int, ends: Mapping[str, int] = ends
     ) -> tuple[str | None, str | None, bool] | None:
-        found = forecast_for(registry, "AAA", at_ms, ends)
+        found = forecast_for(registry.journal(), "AAA", at_ms, ends)
         return None if found is None else (found.version, found.previous, found.prospective)
 
     assert of(opens_ms) == (second, first, True)
@@ -180,7 +180,7 @@ def test_runs_are_scored_once_and_only_what_came_after(
         assert score_symbol(registry, "AAA", record) is None, "once"
     assert [(one.seen, one.expected) for one in found] == [(found[0].seen, found[0].expected)] * 2
     assert not found[0].prospective, "the log is older than the release"
-    assert scores(registry, "AAA") == found
+    assert scores(registry)["AAA"] == found
 
     path = folder / "versions" / "AAA" / f"{version}.json"
     path.write_text(path.read_text("utf-8").replace('"k": 0', '"k": 1'), encoding="utf-8")
