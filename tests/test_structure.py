@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mm.pipeline import resume
+
 
 def loaded_by(statement: str, root: Path) -> set[str]:
     """Top-level names of all modules that a fresh interpreter has loaded after a statement."""
@@ -187,3 +189,17 @@ def test_every_module_says_in_its_first_line_what_it_holds(root: Path) -> None:
     for path in (root / "mm").rglob("*.py"):
         said = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
         assert len(said.splitlines()[0] if said else "") > 15, path
+
+
+def test_all_code_that_numbers_follow_from_makes_a_symbol_run_again(root: Path) -> None:
+    graph = import_graph(root)
+    waiting, reached = ["mm.notebook", "mm.calibration"], set()
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += graph.get(name, ())
+    parts = {name.split(".")[1] for name in reached if name.startswith("mm.")}
+    assert {"tape", "quotes", "fitting"} <= parts
+    counted = {name.removesuffix(".py") for name in resume._CALIBRATION}
+    assert parts <= counted

@@ -21,7 +21,7 @@ from mm.results.record import Record
 
 #: What A, k and the executed notebook follow from; a change elsewhere leaves them as they are.
 _CALIBRATION = (
-    *("core", "logs", "exposure", "fitting", "diagnostics", "results", "plots"),
+    *("core", "logs", "tape", "exposure", "fitting", "diagnostics", "quotes", "results", "plots"),
     *("calibration.py", "notebook.py"),
 )
 _PAGES = ("report", "pipeline")
