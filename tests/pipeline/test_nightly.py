@@ -218,6 +218,19 @@ def test_a_second_night_has_a_drift_page_that_says_what_is_live(
     assert 'href="drift.html"' in index.read_text(encoding="utf-8"), "every other page is there"
 
 
+def test_what_happens_to_a_market_is_told_on_its_morning_and_nothing_else_is(root: Path) -> None:
+    """Unchanged, missing, another rate, another tick size."""
+    done = subprocess.run(
+        [sys.executable, "benchmarks/nights.py", "--short"],
+        cwd=root,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": told: ") == 4
+    assert "false alarms: 0.00" in done.stdout
+
+
 def test_options_of_a_batch_do_not_get_lost_before_a_command(command: Command) -> None:
     done = command("--symbols", "AAA", "promote")
     assert done.returncode == 2
