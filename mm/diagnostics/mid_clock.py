@@ -66,8 +66,9 @@ def mid_clock(exposure: Exposure, selection: Selection, own: Fit) -> MidClock:
         thinned row may be as many times older than a mid of the accounting.
     """
     of_runs = [run.facts.rows["state"] for run in exposure.runs]
-    # As many of every run, whatever the others hold: so they stay the same as a window rolls on.
-    rows = None if sum(of_runs) <= MOST_ROWS else MOST_ROWS // len(of_runs)
+    # As many of every run, whatever the others hold, and halved where runs double: so they stay
+    # the same as a window grows and rolls on.
+    rows = None if sum(of_runs) <= MOST_ROWS else MOST_ROWS >> (len(of_runs) - 1).bit_length()
 
     def fit(every: int) -> Fit | None:
         args = (exposure.measure, selection, every, rows)

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import brentq
 
 from mm.core.arrays import Floats, sums_by
@@ -98,9 +99,9 @@ def fit_by_placement(cells: Cells, weight: float, method: Method) -> Fit:
 
 def _by_pair(one: Floats, other: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
     """The pairs that there are, and the sum of values in each."""
-    first, i = np.unique(one, return_inverse=True)
-    second, j = np.unique(other, return_inverse=True)
-    pairs, of = np.unique(i * len(second) + j, return_inverse=True)
+    # Hashed: of millions of values a few are different.
+    (i, first), (j, second) = (pd.factorize(column, sort=True) for column in (one, other))
+    of, pairs = pd.factorize(i.astype(np.int64) * len(second) + j, sort=True)
     at, beside = np.divmod(pairs, len(second))
     return first[at], second[beside], sums_by(of, values, len(pairs))
 

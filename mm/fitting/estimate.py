@@ -137,7 +137,8 @@ def estimate_intensity(
     gap = exposure.mean_state_gap_ms(selection)
     original: OriginalFit | None = None
     original_error: str | None = "the original notebook knows no virtual orders"
-    if method == "log_linear" or not any(is_virtual(run.fills) for run in runs):
+    # Of pooled runs it reads none, and so their fills are not asked for.
+    if method == "log_linear" or len(runs) != 1 or not is_virtual(runs[0].fills):
         original, original_error = _original(runs, exposure.tick_size, selection, min_exposure_s)
     absolute = _fit(exposure, selection, drawn, poisson_dt_ms)
     passive = _fit(exposure, selection.passive, drawn, poisson_dt_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -57,16 +57,18 @@ class Run:
         self: R, make: Callable[Concatenate[R, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """What a function makes of this run and of settings, made once: statistics of several runs
-        are put together of these, run by run. With a shelf they are kept there for other days,
-        else here."""
+        are put together of these, run by run. With a shelf they are kept there for other days, and
+        what is read from it is not held here: a window of days needs the memory of the new one."""
         key = (make, args, tuple(kwargs.items()))
-        now = partial(make, self, *args, **kwargs)
-        if self.shelf is not None:
-            return self.shelf.of(make, key[1:], now)
-        if key not in self._products:
-            self._products[key] = now()
-        made: T = self._products[key]
-        return made
+        if key in self._products:
+            made: T = self._products[key]
+            return made
+        found = None if self.shelf is None else self.shelf.get(make, key[1:])
+        if found is None:
+            found = self._products[key] = make(self, *args, **kwargs)
+            if self.shelf is not None:
+                self.shelf.put(make, key[1:], found)
+        return found
 
     @cached_property
     def facts(self) -> Facts:

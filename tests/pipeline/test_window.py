@@ -1,0 +1,60 @@
+"""A batch over run folders of days, night after night."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+
+from mm.pipeline.cache import CACHE
+from mm.pipeline.cli import main
+from tests.conftest import Tables, WriteRun
+
+
+def params(out: Path) -> dict[str, Any]:
+    """The parameters, but for when they were made."""
+    found: dict[str, Any] = json.loads((out / "AAA" / "params_AAA.json").read_text())
+    found.pop("created_utc")
+    return found
+
+
+def batch(data: Path, out: Path, *more: str) -> str:
+    """What a batch that went well says."""
+    command = ["--data-dir", str(data), "--out-dir", str(out), "-p", "TICK_SIZE", "1", *more]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_nights_keep_what_they_know_of_each_day(
+    tmp_path: Path, tables: Tables, later_tables: Tables, write_run: WriteRun
+) -> None:
+    def day(number: int, of: Tables) -> None:
+        moved = {
+            kind: table.assign(
+                **{n: table[n] + number * 86_400_000 for n in table if n.endswith("_ms")}
+            )
+            for kind, table in of.items()
+        }
+        write_run(tmp_path / "data" / f"day{number}", moved)
+
+    data, out, scratch = (tmp_path / name for name in ("data", "out", "scratch"))
+    day(0, tables)
+    day(1, later_tables)
+    assert f"GB in {out / CACHE}" in batch(data, out)
+    held = {path.name for path in (out / CACHE).iterdir()}
+    day(2, tables)
+    shutil.rmtree(data / "day0")  # the window rolls on
+    batch(data, out)
+    assert held < {path.name for path in (out / CACHE).iterdir()}
+    assert "kept of pooled runs" not in batch(data, scratch, "--cache-gb", "0")
+    assert not (scratch / CACHE).exists()
+    assert params(out) == params(scratch)
+    shutil.rmtree(out / CACHE)
+    batch(data, out, "--force")
+    assert params(out) == params(scratch)
+    batch(data, out, "--force", "--cache-gb", "0")  # what was kept goes
+    assert not list((out / CACHE).iterdir())
