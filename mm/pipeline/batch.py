@@ -25,6 +25,7 @@ from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
 from mm.pipeline.local import open_local
 from mm.pipeline.metrics import METRICS, write_metrics
+from mm.pipeline.moves import Rows, nights, with_past
 from mm.pipeline.pages import write_pages
 from mm.pipeline.plan import Job, Plan
 from mm.pipeline.results import Results, open_folder
@@ -82,6 +83,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         missing = morning.absent(plan, previous, held)
         records = morning.told(runs, previous, missing, plan.expected, datetime.now(UTC))
         records = _with_forecasts(records, plan.out_dir, watcher)
+        records = _with_past(records, plan.out_dir, watcher)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))
@@ -129,6 +131,16 @@ def _with_forecasts(
         except CalibrationError as error:
             watcher.trouble(f"the forecast ledger can't be read: {error}")
     return {s: r.model_copy(update={"forecast": found.get(s)}) for s, r in records.items()}
+
+
+def _with_past(records: dict[str, Record], out_dir: AnyPath, watcher: Watcher) -> dict[str, Record]:
+    """The records with what the history says of their moves."""
+    past: Mapping[str, Rows] = {}
+    try:
+        past = nights(out_dir)
+    except (CalibrationError, OSError) as error:
+        watcher.trouble(f"moves are held against the last batch alone: {one_line(error)}")
+    return with_past(records, past)
 
 
 def _drawn(out_dir: AnyPath, results: Results, watcher: Watcher) -> bool:

@@ -14,7 +14,8 @@ from mm.results.record import Record, Status
 
 #: What needs a person comes first.
 ORDER = ("failed", "refused", "missing", "stale", "warn", "ok")
-#: A change of λ is news from here on: more than chance gives, and of a size that matters.
+#: A change of λ is news from here on: more than chance gives, in one log and from night to night,
+#: and of a size that matters.
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
 _NORMAL_95 = 1.959964
 #: Where things are, which says nothing of how A and k came about.
@@ -35,16 +36,19 @@ class Rate:
 @dataclass(frozen=True)
 class Change:
     """λ now over λ before, at the distance where it is known best now. ``z``: the change of log λ
-    in standard errors of the change; None where a fit has none. ``same``: the very same data."""
+    in standard errors of the change; None where a fit has none. ``same``: the very same data.
+    ``usual``: standard deviation of log λ from a night to the next, where the history knows it."""
 
     ratio: float
     z: float | None
     same: bool
+    usual: float | None = None
 
     @property
     def news(self) -> bool:
         """Whether somebody should hear of it."""
-        sized = abs(math.log(self.ratio)) > math.log1p(NEWS_RATIO)
+        least = max(math.log1p(NEWS_RATIO), NEWS_SE * (self.usual or 0.0))
+        sized = abs(math.log(self.ratio)) > least
         return sized and (self.z is None or abs(self.z) > NEWS_SE)
 
 
@@ -237,4 +241,4 @@ def change_of(record: Record, before: Record) -> Change | None:
     if now.se_log is not None and then.se_log is not None:
         both = math.hypot(now.se_log, then.se_log)
         z = difference / both if both > 0 else None
-    return Change(math.exp(difference), z, same)
+    return Change(math.exp(difference), z, same, record.usual_move)
