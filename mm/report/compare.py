@@ -87,6 +87,12 @@ class Line:
             return f"{old.lstrip(', ')}, warn_after is {age(fresh.limit_s)}"
         return ""
 
+    @property
+    def drift(self) -> str:
+        """Small moves that add up, where the last one is no news by itself; empty if none."""
+        alone = self.older or (self.change is not None and self.change.news)
+        return "" if alone else self.record.drift or ""
+
     def _smaller(self) -> str:
         was, now = self.before.spans_s if self.before else {}, self.record.spans_s
         shares = {kind: now.get(kind, 0.0) / span for kind, span in was.items() if span > 0}
