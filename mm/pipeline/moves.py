@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 from mm.core.storage import AnyPath
@@ -19,9 +19,9 @@ from mm.results.record import Record
 
 #: Nights that are looked back on.
 NIGHTS = 60
-#: From so many moves on their usual size is known, to a fifth.
+#: From so many moves on their usual size is known, to a quarter.
 _ENOUGH = 10
-_SD_OF_MEDIAN = 1.4826  # of a normal law: sd over the median of the absolute value
+_FIFTH = 1.2816  # of a normal law one of five values is farther out, in standard deviations
 _WITHOUT = ("refused", "failed", "missing")
 _COLUMNS = (
     *("symbol", "batch_utc", "status", "reason", "codes", "A", "k", "tick_size"),
@@ -83,11 +83,13 @@ def _tonight(record: Record) -> Model | None:
 
 
 def _usual(models: Sequence[Model], price: float) -> float | None:
-    """Standard deviation of the move of log λ from a night to the next, by the median of its
-    absolute value, which single breaks do not widen; None for few nights."""
+    """Standard deviation of the move of log λ from a night to the next, by the size that one of
+    five exceeds, which single breaks hardly widen; None for few nights."""
     pairs = pairwise(model.log_rate(price) for model in models)
     moves = [abs(now - then) for then, now in pairs if now != then]
-    return _SD_OF_MEDIAN * median(moves) if len(moves) >= _ENOUGH else None
+    if len(moves) < _ENOUGH:
+        return None
+    return quantiles(moves, n=5, method="inclusive")[-1] / _FIFTH
 
 
 def _drift(
