@@ -4,9 +4,9 @@
     python benchmarks/soak.py kills --times 80
 
 `many` runs that many small symbols once and watches the driver and its kernels; then again, with
-nothing changed. `kills` ends runs at random moments, by SIGINT as Ctrl-C sends it and by SIGKILL,
-and looks at what is left; the last run goes on. Both exit 1 if anything is not as it should be.
-Linux only.
+nothing changed. `kills` ends batches, promotions and rollbacks at random moments, by SIGINT as
+Ctrl-C sends it and by SIGKILL, and looks at what is left: results, history and what is live; the
+last run goes on. Both exit 1 if anything is not as it should be. Linux only.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 from mm.pipeline.books import read_record
 from mm.pipeline.history import HISTORY, read
 from mm.pipeline.publish import whole
+from mm.registry.store import REGISTRY, Registry
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
 
@@ -70,13 +71,16 @@ class Field:
         return self.folder / "tmp"
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start the driver in a session of its own."""
-        self.temp.mkdir(exist_ok=True)
+        """Start a batch in a session of its own."""
         data = self.folder / "data"
-        command = [sys.executable, str(ROOT / "run_calibration.py"), "-p", "TICK_SIZE", "1.0"]
+        return self.call("-p", "TICK_SIZE", "1.0", "--data-dir", str(data), *options)
+
+    def call(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start the command in a session of its own."""
+        self.temp.mkdir(exist_ok=True)
         with (self.folder / "log").open("wb") as log:
             return subprocess.Popen(
-                [*command, "--data-dir", str(data), "--out-dir", str(self.out), *options],
+                [sys.executable, str(ROOT / "run_calibration.py"), *words, "--out-dir", self.out],
                 env=os.environ | {MARK: self.mark, "TMPDIR": str(self.temp)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -110,7 +114,8 @@ class Field:
         found = [f"process {pid}" for pid in self.processes()]
         found += [f"temporary {path.name}" for path in self.temp.iterdir()]
         if staging:
-            hidden = (p for p in self.out.rglob(".*") if ".state" not in p.parts)
+            own = {".state", REGISTRY}  # the registry's next command clears its own
+            hidden = (p for p in self.out.rglob(".*") if own.isdisjoint(p.parts))
             found += [f"half-made {path.name}" for path in hidden]
         return found
 
@@ -121,6 +126,7 @@ class Field:
         for folder in self.out.glob("[!.]*/"):
             if folder.name == HISTORY:
                 read(self.out)
+            if folder.name in (HISTORY, REGISTRY):
                 continue
             record = read_record(self.out, folder.name)
             if record is not None and whole(folder, record.outputs):
@@ -134,7 +140,23 @@ class Field:
                 found.append(folder.name)
             else:
                 found += [] if report.rstrip().endswith("</html>") else [folder.name]
-        return found
+        return [*found, *self.not_live()]
+
+    def not_live(self) -> list[str]:
+        """Where what is live is not what the journal's releases come to. Raises CalibrationError
+        where a version or a line of the journal is not whole."""
+        registry = Registry(self.out / REGISTRY)
+        live: dict[str, str | None] = {}
+        for release in registry.journal():
+            live |= {symbol: after for symbol, (_, after) in release.changed.items()}
+        for symbol, version in registry.live().items():
+            registry.params(symbol, version)
+        wanted = {symbol: version for symbol, version in live.items() if version}
+        return [] if registry.live() == wanted else [f"live is {registry.live()}, not {wanted}"]
+
+    def parts(self) -> set[str]:
+        """Files of the history."""
+        return {path.name for path in (self.out / HISTORY).glob("[!.]*.parquet")}
 
 
 def pss_mb(pid: int) -> float | None:
@@ -213,43 +235,70 @@ def many(symbols: int, options: list[str]) -> list[str]:
 
 
 def kills(symbols: int, times: int, seed: int) -> list[str]:
-    """Runs that are ended at random moments, and one that goes on."""
+    """Commands that are ended at random moments, and a batch that goes on."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     problems: list[str] = []
     rng = random.Random(seed)
     ends: Counter[str] = Counter()
     slowest = 0.0
+    commands = {
+        "batch": ("--force", "--jobs", "2"),
+        "promote": ("promote", "--force", "--reason", "soak"),
+        "rollback": ("rollback",),
+    }
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         place = Field(Path(name))
         make_data(place.folder / "data", symbols)
-        began = time.monotonic()
-        if place.start().wait():
-            return ["the first run failed: " + (place.folder / "log").read_text()]
-        whole_s = time.monotonic() - began
-        for number in range(times):
+
+        def start(what: str) -> subprocess.Popen[bytes]:
+            return (place.start if what == "batch" else place.call)(*commands[what])
+
+        whole_s = {}
+        for what in ("batch", "promote", "batch", "promote", "rollback"):
+            began = time.monotonic()
+            if start(what).wait():
+                return [f"the first {what} failed: " + (place.folder / "log").read_text()]
+            whole_s[what] = time.monotonic() - began
+        number = 0
+        while number < times:
+            what = rng.choice(list(commands))
             sent = rng.choice([signal.SIGINT, signal.SIGKILL])
-            driver = place.start("--force", "--jobs", str(rng.choice([1, 2, 4])))
-            time.sleep(rng.uniform(0.4, 1.1 * whole_s))
+            parts = place.parts()
+            driver = start(what)
+            waited = rng.uniform(0.4, 1.1 * whole_s[what])
+            time.sleep(waited)
             if driver.poll() is None:
+                number += 1
                 asked = time.monotonic()
                 # Ctrl-C goes to the terminal's whole process group.
                 (os.killpg if sent == signal.SIGINT else os.kill)(driver.pid, sent)
                 driver.wait()
                 if sent == signal.SIGINT:
                     slowest = max(slowest, time.monotonic() - asked)
-                expected = {signal.SIGINT: {130, 0}, signal.SIGKILL: {-9}}[sent]
+                expected = {signal.SIGINT: {130, 0}, signal.SIGKILL: {-9, 0}}[sent]
             else:
                 sent, expected = None, {0}
+                whole_s[what] = min(whole_s[what], waited)
+            # Nothing to take back; nothing to promote, as a batch that was killed left no books.
+            expected |= {"batch": set[int](), "promote": {3}, "rollback": {2}}[what]
             text = (place.folder / "log").read_text(errors="replace")
-            ends[f"{sent.name if sent else 'ran to its end'}: exit {driver.returncode}"] += 1
+            ended = sent.name if sent else "ran to its end"
+            ends[f"{what}, {ended}: exit {driver.returncode}"] += 1
             wrong = [] if driver.returncode in expected else [f"exit code {driver.returncode}"]
-            wrong += ["a traceback"] if "Traceback" in text else []
-            wrong += place.leftovers(staging=sent != signal.SIGKILL) + place.broken()
-            problems += [f"{number} {sent}: {what}\n{text[-1000:]}" for what in wrong]
-        if place.start().wait():
-            problems.append("the last run failed: " + (place.folder / "log").read_text())
+            # Ctrl-C within an import is told by Python itself, and may be lost there.
+            traced = "Traceback" in text and "Exception ignored in: <function _get_mod" not in text
+            wrong += ["a traceback"] if traced else []
+            wrong += [f"the history lost {part}" for part in parts - place.parts()]
+            cleared = what == "batch" and sent != signal.SIGKILL
+            wrong += place.leftovers(staging=cleared) + place.broken()
+            problems += [f"{number} {what} {ended}: {one}\n{text[-1000:]}" for one in wrong]
+        for what in ("batch", "promote"):
+            if start(what).wait():
+                problems.append(f"the last {what} failed: " + (place.folder / "log").read_text())
         problems += place.leftovers(staging=True) + place.broken()
-    print(f"{times} runs of {symbols} symbols (whole: {whole_s:.1f} s): {dict(ends)}")
+    took = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in whole_s.items())
+    print(f"{times} commands ended, of {symbols} symbols (whole: {took}):")
+    print(*(f"  {count:3} {end}" for end, count in sorted(ends.items())), sep="\n")
     print(f"slowest end after SIGINT: {slowest:.2f} s")
     return problems
 

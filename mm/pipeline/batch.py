@@ -17,7 +17,7 @@ from typing import Protocol
 
 from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
-from mm.pipeline import history, morning
+from mm.pipeline import history, morning, moves
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
 from mm.pipeline.cache import CACHE, trim
 from mm.pipeline.drift import write_drift
@@ -81,6 +81,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         missing = morning.absent(plan, previous, held)
         records = morning.told(runs, previous, missing, plan.expected, datetime.now(UTC))
         records = morning.with_forecasts(records, plan.out_dir, watcher.trouble)
+        records = moves.with_past(records, plan.out_dir, watcher.trouble)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))

@@ -37,7 +37,21 @@ def _folder(_context: click.Context, _option: click.Parameter, given: str | None
         raise click.BadParameter(str(error)) from None
 
 
+class _Interruptible(click.Group):
+    """Ends with one line and exit code 130 at Ctrl-C, whatever it does then; click's own is 1,
+    which says that symbols failed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run what the command line asks for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            sys.exit(_INTERRUPTED)
+
+
 @click.group(
+    cls=_Interruptible,
     context_settings={"help_option_names": ["-h", "--help"]},
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",

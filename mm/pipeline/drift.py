@@ -10,8 +10,8 @@ from typing import Any
 
 from mm.core.errors import CalibrationError
 from mm.core.storage import AnyPath
-from mm.pipeline import history
 from mm.pipeline.books import read_books
+from mm.pipeline.moves import NIGHTS, Rows, model_of, nights
 from mm.registry.ledger import Running, running, scores
 from mm.registry.store import Registry, Release
 from mm.report.compare import DISTANCES, near_middle_far, quoted
@@ -21,13 +21,6 @@ from mm.report.words import moment
 from mm.results.params import Params
 from mm.results.record import Record, report_name, write_text
 
-#: Nights that are shown.
-NIGHTS = 60
-_COLUMNS = (
-    *("symbol", "batch_utc", "status", "reason", "codes", "A", "k", "tick_size"),
-    *("var_logA", "cov_logA_k", "var_k", "k_low", "k_high", "window_end_ms", "valid_until"),
-)  # fmt: skip
-Rows = Mapping[date, Mapping[str, Any]]
 #: Of each score the end of its log, ms, and whether it missed.
 Ends = Sequence[tuple[int, bool]]
 
@@ -38,7 +31,7 @@ def write_drift(out_dir: AnyPath, registry: AnyPath, folder: Path, now: datetime
 
     Raises CalibrationError or OSError if something can't be read or written.
     """
-    of_symbols = _rows(out_dir)
+    of_symbols = nights(out_dir)
     days = sorted({day for rows in of_symbols.values() for day in rows})[-NIGHTS:]
     if len(days) < 2:
         (folder / DRIFT_NAME).unlink(missing_ok=True)
@@ -88,20 +81,6 @@ class _Live:
             return None, str(error).partition(".json: ")[2] or str(error)
 
 
-def _rows(out_dir: AnyPath) -> Mapping[str, Rows]:
-    """By symbol the last row of each day, the oldest first."""
-    if not (out_dir / history.HISTORY).is_dir():
-        return {}
-    table = history.read(out_dir, days=NIGHTS)
-    rows = table.select([name for name in _COLUMNS if name in table.column_names]).to_pylist()
-    found: dict[str, dict[date, Mapping[str, Any]]] = {}
-    for row in sorted(rows, key=lambda row: str(row["batch_utc"])):
-        when = moment(row["batch_utc"])
-        if when is not None:
-            found.setdefault(row["symbol"], {})[when.date()] = row
-    return found
-
-
 def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder: Path) -> Course:
     version, offered = live.versions.get(symbol), live.candidates.get(symbol)
     params, error = live.params(symbol, version)
@@ -116,7 +95,7 @@ def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder:
         status=last.get("status", "missing"),
         reason=last.get("reason", "live, and in no batch of these nights") or "",
         codes=tuple((last.get("codes") or "").split()),
-        nights=tuple(Night(day, _of_row(rows[day])) for day in sorted(rows)),
+        nights=tuple(Night(day, model_of(rows[day])) for day in sorted(rows)),
         distances=near_middle_far(quoted(record) or quoted(params) or DISTANCES),
         tick_size=next((tick for tick in ticks if tick), 1.0),
         live=_of_params(params),
@@ -136,15 +115,6 @@ def _newest(rows: Rows, name: str) -> Any:
     return next(
         (rows[day][name] for day in sorted(rows, reverse=True) if rows[day].get(name)), None
     )
-
-
-def _of_row(row: Mapping[str, Any]) -> Model | None:
-    A, k, tick = row["A"], row["k"], row["tick_size"]
-    if row["status"] in ("refused", "failed", "missing") or not A or A <= 0 or k is None:
-        return None
-    cov = (row["var_logA"], row["cov_logA_k"], row["var_k"])
-    half_k = None if row["k_low"] is None else 0.5 * (row["k_high"] - row["k_low"])
-    return Model(A, k, tick or 1.0, None if None in cov else cov, half_k)
 
 
 def _of_params(params: Params | None) -> Model | None:

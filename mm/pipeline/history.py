@@ -83,11 +83,16 @@ def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
     every = ((path.name, path) for path in folder.iterdir())
     parts = {n: path for n, path in every if n.endswith(".parquet") and not n.startswith(".")}
     wanted = sorted({name[:_DAY] for name in parts})[-days if days else None :]
-    tables = [
-        pq.read_table(io.BytesIO(parts[name].read_bytes()), use_threads=False)
-        for name in sorted(parts)
-        if name[:_DAY] in wanted
-    ]
+    tables = []
+    for name in sorted(parts):
+        if name[:_DAY] in wanted:
+            try:
+                part = io.BytesIO(parts[name].read_bytes())
+                tables.append(pq.read_table(part, use_threads=False))
+            except pa.ArrowInvalid:
+                raise CalibrationError(
+                    f"{parts[name]}: is not as it was written; restore it, or take it away"
+                ) from None
     return (
         pa.concat_tables(tables, promote_options="default") if tables else _schema().empty_table()
     )

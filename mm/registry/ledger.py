@@ -39,8 +39,8 @@ class Score(BaseModel):
     """One forecast and what came. ``prospective``: it was live before the first row of the log was
     written; otherwise only its own data are older, as where backtests replay the past.
     ``interval``: 95 %, of the number of fills; ``number``: quantiles of the N-test, ``space`` of
-    the S-test; ``gain_*``: information gain per fill, against a constant rate and against the
-    version that was live before."""
+    the S-test; ``gain_*``: information gain per fill, against a constant rate, against the version
+    that was live before, and against the original notebook's A and k on the same data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,6 +58,7 @@ class Score(BaseModel):
     space: float | None
     gain_constant: float | None
     gain_previous: float | None
+    gain_original: float | None = None
     levels: tuple[Level, ...]
 
     @property
@@ -74,6 +75,7 @@ class Score(BaseModel):
             for what, value in (
                 ("a constant rate", self.gain_constant),
                 ("what was live before", self.gain_previous),
+                ("the original notebook's", self.gain_original),
             )
             if value is not None
         )

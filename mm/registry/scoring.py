@@ -19,7 +19,7 @@ from mm.logs.load import BacktestLog, load_log
 from mm.registry.ledger import Forecast, Level, Score, forecast_for, scores
 from mm.registry.store import Registry, Release
 from mm.report.compare import rate_at
-from mm.results.params import Params
+from mm.results.params import Params, PlainNumbers
 from mm.results.record import Record
 
 
@@ -82,11 +82,11 @@ def score(
     def by_level(values: Floats) -> Floats:
         return sums_by(of, values, len(labels))
 
-    def expected_of(numbers: Params) -> Floats:
-        scale = params.tick_size / numbers.tick_size
+    def expected_of(numbers: Params | PlainNumbers, tick_size: float) -> Floats:
+        scale = params.tick_size / tick_size
         return by_level(numbers.A * np.exp(-numbers.k * scale * np.abs(cells.delta)) * seconds)
 
-    seen, expected = by_level(n), expected_of(params)
+    seen, expected = by_level(n), expected_of(params, params.tick_size)
     total, given = int(seen.sum()), float(expected.sum())
     s = _spread(params)
     dispersion = 1.0 + given * s**2
@@ -101,7 +101,13 @@ def score(
         given=np.array([given]),
         dispersion=dispersion,
     ).interval
+
+    def gain_over(reference: Floats | None) -> float | None:
+        return gain(seen, expected, reference) / total if reference is not None and total else None
+
     constant = by_level(seconds) * (params.n_fills / params.exposure_s)
+    before = expected_of(previous, previous.tick_size) if previous else None
+    original = expected_of(params.original, params.tick_size) if params.original else None
     rng = np.random.default_rng(1)
     return Score(
         symbol=params.symbol,
@@ -116,10 +122,9 @@ def score(
         z=(total - given) / math.sqrt(max(given * dispersion, 1e-9)),
         number=number_test(total, given),
         space=space_test(seen, expected, rng) if total else None,
-        gain_constant=gain(seen, expected, constant) / total if total else None,
-        gain_previous=(
-            gain(seen, expected, expected_of(previous)) / total if previous and total else None
-        ),
+        gain_constant=gain_over(constant),
+        gain_previous=gain_over(before),
+        gain_original=gain_over(original),
         levels=tuple(
             Level(ticks=int(at), seen=round(a), expected=float(b))
             for at, a, b in zip(labels, seen, expected, strict=True)

@@ -14,7 +14,8 @@ from mm.results.record import Record, Status
 
 #: What needs a person comes first.
 ORDER = ("failed", "refused", "missing", "stale", "warn", "ok")
-#: A change of λ is news from here on: more than chance gives, and of a size that matters.
+#: A change of λ is news from here on: more than chance gives, in one log and from night to night,
+#: and of a size that matters.
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
 #: Ticks from mid, where nothing says at which distances orders are quoted.
 DISTANCES = (1.0, 2.0, 5.0)
@@ -37,16 +38,19 @@ class Rate:
 @dataclass(frozen=True)
 class Change:
     """λ now over λ before, at the distance where it is known best now. ``z``: the change of log λ
-    in standard errors of the change; None where a fit has none. ``same``: the very same data."""
+    in standard errors of the change; None where a fit has none. ``same``: the very same data.
+    ``usual``: standard deviation of log λ from a night to the next, where the history knows it."""
 
     ratio: float
     z: float | None
     same: bool
+    usual: float | None = None
 
     @property
     def news(self) -> bool:
         """Whether somebody should hear of it."""
-        sized = abs(math.log(self.ratio)) > math.log1p(NEWS_RATIO)
+        least = max(math.log1p(NEWS_RATIO), NEWS_SE * (self.usual or 0.0))
+        sized = abs(math.log(self.ratio)) > least
         return sized and (self.z is None or abs(self.z) > NEWS_SE)
 
 
@@ -84,6 +88,12 @@ class Line:
         if fresh and fresh.status == "warn" and fresh.limit_s:
             return f"{old.lstrip(', ')}, warn_after is {age(fresh.limit_s)}"
         return ""
+
+    @property
+    def drift(self) -> str:
+        """Small moves that add up, where the last one is no news by itself; empty if none."""
+        alone = self.older or (self.change is not None and self.change.news)
+        return "" if alone else self.record.drift or ""
 
     def _smaller(self) -> str:
         was, now = self.before.spans_s if self.before else {}, self.record.spans_s
@@ -250,4 +260,4 @@ def change_of(record: Record, before: Record) -> Change | None:
     if now.se_log is not None and then.se_log is not None:
         both = math.hypot(now.se_log, then.se_log)
         z = difference / both if both > 0 else None
-    return Change(math.exp(difference), z, same)
+    return Change(math.exp(difference), z, same, record.usual_move)

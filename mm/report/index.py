@@ -103,7 +103,7 @@ def _row(line: Line, out_dir: Path, at: Distance | None) -> dict[str, Any]:
         "order": compare.ORDER.index(line.status),
         "was": was,
         "reason": shortened(line.reason, _LONGEST_REASON),
-        "of_log": "; ".join(filter(None, [record.forecast, line.of_log])),
+        "of_log": "; ".join(filter(None, [record.forecast, line.drift, line.of_log])),
         "older": words.instant(record.finished_utc) if line.older else "",
         "drawn": drawing(record, points),
         "numbers": (

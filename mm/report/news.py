@@ -122,6 +122,7 @@ def _changes(line: Line) -> list[str]:
         return [f"new, {line.status}"]
     turned = [f"{line.status}, was {line.before.status}"] if line.turned else []
     moved = [f"λ {change_in_words(line)}"] if _is_news(line) else []
+    moved += [line.drift] if line.drift else []
     return turned + moved + ([_set_anew(line, line.before)] if line.set_anew else [])
 
 

@@ -18,10 +18,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from mm.core.config import read_config
 from mm.core.errors import SettingsError
 from mm.pipeline import history
+from mm.pipeline.cli import main
 from mm.results.record import Record
 from tests.support.records import HIT
 
@@ -216,6 +218,30 @@ def test_a_second_night_has_a_drift_page_that_says_what_is_live(
         assert "written: " in line
         assert "journal.jsonl, row 1: " in line
     assert 'href="drift.html"' in index.read_text(encoding="utf-8"), "every other page is there"
+
+
+def test_what_happens_to_a_market_is_told_on_its_morning_and_nothing_else_is(root: Path) -> None:
+    """Unchanged, missing, another rate, another tick size."""
+    done = subprocess.run(
+        [sys.executable, "benchmarks/nights.py", "--short"],
+        cwd=root,
+        text=True,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": told: ") == 4
+    assert "false alarms: 0.00" in done.stdout
+
+
+def test_ctrl_c_ends_a_command_as_it_does_a_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mm.registry.change.status", interrupted)
+    done = CliRunner().invoke(main, ["status", "--out-dir", str(tmp_path)])
+    assert (done.exit_code, done.stderr) == (130, "interrupted\n")
 
 
 def test_options_of_a_batch_do_not_get_lost_before_a_command(command: Command) -> None:

@@ -63,7 +63,8 @@ def test_a_score_is_what_an_independent_computation_gives(
     frames = (later_tables["orders"], later_tables["fills"], later_tables["state"])
     sums = slow.account([frames], slow.Rules())
     seen: dict[int, int] = defaultdict(int)
-    models = {"params": params, "previous": previous}
+    assert params.original is not None
+    models = {"params": params, "previous": previous, "original": params.original}
     given: dict[str, dict[int, float]] = {
         name: defaultdict(float) for name in (*models, "constant")
     }
@@ -84,6 +85,7 @@ def test_a_score_is_what_an_independent_computation_gives(
     for told, other in (
         (found.gain_constant, "constant"),
         (found.gain_previous, "previous"),
+        (found.gain_original, "original"),
     ):
         loglik = [
             sum(stats.poisson(given[name][at]).logpmf(seen.get(at, 0)) for at in given[name])

@@ -320,3 +320,11 @@ def test_without_a_script_the_page_is_whole(browser: Page, tmp_path: Path) -> No
         assert browser.js("document.querySelectorAll('button, input').length") == 0
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_drift_stands_with_its_symbol_unless_the_last_move_says_it(tmp_path: Path) -> None:
+    told = "λ +27 % (+4.1 SE) since 2026-01-09"
+    records = {"SLOW": record(drift=told), "STEP": record(2.4, drift=told)}
+    before = {"SLOW": record(), "STEP": record()}
+    rows = {row.split()[0]: row for row in _rows(render_index(records, tmp_path, before, now=NOW))}
+    assert {symbol: told in row for symbol, row in rows.items()} == {"SLOW": True, "STEP": False}
