@@ -28,7 +28,6 @@ from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts, account
 from mm.fitting.estimate import Estimate, estimate_intensity
 from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
-from mm.logs.discovery import find_symbols
 from mm.logs.files import KINDS, RunFiles
 from mm.logs.load import BacktestLog, load_log, log_from_frames
 from mm.quotes.markout import QuoteValue, fee_in, quote_value
@@ -41,9 +40,9 @@ from mm.tape.log import (
     HORIZONS_A_BLOCK,
     Alternative,
     TapeLog,
-    quoter_of,
     read_tapes,
     tape_log,
+    tapes_of,
 )
 from mm.tape.virtual import FillRule, Quoter
 
@@ -56,9 +55,8 @@ def load(settings: Settings) -> BacktestLog:
     if not settings.SYMBOL:
         raise SettingsError("SYMBOL is not set; give the name in orders_<SYMBOL>.csv")
     folder, symbol = backtest_folder(settings.BACKTEST_DIR), settings.SYMBOL
-    runs = find_symbols(folder).get(symbol, ())
-    if runs and all(run.is_tape for run in runs):
-        return _virtual_orders(runs, settings)
+    if tapes := tapes_of(folder, symbol):
+        return _virtual_orders(tapes, settings)
     kept = os.environ.get(KEPT)
     return load_log(folder, symbol, Path(kept) if kept else None)
 
@@ -72,10 +70,9 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
             f"{settings.horizon_ms:,}; give BLOCK_S {shortest:g} or more"
         )
     tapes = read_tapes(runs, settings)
-    quoter, unit = quoter_of(settings, tapes[0].tape.tick)
-    plain = settings.model_copy(update={"TICK_SIZE": unit})
-    clock = settings.CONSUMER_CLOCK_MS
-    chosen = tape_log(tapes, settings.SYMBOL, quoter, unit, clock_ms=clock)
+    chosen = tape_log(tapes, settings)
+    quoter = chosen.quoter
+    plain = settings.model_copy(update={"TICK_SIZE": chosen.unit})
     variants: list[tuple[int, FillRule]] = [(1, "at"), (4, "at"), (16, "at"), (4, "through")]
     others = [
         replace(quoter, horizon_ms=max(1, quoter.horizon_ms * times // 4), fill_rule=rule)
@@ -83,7 +80,7 @@ def _virtual_orders(runs: Sequence[RunFiles], settings: Settings) -> TapeLog:
     ]
     # What another horizon does shows on a part: a long tape is not gone through four times more.
     begun = [replace(one, tape=one.tape.first(ALTERNATIVES_MS)) for one in tapes[:1]]
-    logs = [(by, tape_log(begun, settings.SYMBOL, by, unit, clock_ms=clock)) for by in others]
+    logs = [(by, tape_log(begun, settings, by)) for by in others]
     alternatives = tuple(_alternative(by, log, plain) for by, log in logs)
     if len(tapes) == 1 and tapes[0].tape.span <= ALTERNATIVES_MS:
         return replace(chosen, alternatives=alternatives)

@@ -7,7 +7,7 @@ was altered since is found out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -166,20 +166,21 @@ def findings(registry: Registry) -> dict[str, str]:
 
 
 def forecast_for(
-    journal: Iterable[Release], symbol: str, opens_ms: int, ends: Mapping[str, int]
+    journal: Iterable[Release], symbol: str, opens_ms: int, ended: Callable[[str], int]
 ) -> Forecast | None:
     """What was live when a log's first row was written; else the last that was live and whose own
-    data had ended by then. None if there is neither. ``ends``: of each version's data, ms."""
+    data had ended by then. None if there is neither. ``ended``: when a version's data did, ms; it
+    is asked of no more versions than it takes."""
     lived: list[Forecast] = []
     for release in journal:
         if symbol in release.changed:
             before, after = release.changed[symbol]
+            at_ms = datetime.fromisoformat(release.when_utc).timestamp() * 1000.0
             if after is not None:
-                at_ms = datetime.fromisoformat(release.when_utc).timestamp() * 1000.0
-                prospective = at_ms <= opens_ms
-                lived.append(Forecast(after, release.when_utc, before, prospective))
-            elif datetime.fromisoformat(release.when_utc).timestamp() * 1000.0 <= opens_ms:
+                lived.append(Forecast(after, release.when_utc, before, at_ms <= opens_ms))
+            elif at_ms <= opens_ms:
                 lived.clear()  # nothing was live any more
-    fit = [forecast for forecast in lived if ends.get(forecast.version, opens_ms + 1) <= opens_ms]
-    before_it = [forecast for forecast in fit if forecast.prospective]
-    return next(reversed(before_it or fit), None)
+    # The newest first, of those that were live before the log's first row.
+    lived.reverse()
+    lived.sort(key=lambda forecast: not forecast.prospective)
+    return next((one for one in lived if ended(one.version) <= opens_ms), None)

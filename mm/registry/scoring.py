@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from mm.core.arrays import Floats, sums_by
 from mm.core.config import backtest_folder
 from mm.core.settings import Settings
+from mm.core.storage import AnyPath
 from mm.diagnostics.forecast import gain, number_test, space_test
 from mm.diagnostics.replay import ReplayRows
 from mm.exposure.accounts import account
@@ -21,6 +23,7 @@ from mm.registry.store import Registry, Release
 from mm.report.compare import rate_at
 from mm.results.params import Params, PlainNumbers
 from mm.results.record import Record
+from mm.tape.log import read_tapes, tape_log, tapes_of
 
 
 def score_symbol(
@@ -40,25 +43,31 @@ def score_symbol(
     Raises CalibrationError for a log that can't be read or a version that was altered.
     """
     journal = registry.journal() if journal is None else journal
-    known = {v for r in journal for v in r.changed.get(symbol, ()) if v is not None}
-    if not known:
+    if not any(symbol in release.changed for release in journal):
         return None
-    ends = {version: registry.params(symbol, version).window_ms[1] for version in known}
     settings = Settings.build(record.settings, "run.json")
-    log = load_log(backtest_folder(settings.BACKTEST_DIR), symbol)
+    log = _load(backtest_folder(settings.BACKTEST_DIR), symbol, settings)
     earlier = scores(registry).get(symbol, ()) if earlier is None else earlier
     log = _from(log, max((s.window_ms[1] for s in earlier), default=0))
     if not log.runs:
         return None
+
+    @cache
+    def version(name: str) -> Params:
+        return registry.params(symbol, name)
+
+    def ended(name: str) -> int:
+        return version(name).window_ms[1]
+
     newest = max(run.start_ms for run in log.runs)
-    forecast = forecast_for(journal, symbol, log.window_ms[0], ends) or forecast_for(
-        journal, symbol, newest, ends
+    forecast = forecast_for(journal, symbol, log.window_ms[0], ended) or forecast_for(
+        journal, symbol, newest, ended
     )
     if forecast is None:
         return None
-    log = _from(log, ends[forecast.version])
-    params = registry.params(symbol, forecast.version)
-    previous = registry.params(symbol, forecast.previous) if forecast.previous else None
+    log = _from(log, ended(forecast.version))
+    params = version(forecast.version)
+    previous = version(forecast.previous) if forecast.previous else None
     settings = settings.model_copy(update={"TICK_SIZE": params.tick_size})
     accounts = account(log, settings)
     cells = accounts.exposure.cells(accounts.selection.both)
@@ -138,6 +147,12 @@ def _spread(params: Params) -> float:
     at_star = rate_at(params, star)
     se = at_star.se_log if at_star and at_star.se_log is not None else 0.0
     return math.hypot(se, params.predictive.tau if params.predictive else 0.0)
+
+
+def _load(folder: AnyPath, symbol: str, settings: Settings) -> BacktestLog:
+    if tapes := tapes_of(folder, symbol):
+        return tape_log(read_tapes(tapes, settings), settings)
+    return load_log(folder, symbol)
 
 
 def _from(log: BacktestLog, opens_ms: int) -> BacktestLog:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from mm.core.errors import CalibrationError, InputError, one_line
 from mm.core.settings import Settings
-from mm.logs.discovery import find_symbols
-from mm.tape.log import quoter_of, read_tapes, tape_log
+from mm.tape.log import read_tapes, tape_log, tapes_of
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,13 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write(data: Path, out: Path, symbol: str, given: dict[str, str]) -> str:
     settings = Settings.build({"SYMBOL": symbol, **given}, "-p")
-    runs = find_symbols(data).get(symbol, ())
-    if not runs or not all(run.is_tape for run in runs):
+    runs = tapes_of(data, symbol)
+    if not runs:
         what = f"no trades_{symbol} with quotes_{symbol} or state_{symbol}"
         raise InputError(what, where=data, remedy="look there")
     tapes = read_tapes(runs, settings)
-    quoter, unit = quoter_of(settings, tapes[0].tape.tick)
-    log = tape_log(tapes, symbol, quoter, unit, clock_ms=settings.CONSUMER_CLOCK_MS)
+    log = tape_log(tapes, settings)
     for run in log.runs:
         folder = out / run.name if len(log.runs) > 1 else out
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,8 @@ from mm.core.display import Table, html
 from mm.core.errors import InputError
 from mm.core.formatting import figures, ranged
 from mm.core.settings import Settings
+from mm.core.storage import AnyPath
+from mm.logs.discovery import find_symbols
 from mm.logs.files import KINDS, LocalRun, RunFiles, fetched
 from mm.logs.log import BacktestLog, RunLog
 from mm.tape.read import read_tape
@@ -118,6 +120,12 @@ class Recorded:
     sha256: Mapping[str, str]
 
 
+def tapes_of(folder: AnyPath, symbol: str) -> Sequence[RunFiles]:
+    """The runs of a symbol, where all of them are tapes; none where any is a backtest."""
+    runs = find_symbols(folder).get(symbol, ())
+    return runs if all(run.is_tape for run in runs) else ()
+
+
 def read_tapes(runs: Sequence[RunFiles], settings: Settings) -> list[Recorded]:
     """The tape of every run. Raises InputError."""
     out = []
@@ -135,15 +143,12 @@ def read_tapes(runs: Sequence[RunFiles], settings: Settings) -> list[Recorded]:
 
 
 def tape_log(
-    tapes: Sequence[Recorded],
-    symbol: str,
-    quoter: Quoter,
-    unit: float,
-    *,
-    clock_ms: float | None = None,
+    tapes: Sequence[Recorded], settings: Settings, quoter: Quoter | None = None
 ) -> TapeLog:
-    """The log of virtual orders on these tapes. ``clock_ms``: how often its state rows give the
-    mid; None gives it at every change of the quotes."""
+    """The log of virtual orders on these tapes, by another quoter than the settings' if given. Its
+    state rows give the mid every CONSUMER_CLOCK_MS, without it at every change of the quotes."""
+    own, unit = quoter_of(settings, tapes[0].tape.tick)
+    quoter, clock_ms = quoter or own, settings.CONSUMER_CLOCK_MS
     runs = []
     for recorded in tapes:
         run = recorded.files.run
@@ -166,7 +171,7 @@ def tape_log(
             )
         )
     return TapeLog(
-        symbol,
+        settings.SYMBOL,
         tuple(runs),
         tuple(text for one in tapes for text in one.files.run.warnings),
         tapes=tuple(one.tape for one in tapes),

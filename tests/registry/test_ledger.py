@@ -148,7 +148,7 @@ def test_what_was_live_when_a_log_began_is_its_forecast(tmp_path: Path, params: 
     def of(
         at_ms: int, ends: Mapping[str, int] = ends
     ) -> tuple[str | None, str | None, bool] | None:
-        found = forecast_for(registry.journal(), "AAA", at_ms, ends)
+        found = forecast_for(registry.journal(), "AAA", at_ms, ends.__getitem__)
         return None if found is None else (found.version, found.previous, found.prospective)
 
     assert of(opens_ms) == (second, first, True)

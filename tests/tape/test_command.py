@@ -49,6 +49,20 @@ def test_the_same_by_the_driver_and_as_tables(tmp_path: Path) -> None:
     other = json.loads((again / "BTCUSDT" / "params_BTCUSDT.json").read_text())
     assert (other["A"], other["k"]) == (params["A"], params["k"])
 
+    next_day = tapes.quick_tape(seed=2)
+    for table in (next_day.trades, next_day.quotes):
+        table["time"] += 86_400_000
+    tapes.plain(data, next_day)
+    for command in ("promote", "score"):
+        done = CliRunner().invoke(main, [command, "--out-dir", str(out)])
+        assert done.exit_code == 0, done.output
+    (line,) = (out / "registry" / "scores.jsonl").read_text().splitlines()
+    score = json.loads(line)
+    settings = Settings.build({"BACKTEST_DIR": str(data), "SYMBOL": "BTCUSDT", **chosen})
+    log = load(settings)
+    assert score["seen"] == run_steps(log, settings).params.n_fills  # type: ignore[union-attr]
+    assert score["inputs_sha256"] == log.inputs_sha256
+
 
 def test_half_a_tape_is_none(tmp_path: Path) -> None:
     tapes.plain(tmp_path, tapes.quick_tape())
