@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mm.report.compare import Line
 
-_NAMED, _LONGEST = 6, 240
+NAMED, _LONGEST = 6, 240
 _NUMBER = re.compile(r"[-+−]?\d[\d.,]*")
 
 
@@ -24,7 +24,7 @@ class Cause:
     def __str__(self) -> str:
         count = len(self.lines)
         who = shortened(self.lines[0].symbol, 80) if count == 1 else f"{count} symbols"
-        names = [shortened(line.symbol, 40) for line in self.lines[:_NAMED]]
+        names = [shortened(line.symbol, 40) for line in self.lines[:NAMED]]
         more = f" and {count - len(names)} more" if count > len(names) else ""
         listed = f" ({', '.join(names)}{more})" if count > 1 else ""
         said = ": ".join(filter(None, [f"{who} {self.status}".rstrip(), shortened(self.text)]))
@@ -49,7 +49,8 @@ def _remarks(line: Line) -> Iterable[tuple[int, str, str, str]]:
         key = codes[0] if codes else without_its_own(line.reason, line.symbol)
         yield _GRAVE.index(line.status), key, line.status, line.reason
     if line.record.forecast:
-        yield len(_GRAVE), "forecast", "", f"live parameters: {line.record.forecast}"
+        found = line.record.forecast
+        yield len(_GRAVE), without_its_own(found, line.symbol), "", f"live parameters: {found}"
     if line.of_log:
         log = str(line.record.log)
         yield len(_GRAVE) + 1 + (_OF_LOG.index(log) if log in _OF_LOG else 2), "", "", line.of_log

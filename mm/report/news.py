@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mm.core.formatting import figures
 from mm.report import words
-from mm.report.causes import Cause, causes, shortened
+from mm.report.causes import NAMED, Cause, causes, shortened
 from mm.report.compare import Line
 from mm.results.record import Record
 
@@ -39,11 +39,14 @@ class News:
 def news_of(current: Sequence[Line], *, first_run: bool) -> News:
     """The news of a batch's lines, gravest first. A first run shows numbers of all that fit."""
     found = causes(current)
-    moved = [] if first_run else [(line, text) for line in current for text in _changes(line)]
-    changed = [str(cause) for cause in _with_one_text(moved)]
+    moved = [] if first_run else [(line, text) for line in current for text in _moves(line)]
+    turned = [] if first_run else [(line, text) for line in current for text in _changes(line)]
+    changed = [str(cause) for cause in _with_one_text(turned)]
+    single = [str(Cause("", f"λ {text}", (line,))) for line, text in moved]
+    changed += single if len(changed) + len(single) <= MOST_LINES else [_together(moved)]
     if first_run:
         changed.insert(0, "First run: there is nothing before it to compare with.")
-    told = {line.symbol for line, _ in moved}
+    told = {line.symbol for line, _ in (*turned, *moved)}
     concerned = [
         line.symbol
         for line in current
@@ -73,6 +76,14 @@ def _with_one_text(moved: Iterable[tuple[Line, str]]) -> list[Cause]:
         before = found.get(text, Cause("", text, ()))
         found[text] = replace(before, lines=(*before.lines, line))
     return sorted(found.values(), key=lambda cause: -len(cause.lines))
+
+
+def _together(moved: Sequence[tuple[Line, str]]) -> str:
+    """Moves of λ in one line: ``λ of 14 symbols: AAA +40 % (+6.1 SE), … and 8 more``."""
+    named = [f"{shortened(line.symbol, 40)} {text}" for line, text in moved[:NAMED]]
+    more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
+    symbols = len({line.symbol for line, _ in moved})
+    return f"λ of {symbols} symbols: {', '.join(named)}{more}"
 
 
 def _one_of_each(found: Iterable[Line]) -> list[Line]:
@@ -121,9 +132,16 @@ def _changes(line: Line) -> list[str]:
     if line.before is None:
         return [f"new, {line.status}"]
     turned = [f"{line.status}, was {line.before.status}"] if line.turned else []
-    moved = [f"λ {change_in_words(line)}"] if _is_news(line) else []
-    moved += [line.drift] if line.drift else []
-    return turned + moved + ([_set_anew(line, line.before)] if line.set_anew else [])
+    return turned + ([_set_anew(line, line.before)] if line.set_anew else [])
+
+
+def _moves(line: Line) -> list[str]:
+    """How much larger its λ is than in the batch before, and than some nights ago, where that is
+    news."""
+    if line.status == "missing" or line.before is None:
+        return []
+    moved = [change_in_words(line)] if _is_news(line) else []
+    return moved + ([line.drift.removeprefix("λ ")] if line.drift else [])
 
 
 def _set_anew(line: Line, before: Record) -> str:

@@ -303,6 +303,25 @@ def test_a_long_list_has_some_of_each_kind(tmp_path: Path) -> None:
     assert len(rich.encode()) < 90_000
 
 
+def test_a_thousand_moves_are_one_line(tmp_path: Path) -> None:
+    fared = ("the last 3 forecasts missed", "the last 4 forecasts missed", "night after night more")
+    records, before = {}, {}
+    for i in range(1000):
+        made = record(2.0 + i / 500, inputs_sha256={"orders": str(i)}, forecast=fared[i % 3])
+        records[f"S{i:03d}"], before[f"S{i:03d}"] = made, record(1.0)
+    message = _message(records, tmp_path, before)
+    plain, rich = _bodies(message)
+    needed, changed = plain.split("What changed")
+    assert re.findall(r"^- (\d+ symbols: live parameters: [a-z ]+)", needed, re.M) == [
+        "667 symbols: live parameters: the last ",
+        "333 symbols: live parameters: night after night more ",
+    ]
+    assert re.findall(r"^- (.*?),.* and (\d+) more$", changed, re.M) == [
+        ("λ of 1000 symbols: S999 × 4 (+12.2 SE)", "994")
+    ]
+    assert len(rich.encode()) < 90_000
+
+
 @pytest.mark.parametrize(("limit", "some"), [(3_000_000, True), (500_000, True), (1, False)])
 def test_reports_fit_or_it_is_said(tmp_path: Path, limit: int, some: bool) -> None:
     import random
