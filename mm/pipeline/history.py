@@ -87,8 +87,10 @@ def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
     for name in sorted(parts):
         if name[:_DAY] in wanted:
             try:
-                part = io.BytesIO(parts[name].read_bytes())
-                tables.append(pq.read_table(part, use_threads=False))
+                # By this thread alone: another that is still at it when Python ends aborts the
+                # process (apache/arrow, issue 34314).
+                part = pa.BufferReader(parts[name].read_bytes())
+                tables.append(pq.read_table(part, use_threads=False, pre_buffer=False))
             except pa.ArrowInvalid:
                 raise CalibrationError(
                     f"{parts[name]}: is not as it was written; restore it, or take it away"

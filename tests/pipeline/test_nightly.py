@@ -233,13 +233,14 @@ def test_what_happens_to_a_market_is_told_on_its_morning_and_nothing_else_is(roo
     assert "false alarms: 0.00" in done.stdout
 
 
+@pytest.mark.parametrize("where", ["mm.registry.change.status", "click.Command.parse_args"])
 def test_ctrl_c_ends_a_command_as_it_does_a_batch(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mm.registry.change.status", interrupted)
+    monkeypatch.setattr(where, interrupted)
     done = CliRunner().invoke(main, ["status", "--out-dir", str(tmp_path)])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
 
