@@ -90,6 +90,7 @@ def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder:
     since = live.since.get(symbol)
     so_far, ends = live.fared.get(symbol, (None, ()))
     ticks = (record and record.tick_size, _newest(rows, "tick_size"), params and params.tick_size)
+    live_model, offered_model = _of_params(params), _of_params(candidate)
     return Course(
         symbol=symbol,
         status=last.get("status", "missing"),
@@ -98,10 +99,10 @@ def _course(symbol: str, rows: Rows, record: Record | None, live: _Live, folder:
         nights=tuple(Night(day, model_of(rows[day])) for day in sorted(rows)),
         distances=near_middle_far(quoted(record) or quoted(params) or DISTANCES),
         tick_size=next((tick for tick in ticks if tick), 1.0),
-        live=_of_params(params),
+        live=live_model,
         live_since=moment(since.when_utc) if since and version else None,
         live_error=error,
-        candidate=_of_params(candidate),
+        candidate=None if offered_model == live_model else offered_model,
         valid_until=moment(until),
         forecasts=_forecasts(ends, rows),
         forecasts_line=so_far.line if so_far else "",

@@ -109,12 +109,13 @@ class Line:
     @property
     def weight(self) -> tuple[int, int, float, int, float]:
         """The gravest first: its status, forecasts that fail, a log that is smaller or old, a
-        change of λ that is news, how many warnings, how far the replay is off."""
+        drift, a change of λ that is news, how many warnings, how far the replay is off."""
         warned = sum(finding.level != "note" for finding in self.record.findings)
         replay = self.record.replay
         off = math.log((replay.given + 1.0) / (replay.observed + 1.0)) if replay else 0.0
         news = abs(self.change.z or 0.0) if self.change and self.change.news else 0.0
-        log = 0 if self.record.forecast or self.record.log == "smaller" else 1 if self.of_log else 2
+        first = self.record.forecast or self.record.log == "smaller"
+        log = 0 if first else 1 if self.of_log or self.drift else 2
         return ORDER.index(self.status), log, -news, -warned, -abs(off)
 
     @property

@@ -50,7 +50,8 @@ def bps(record: Record, ticks: float) -> str:
 def times(ratio: float) -> str:
     """A ratio as a change: ``+12 %`` up to double and down to half, ``× 3.1`` beyond."""
     if 0.5 <= ratio <= 2.0:
-        return f"{100.0 * (ratio - 1.0):+.0f} %".replace("-", "−")
+        percent = round(100.0 * (ratio - 1.0))
+        return f"{percent:+} %".replace("-", "−") if percent else "0 %"
     return f"× {ratio:.2g}" if ratio < 10 else f"× {figures(ratio)}"
 
 

@@ -165,7 +165,7 @@ def test_the_interval_is_that_of_the_index_whatever_its_quantile(tmp_path: Path)
     assert rate is not None
     assert rate.ends is not None
     told = span(3600 * rate.ends[0], 3600 * rate.ends[1])
-    assert f"<span>{told}</span>" in (tmp_path / "drift.html").read_text(encoding="utf-8")
+    assert f"<td>{told}</td>" in (tmp_path / "drift.html").read_text(encoding="utf-8")
 
 
 def test_a_line_is_broken_where_a_night_has_no_parameters() -> None:
@@ -195,7 +195,7 @@ def test_what_is_live_stands_from_its_promotion_on_and_misses_have_another_mark(
     said = words(render_drift([one], of, NOW))
     assert f"live since {of[4]}" in said
     assert "candidate +75 % against live" in said
-    assert f"live {3600 * 0.4 * math.exp(-0.3):,.0f}" in said
+    assert f" {3600 * 0.4 * math.exp(-0.3):,.0f} " in said
     assert not drawn(course()).live
 
 
