@@ -81,7 +81,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         missing = morning.absent(plan, previous, held)
         records = morning.told(runs, previous, missing, plan.expected, datetime.now(UTC))
         records = morning.with_forecasts(records, plan.out_dir, watcher.trouble)
-        records = moves.with_past(records, plan.out_dir, watcher.trouble)
+        records = moves.with_past(records, plan.out_dir, datetime.now(UTC).date(), watcher.trouble)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
         size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))

@@ -16,7 +16,7 @@ from mm.report import words
 from mm.report.compare import Change
 from mm.report.drift_panel import Model
 from mm.report.words import moment
-from mm.results.record import Record
+from mm.results.record import Record, Status
 
 #: Nights that are looked back on.
 NIGHTS = 60
@@ -59,10 +59,14 @@ def model_of(row: Mapping[str, Any]) -> Model | None:
 
 
 def with_past(
-    records: Mapping[str, Record], out_dir: AnyPath, trouble: Callable[[str], object]
+    records: Mapping[str, Record],
+    out_dir: AnyPath,
+    tonight: date,
+    trouble: Callable[[str], object],
 ) -> dict[str, Record]:
-    """The records with the usual size of their moves, and with a drift that tonight amounts to
-    enough, from the nights before; a line of trouble where their history can't be read."""
+    """The records with the usual size of their moves, a drift that tonight amounts to enough, and
+    how their status stands, from the nights before; a line of trouble where their history can't be
+    read."""
     past: Mapping[str, Rows] = {}
     try:
         past = nights(out_dir)
@@ -70,9 +74,13 @@ def with_past(
         trouble(f"moves are held against the last batch alone: {one_line(error)}")
     found = {}
     for symbol, record in records.items():
-        told: dict[str, Any] = {"usual_move": None, "drift": None}
+        told: dict[str, Any] = {"standing": None, "usual_move": None, "drift": None}
         now = _tonight(record)
-        models = [(day, model_of(row)) for day, row in past.get(symbol, {}).items()]
+        before = {day: row for day, row in past.get(symbol, {}).items() if day < tonight}
+        if before:
+            *_, was, stands = _standing([*(r["status"] for r in before.values()), record.status])
+            told["standing"] = was, stands
+        models = [(day, model_of(row)) for day, row in before.items()]
         known = [(day, model) for day, model in models if model]
         if now and known:
             star = record.lambda_at.delta_star if record.lambda_at else 1.0
@@ -81,6 +89,16 @@ def with_past(
             told["drift"] = _drift(known, now, price, usual)
         found[symbol] = record.model_copy(update=told)
     return found
+
+
+def _standing(statuses: Sequence[Status]) -> list[Status]:
+    """Each night's status as it stands: ok and warn turn into each other on a second night, since
+    chance warns of one healthy log in a hundred; anything else does at once."""
+    stands = [statuses[0]]
+    for last, now in pairwise(statuses):
+        mild = {stands[-1], now} == {"ok", "warn"}
+        stands.append(stands[-1] if mild and now != last else now)
+    return stands
 
 
 def _tonight(record: Record) -> Model | None:

@@ -17,7 +17,8 @@ from mm.core.errors import CalibrationError
 from mm.registry.store import Registry, Release
 
 SCORES = "scores.jsonl"
-#: So many misses one after the other are no chance: of forecasts that hold, at 95 %, 1 in 8,000.
+#: So many misses one after the other are no chance: of forecasts that hold, at 95 %, 1 in 8,000; of
+#: those made anew each night, where one night's chance counts in two scores, 1 in 1,000.
 IN_A_ROW = 3
 #: Page's cumulative sums of z, S = max(0, S ± z - 1/2), are told above 5: of forecasts that hold
 #: once in 465 nights (Page 1954, Biometrika 41; Siegmund 1985, Sequential Analysis, chapter 2).

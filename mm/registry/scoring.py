@@ -20,7 +20,7 @@ from mm.exposure.cells import Cells
 from mm.logs.load import BacktestLog, load_log
 from mm.registry.ledger import Forecast, Level, Score, forecast_for, scores
 from mm.registry.store import Registry, Release
-from mm.report.compare import rate_at
+from mm.report.compare import NORMAL_95, rate_at
 from mm.results.params import Params, PlainNumbers
 from mm.results.record import Record
 from mm.tape.log import read_tapes, tape_log, tapes_of
@@ -81,8 +81,8 @@ def score(
     rested.
 
     The interval of sum N is that of a negative binomial with mean E and variance E + (E s)^2, where
-    s^2 = se(log lambda)^2 + tau^2: what the params file says of its own error and of how lambda
-    varies from period to period.
+    s^2 = (half the 95 % interval of log lambda / 1.96)^2 + tau^2: what the params file says of its
+    own error and of how lambda varies from period to period.
     """
     assert cells.level is not None
     labels, of = np.unique(cells.level, return_inverse=True)
@@ -142,11 +142,14 @@ def score(
 
 
 def _spread(params: Params) -> float:
-    """Of log lambda in a further period."""
+    """Of log lambda in a further period: of its error what a normal law of the same 95 % would
+    have, since that of few blocks or runs is itself known badly and follows a t."""
     star = params.lambda_at.delta_star if params.lambda_at else 0.0
     at_star = rate_at(params, star)
-    se = at_star.se_log if at_star and at_star.se_log is not None else 0.0
-    return math.hypot(se, params.predictive.tau if params.predictive else 0.0)
+    error = 0.0
+    if at_star is not None and at_star.ends is not None:
+        error = math.log(at_star.ends[1] / at_star.value) / NORMAL_95
+    return math.hypot(error, params.predictive.tau if params.predictive else 0.0)
 
 
 def _load(folder: AnyPath, symbol: str, settings: Settings) -> BacktestLog:

@@ -81,10 +81,9 @@ def rich(content: Content) -> str:
 
 
 def _calm(content: Content) -> str:
-    return (
-        f"No news: {compare.headline(content.found)}, each as in the run before. "
-        f"{content.news.quiet}"
-    )
+    once = any(line.for_one_night for line in content.found)
+    same = "" if once else ", each as in the run before"
+    return f"No news: {compare.headline(content.found)}{same}. {content.news.quiet}"
 
 
 def _heading(content: Content) -> str:

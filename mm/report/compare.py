@@ -19,7 +19,7 @@ ORDER = ("failed", "refused", "missing", "stale", "warn", "ok")
 NEWS_SE, NEWS_RATIO = 3.0, 0.25
 #: Ticks from mid, where nothing says at which distances orders are quoted.
 DISTANCES = (1.0, 2.0, 5.0)
-_NORMAL_95 = 1.959964
+NORMAL_95 = 1.959964
 #: Where things are, which says nothing of how A and k came about.
 PLACES = frozenset({"SYMBOL", "BACKTEST_DIR", "RESULT_DIR", "OLD_PARAMS_FILE"})
 
@@ -119,9 +119,20 @@ class Line:
         return ORDER.index(self.status), log, -news, -warned, -abs(off)
 
     @property
-    def turned(self) -> bool:
-        """Whether its status is another than in the run before."""
-        return self.before is None or self.before.status != self.status
+    def turned(self) -> Status | None:
+        """The status that it has left, if any. Between ok and warn it has once the new one holds a
+        second night, where there is a history: of healthy logs one in a hundred is warned of."""
+        if self.before is None:
+            return None
+        before, now = self.record.standing or (self.before.status, self.status)
+        return before if before != now else None
+
+    @property
+    def for_one_night(self) -> bool:
+        """Whether its status is another than in the run before, and not yet :attr:`turned`."""
+        if self.before is None or self.older or self.turned:
+            return False
+        return self.before.status != self.status
 
     @property
     def set_anew(self) -> dict[str, tuple[Any, Any]]:
@@ -235,7 +246,7 @@ def rate_at(record: Record | Params, delta: float) -> Rate | None:
     se = math.sqrt(max(v_a - 2.0 * delta * cov + delta**2 * v_k, 0.0))
     # The interval's own quantile, t or normal, is the one k was given with.
     width = 0.5 * (record.ci95.k[1] - record.ci95.k[0])
-    quantile = width / math.sqrt(v_k) if v_k > 0 else _NORMAL_95
+    quantile = width / math.sqrt(v_k) if v_k > 0 else NORMAL_95
     reach = min(quantile * se, 600.0)
     ends = (value * math.exp(-reach), value * math.exp(reach)) if log_value + reach < 600 else None
     return Rate(value, se, ends, inside)

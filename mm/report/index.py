@@ -96,7 +96,8 @@ def _row(line: Line, out_dir: Path, at: Distance | None) -> dict[str, Any]:
     points = read_points(folder / points_name(line.symbol)) if inside else []
     rate = compare.rate(record, at)
     fills = "–" if record.n_fills is None else f"{record.n_fills:,}"
-    was = line.before.status if line.before and line.turned and not line.older else ""
+    before = line.before if not line.older else None
+    was = before.status if before and before.status != line.status else ""
     return {
         "symbol": line.symbol,
         "status": line.status,

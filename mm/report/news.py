@@ -131,7 +131,7 @@ def _changes(line: Line) -> list[str]:
         return []
     if line.before is None:
         return [f"new, {line.status}"]
-    turned = [f"{line.status}, was {line.before.status}"] if line.turned else []
+    turned = [f"{line.status}, was {line.turned}"] if line.turned else []
     return turned + ([_set_anew(line, line.before)] if line.set_anew else [])
 
 
@@ -169,7 +169,9 @@ def _quiet(current: Sequence[Line]) -> str:
     changes = [line for line in current if line.change is not None and line.change.z]
     if not current:
         return "No symbol was run."
-    if not changes:
-        return "λ has not changed."
-    largest = max(changes, key=lambda x: abs((x.change and x.change.z) or 0.0))
-    return f"Largest change of λ: {shortened(largest.symbol, 80)} {change_in_words(largest)}."
+    said = "λ has not changed."
+    if changes:
+        largest = max(changes, key=lambda x: abs((x.change and x.change.z) or 0.0))
+        said = f"Largest change of λ: {shortened(largest.symbol, 80)} {change_in_words(largest)}."
+    once = [(line, line.status) for line in current if line.for_one_night]
+    return " ".join([said, *(f"For this night {cause}." for cause in _with_one_text(once))])

@@ -58,8 +58,9 @@ class Record(BaseModel):
     log against that of the batch before; ``missing_since_utc``: the first batch that it was
     expected in and had no files. ``outdated``: its params file is marked as of a log that is
     missing or stale, and holds until ``valid_until``. ``forecast``: what is wrong with how its live
-    parameters forecast, by the ledger. ``usual_move``: standard deviation of log λ from a night to
-    the next, and ``drift``: small moves that add up, by the history."""
+    parameters forecast, by the ledger. By the history: ``standing``: the status of the night before
+    and of this one, in which ok and warn count once they hold a second night, ``usual_move``:
+    standard deviation of log λ from a night to the next, ``drift``: small moves that add up."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,6 +112,7 @@ class Record(BaseModel):
     outdated: bool = False
     valid_until: str | None = None
     forecast: str | None = None
+    standing: tuple[Status, Status] | None = None
     usual_move: float | None = None
     drift: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,17 @@ from tests.support.records import record
 FIRST = datetime(2026, 1, 1, 6, tzinfo=UTC)
 
 
+def day(night: int) -> date:
+    return (FIRST + timedelta(days=night)).date()
+
+
 def mornings(folder: Path, levels: Sequence[float]) -> list[str]:
     """What the mail says changed on each night after the first, of a symbol of these λ."""
     told: list[str] = []
     before: Record | None = None
     for night, level in enumerate(levels):
         made = record(A=level, k=0.3, inputs_sha256={"orders.csv": str(night)})
-        (found,) = moves.with_past({"AAA": made}, folder, pytest.fail).values()
+        (found,) = moves.with_past({"AAA": made}, folder, day(night), pytest.fail).values()
         if before is not None:
             current = lines({"AAA": found}, {"AAA": before})
             told.append("; ".join(news_of(current, first_run=False).changed))
@@ -75,12 +79,38 @@ def test_moves_that_are_usual_are_no_news(of_its_night: Path) -> None:
     assert told[-1]
 
 
+def test_ok_and_warn_turn_on_the_second_night_all_else_at_once(tmp_path: Path) -> None:
+    nights = ["ok", "warn", "ok", "warn", "warn", "refused", "warn", "ok", "missing", "ok", "ok"]
+    told: list[str] = []
+    quiet: list[str] = []
+    before: Record | None = None
+    for night, status in enumerate(nights):
+        made = record(status=status)
+        (found,) = moves.with_past({"AAA": made}, tmp_path, day(night), pytest.fail).values()
+        news = news_of(lines({"AAA": found}, {"AAA": before} if before else None), first_run=False)
+        told.append("; ".join(news.changed))
+        quiet.append(news.quiet)
+        history.add(tmp_path, {"AAA": found}, FIRST + timedelta(days=night))
+        before = found
+    assert told == [
+        "AAA: new, ok", "", "", "", "AAA: warn, was ok", "AAA: refused, was warn",
+        "AAA: warn, was refused", "", "", "AAA: ok, was missing", "",
+    ]  # fmt: skip
+    assert [night for night, text in enumerate(quiet) if "For this night AAA" in text] == [
+        1,
+        2,
+        3,
+        7,
+    ]
+    assert "For this night AAA: warn." in quiet[1]
+
+
 def test_a_damaged_history_is_said(tmp_path: Path) -> None:
     history.add(tmp_path, {"AAA": record()}, FIRST)
     (part,) = (tmp_path / "history").iterdir()
     part.write_bytes(part.read_bytes()[:-9])
     told: list[str] = []
-    (found,) = moves.with_past({"AAA": record()}, tmp_path, told.append).values()
+    (found,) = moves.with_past({"AAA": record()}, tmp_path, day(1), told.append).values()
     assert found.usual_move is None
     assert "moves are held against the last batch alone" in told[0]
     assert "is not as it was written; restore it" in told[0]

@@ -96,7 +96,9 @@ def test_a_score_is_what_an_independent_computation_gives(
     assert params.cov_logA_k is not None
     assert params.lambda_at is not None
     star, ((v_a, cov), (_, v_k)) = params.lambda_at.delta_star, params.cov_logA_k
-    s2 = v_a - 2 * star * cov + star**2 * v_k + params.predictive.tau**2
+    assert params.ci95 is not None
+    wider = (params.ci95.k[1] - params.ci95.k[0]) / 2 / math.sqrt(v_k) / stats.norm.ppf(0.975)
+    s2 = (v_a - 2 * star * cov + star**2 * v_k) * wider**2 + params.predictive.tau**2
     size = 1 / s2
     law = stats.nbinom(size, size / (size + expected))
     assert found.interval == (law.ppf(0.025), law.ppf(0.975))
