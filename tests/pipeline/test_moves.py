@@ -96,12 +96,8 @@ def test_ok_and_warn_turn_on_the_second_night_all_else_at_once(tmp_path: Path) -
         "AAA: new, ok", "", "", "", "AAA: warn, was ok", "AAA: refused, was warn",
         "AAA: warn, was refused", "", "", "AAA: ok, was missing", "",
     ]  # fmt: skip
-    assert [night for night, text in enumerate(quiet) if "For this night AAA" in text] == [
-        1,
-        2,
-        3,
-        7,
-    ]
+    once = [night for night, text in enumerate(quiet) if "For this night AAA" in text]
+    assert once == [1, 2, 3, 7]
     assert "For this night AAA: warn." in quiet[1]
 
 
