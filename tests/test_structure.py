@@ -63,6 +63,14 @@ def test_the_statistics_load_no_plots_and_no_notebooks(root: Path) -> None:
         ("import mm", {"pandas", "numpy", "pydantic"}),
         ("import mm; mm.calibrate; mm.Settings", {"matplotlib", "papermill", "nbconvert"}),
         ("import mm.pipeline.cli", {"pandas", "numpy", "papermill", "matplotlib", "nbconvert"}),
+        (
+            "from datetime import UTC, datetime; from pathlib import Path; import tempfile\n"
+            "from mm.pipeline import history; from mm.results.record import Record\n"
+            "with tempfile.TemporaryDirectory() as name:\n"
+            "    history.add(Path(name), {'A': Record(status='ok', A=0.1)}, datetime.now(UTC))\n"
+            "    assert history.read(Path(name)).column('A').to_pylist() == [0.1]",
+            {"pandas"},
+        ),
     ],
 )
 def test_a_first_import_costs_nothing_it_does_not_need(
