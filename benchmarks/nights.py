@@ -288,6 +288,6 @@ if __name__ == "__main__":
     with (
         tempfile.TemporaryDirectory(prefix="nights-") as place,
         open_kernels("warm", PRELOAD) as kernels,
-        mock.patch("mm.pipeline.local.open_kernels", lambda *_: nullcontext(kernels)),
+        mock.patch("mm.pipeline.local.open_kernels", return_value=nullcontext(kernels)),
     ):
         sys.exit(play(SHORT if given.short else SIXTY, given.seed, Path(place)))

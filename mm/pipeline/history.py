@@ -13,7 +13,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ def rebuild(out_dir: AnyPath) -> int:
     how many rows. What older batches found is only in the history."""
     known = set()
     if (out_dir / HISTORY).is_dir():
-        kept = read(out_dir).select(["symbol", "finished_utc"]).to_pylist()
+        kept = read(out_dir, columns=("symbol", "finished_utc")).to_pylist()
         known = {(row["symbol"], row["finished_utc"]) for row in kept}
     rows = []
     for symbol, record in read_books(out_dir).items():
@@ -71,9 +71,11 @@ def rebuild(out_dir: AnyPath) -> int:
     return len(rows)
 
 
-def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
-    """All rows, the oldest first, or those written on the last days that have some. Raises
-    CalibrationError if there is no history."""
+def read(
+    out_dir: AnyPath, days: int | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All rows, the oldest first, or those written on the last days that have some; of these
+    columns, if there are such, or of all. Raises CalibrationError if there is no history."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,7 +91,7 @@ def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
             try:
                 part = io.BytesIO(parts[name].read_bytes())
                 # read_table loads pandas, which takes longer than all else that a driver loads.
-                tables.append(pq.ParquetFile(part).read(use_threads=False))
+                tables.append(pq.ParquetFile(part).read(columns, use_threads=False))
             except pa.ArrowInvalid:
                 raise CalibrationError(
                     f"{parts[name]}: is not as it was written; restore it, or take it away"
