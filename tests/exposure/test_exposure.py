@@ -755,7 +755,7 @@ def test_state_rows_that_change_nothing_change_nothing(
 @laws
 @given(
     frames=small_logs(),
-    shift=st.integers(-900, 10**12),
+    shift=st.sampled_from([0, 1, -900, 400_000_007, 1_700_000_000_000]),
     names=st.permutations([f"o{i}" for i in range(6)]),
     order=st.none() | st.integers(0, 2**32 - 1),
     power=st.integers(-20, 20),
@@ -764,7 +764,6 @@ def test_clocks_names_the_order_of_rows_and_the_scale_of_prices_change_nothing(
     frames: slow.Frames, shift: int, names: list[str], order: int | None, power: int
 ) -> None:
     """All at once; the example that hypothesis ends with leaves alone what is not at fault."""
-    shift = shift if shift < 4e8 else 1_700_000_000_000  # keep to what reads as milliseconds
     new, scale = {f"o{i}": name for i, name in enumerate(names)}, 2.0**power
     other = []
     for frame in frames:
