@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# --no-compile: Python compiles what is used when it is; all of it takes pip 24 s.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: help calibrate scale test lint newest lock notebook pictures clean
 
@@ -41,15 +43,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(INSTALL) -r requirements.lock
 	@touch $@
 
 $(VENV)/.scale: requirements-scale.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-scale.lock
+	$(INSTALL) -r requirements-scale.lock
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
 	@touch $@ $(VENV)/.run $(VENV)/.scale
 
 pictures: $(VENV)/.run
