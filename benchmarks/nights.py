@@ -30,7 +30,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
@@ -52,6 +52,8 @@ from mm.diagnostics.forecast import gain
 from mm.exposure.accounts import account
 from mm.logs.load import load_log
 from mm.pipeline.cli import main
+from mm.pipeline.executor import PRELOAD
+from mm.pipeline.kernels import open_kernels
 from mm.simulate import Scenario, simulate
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -283,5 +285,9 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="nights-") as place:
+    with (
+        tempfile.TemporaryDirectory(prefix="nights-") as place,
+        open_kernels("warm", PRELOAD) as kernels,
+        mock.patch("mm.pipeline.local.open_kernels", return_value=nullcontext(kernels)),
+    ):
         sys.exit(play(SHORT if given.short else SIXTY, given.seed, Path(place)))

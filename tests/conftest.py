@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from mm.pipeline import local
+from mm.pipeline.kernels import Kernels, open_kernels
 from mm.simulate import Scenario, simulate
 from mm.simulate.write import csv_bytes
 
@@ -76,3 +80,28 @@ def write_run() -> WriteRun:
         return folder
 
     return write
+
+
+OpenKernels = Callable[[Any, Any], AbstractContextManager[Kernels]]
+
+
+@pytest.fixture(scope="module")
+def opened_once() -> Iterator[OpenKernels]:
+    """Opens warm kernels once for a module, and stock ones each time."""
+    kept: dict[tuple[str, ...], Kernels] = {}
+    with ExitStack() as stack:
+
+        def opened(kind: Any, modules: tuple[str, ...]) -> AbstractContextManager[Kernels]:
+            if kind != "warm":
+                return open_kernels(kind, modules)
+            if modules not in kept:
+                kept[modules] = stack.enter_context(open_kernels(kind, modules))
+            return nullcontext(kept[modules])
+
+        yield opened
+
+
+@pytest.fixture
+def shared_kernels(opened_once: OpenKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches of this process share warm kernels; commands that tests start have their own."""
+    monkeypatch.setattr(local, "open_kernels", opened_once)

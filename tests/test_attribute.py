@@ -100,11 +100,12 @@ def fitted_elsewhere(tmp_path: Path, tables: Tables, write_run: WriteRun) -> Par
     return fitted(write_run(tmp_path / "other", tables), MAX_DELTA_TICKS=8.0)
 
 
+@pytest.mark.usefixtures("shared_kernels")
 def test_by_the_command_line(
     tmp_path: Path, tables: Tables, write_run: WriteRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = write_run(tmp_path / "data", tables), tmp_path / "out"
-    given = ["--data-dir", str(data), "--out-dir", str(out), "--kernel", "stock"]
+    given = ["--data-dir", str(data), "--out-dir", str(out)]
     assert CliRunner().invoke(main, [*given, "-p", "TICK_SIZE", "1.0"]).exit_code == 0
     newest = out / "AAA" / "params_AAA.json"
     shutil.copy(newest, tmp_path / "old.json")

@@ -13,7 +13,7 @@ import pytest
 
 from mm.core.settings import as_markdown
 
-KEPT_OUT = shutil.ignore_patterns(".git", ".venv", "out", "__pycache__", ".*_cache", ".hypothesis")
+KEPT_OUT = shutil.ignore_patterns(".git", ".venv", "out", ".*_cache", ".hypothesis")
 
 
 def commands(readme: Path) -> list[str]:

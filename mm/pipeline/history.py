@@ -13,7 +13,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,7 @@ def rebuild(out_dir: AnyPath) -> int:
     how many rows. What older batches found is only in the history."""
     known = set()
     if (out_dir / HISTORY).is_dir():
-        kept = read(out_dir).select(["symbol", "finished_utc"]).to_pylist()
+        kept = read(out_dir, columns=("symbol", "finished_utc")).to_pylist()
         known = {(row["symbol"], row["finished_utc"]) for row in kept}
     rows = []
     for symbol, record in read_books(out_dir).items():
@@ -71,9 +71,11 @@ def rebuild(out_dir: AnyPath) -> int:
     return len(rows)
 
 
-def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
-    """All rows, the oldest first, or those written on the last days that have some. Raises
-    CalibrationError if there is no history."""
+def read(
+    out_dir: AnyPath, days: int | None = None, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All rows, the oldest first, or those written on the last days that have some; of these
+    columns, if there are such, or of all. Raises CalibrationError if there is no history."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -88,9 +90,10 @@ def read(out_dir: AnyPath, days: int | None = None) -> pa.Table:
         if name[:_DAY] in wanted:
             try:
                 # By this thread alone: another that is still at it when Python ends aborts the
-                # process (apache/arrow, issue 34314).
-                part = pa.BufferReader(parts[name].read_bytes())
-                tables.append(pq.read_table(part, use_threads=False, pre_buffer=False))
+                # process (apache/arrow, issue 34314). Not read_table, which loads pandas: that
+                # takes longer than all else that a driver loads.
+                with pq.ParquetFile(pa.BufferReader(parts[name].read_bytes())) as part:
+                    tables.append(part.read(columns, use_threads=False))
             except pa.ArrowInvalid:
                 raise CalibrationError(
                     f"{parts[name]}: is not as it was written; restore it, or take it away"

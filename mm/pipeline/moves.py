@@ -39,8 +39,7 @@ def nights(out_dir: AnyPath) -> Mapping[str, Rows]:
     if not (out_dir / history.HISTORY).is_dir():
         return {}
     found: dict[str, dict[date, Mapping[str, Any]]] = {}
-    table = history.read(out_dir, days=NIGHTS)
-    rows = table.select([name for name in _COLUMNS if name in table.column_names]).to_pylist()
+    rows = history.read(out_dir, NIGHTS, _COLUMNS).to_pylist()
     for row in sorted(rows, key=lambda row: str(row["batch_utc"])):
         when = moment(row["batch_utc"])
         if when is not None:

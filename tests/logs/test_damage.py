@@ -30,8 +30,8 @@ def good() -> Tables:
 
 
 @pytest.fixture(scope="module")
-def healthy(good: Tables, tmp_path_factory: pytest.TempPathFactory) -> Calibration:
-    return calibrated(damage.write_good(tmp_path_factory.mktemp("good"), good))
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Calibration:
+    return calibrated(damage.write_good(tmp_path_factory.mktemp("good")))
 
 
 def calibrated(folder: Path) -> Calibration:
@@ -54,8 +54,8 @@ def test_names_differ() -> None:
 
 
 @pytest.mark.parametrize("case", DAMAGES, ids=lambda case: case.name)
-def test_damaged_input(case: Damage, good: Tables, healthy: Calibration, tmp_path: Path) -> None:
-    folder = damage.write_good(tmp_path / "run", good)
+def test_damaged_input(case: Damage, healthy: Calibration, tmp_path: Path) -> None:
+    folder = damage.write_good(tmp_path / "run")
     case.apply(folder)
     if case.outcome == "failed":
         with pytest.raises(InputError) as error:
@@ -96,14 +96,14 @@ def test_the_page_holds_the_table_of_today() -> None:
 
 
 def test_an_order_with_a_malformed_row_counts_neither_way(good: Tables, tmp_path: Path) -> None:
-    folder = damage.write_good(tmp_path, good)
+    folder = damage.write_good(tmp_path)
     name = good["fills"]["order_id"].iloc[0]
     damage.cell("fills", "recv_ms", "soon", 0)(folder)
     result = calibrated(folder)
     ids = result.accounts.exposure.intervals[0].order_id
     assert name not in ids
     without = good["orders"][good["orders"]["order_id"] != name]
-    other = damage.write_good(tmp_path / "other", good)
+    other = damage.write_good(tmp_path / "other")
     (other / "orders_AAA.csv").write_bytes(csv_bytes(without))
     fills = good["fills"][good["fills"]["order_id"] != name]
     (other / "fills_AAA.csv").write_bytes(csv_bytes(fills))
@@ -113,7 +113,7 @@ def test_an_order_with_a_malformed_row_counts_neither_way(good: Tables, tmp_path
 def test_a_mid_that_can_t_be_used_is_unknown_until_the_next_row(
     good: Tables, healthy: Calibration, tmp_path: Path
 ) -> None:
-    folder = damage.write_good(tmp_path, good)
+    folder = damage.write_good(tmp_path)
     damage.cell("state", "mid", "?", 500)(folder)
     result = calibrated(folder)
     time = good["state"]["recv_ms"]
@@ -194,7 +194,7 @@ def test_a_second_run_of_orders_that_nothing_ends(tmp_path: Path) -> None:
 
 
 def test_one_bad_row_among_a_million_is_named_by_its_number(good: Tables, tmp_path: Path) -> None:
-    folder = damage.write_good(tmp_path, good)
+    folder = damage.write_good(tmp_path)
     n, begin = 1_000_000, int(good["state"]["recv_ms"].iloc[0])
     mids = good["state"]["mid"].to_numpy()
     body = [f"{begin + i},,,{mids[i % len(mids)]:.2f},," for i in range(n)]
@@ -207,9 +207,9 @@ def test_one_bad_row_among_a_million_is_named_by_its_number(good: Tables, tmp_pa
 
 
 def test_a_file_that_grows_while_it_is_read_fails(
-    good: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = damage.write_good(tmp_path, good)
+    folder = damage.write_good(tmp_path)
     read = Path.read_bytes
 
     def read_and_grow(path: Path) -> bytes:
@@ -225,9 +225,9 @@ def test_a_file_that_grows_while_it_is_read_fails(
 
 
 def test_a_file_or_folder_without_rights_is_one_line(
-    good: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = damage.write_good(tmp_path, good)
+    folder = damage.write_good(tmp_path)
 
     def denied(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied")
@@ -240,9 +240,9 @@ def test_a_file_or_folder_without_rights_is_one_line(
         load_log(folder, "AAA")
 
 
-def test_one_run_in_two_folders_fails(good: Tables, tmp_path: Path) -> None:
+def test_one_run_in_two_folders_fails(tmp_path: Path) -> None:
     for name in ("monday", "tuesday"):
-        damage.write_good(tmp_path / name, good)
+        damage.write_good(tmp_path / name)
     with pytest.raises(InputError, match="'tuesday': is the same run as 'monday'"):
         load_log(tmp_path, "AAA")
 
@@ -258,13 +258,13 @@ BY_COMMAND = {
 }
 
 
-def test_through_the_command_line(good: Tables, root: Path, tmp_path: Path) -> None:
+def test_through_the_command_line(root: Path, tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     by_name = {d.name: d for d in DAMAGES}
     symbols = {}
     for number, name in enumerate(BY_COMMAND):
-        folder = damage.write_good(tmp_path / f"case{number}", good)
+        folder = damage.write_good(tmp_path / f"case{number}")
         by_name[name].apply(folder)
         symbols[f"S{number}"] = name
         for path in folder.iterdir():

@@ -78,9 +78,9 @@ def found(folder: Path) -> object:
 
 @pytest.mark.parametrize("case", DAMAGES, ids=lambda case: case.name)
 def test_either_way_says_the_same(
-    case: Damage, good: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Damage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = damage.write_good(tmp_path / "run", good)
+    folder = damage.write_good(tmp_path / "run")
     case.apply(folder)
     by_row = found(folder)
     monkeypatch.setattr("mm.logs.load.LARGE_BYTES", 0)
@@ -101,13 +101,12 @@ def test_what_sends_a_run_to_the_row_reader_is_logged(
     damaged: tuple[str, str],
     where: str,
     why: str,
-    good: Tables,
     tmp_path: Path,
     from_the_first_byte: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "mm")
-    folder = damage.write_good(tmp_path / "run", good)
+    folder = damage.write_good(tmp_path / "run")
     assert is_fast(load_log(folder, "AAA"))
     assert not caplog.messages
     next(one for one in DAMAGES if (one.where, one.what) == damaged).apply(folder)
@@ -194,8 +193,8 @@ def shown(result: Calibration) -> object:
         "x",
     ],
 )
-def test_numbers_in_doubt_are_for_the_row_reader(text: str, good: Tables, tmp_path: Path) -> None:
-    folder = damage.write_good(tmp_path, good)
+def test_numbers_in_doubt_are_for_the_row_reader(text: str, tmp_path: Path) -> None:
+    folder = damage.write_good(tmp_path)
     damage.cell("orders", "price", text, 3)(folder)
     with pytest.raises(NeedsRowReader):
         read_columns({kind: folder / f"{kind}_AAA.csv" for kind in KINDS})  # type: ignore[misc]

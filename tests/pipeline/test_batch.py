@@ -8,10 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pandas as pd
@@ -19,13 +17,14 @@ import pytest
 
 from mm.pipeline import local, resume, symbol
 from mm.pipeline.batch import EXIT_FAILED, EXIT_OK, EXIT_OUTDATED, Options, run_batch
-from mm.pipeline.executor import PRELOAD
-from mm.pipeline.kernels import Kernels, open_kernels
 from mm.pipeline.plan import Plan, Request, make_plan
 from mm.pipeline.symbol import SymbolRun
 from mm.results.record import Record
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's"),
+    pytest.mark.usefixtures("shared_kernels"),
+]
 
 WATCHDOG_S = 120.0
 WriteRun = Callable[..., Path]
@@ -53,22 +52,6 @@ class Seen:
 
     def kept(self, folder: Path, size: int) -> None:
         pass
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Kernels]:
-    with open_kernels("warm", PRELOAD) as kernels:
-        yield kernels
-
-
-@pytest.fixture(autouse=True)
-def share(warm: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of this process share warm kernels; the commands below start their own."""
-
-    def opened(kind: Any, modules: Any) -> AbstractContextManager[Kernels]:
-        return nullcontext(warm) if kind == "warm" else open_kernels(kind, modules)
-
-    monkeypatch.setattr(local, "open_kernels", opened)
 
 
 @pytest.fixture
@@ -156,7 +139,7 @@ ENDS = {
         "status 3; it last wrote: libx: no room",
         2,
     ),
-    "ENDLESS": ("[None for _ in iter(int, 1)]", "deadline", "deadline of 4 s", 2),
+    "ENDLESS": ("__import__('time').sleep(600)", "deadline", "deadline of 4 s", 2),
     "FULL": ("exec('raise MemoryError(\"no room\")')", "exception", "MemoryError: no room", 1),
     "LEFT3": ("sys.exit(3)", "exception", "SystemExit: 3", 1),
     "LEFT0": ("sys.exit(0)", "exception", "before its last cell", 1),
@@ -298,7 +281,9 @@ def test_ctrl_c_ends_within_seconds_and_the_next_run_goes_on(root: Path, data: P
     assert text.count("skipped") == len(done) + 1, "each, and the count"
 
 
-@pytest.mark.parametrize("soak", [["many", "--symbols", "4"], ["kills", "--times", "3"]])
+@pytest.mark.parametrize(
+    "soak", [["many", "--symbols", "2"], ["kills", "--symbols", "2", "--times", "3"]]
+)
 def test_nothing_is_left_behind(root: Path, soak: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "benchmarks/soak.py", *soak],

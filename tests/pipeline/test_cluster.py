@@ -34,7 +34,10 @@ from mm.pipeline.symbol import SymbolRun
 from mm.results.record import Record
 from tests.support.s3 import SECRET, everything, put, serving
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="warm kernels are Linux's"),
+    pytest.mark.usefixtures("shared_kernels"),
+]
 
 WATCHDOG_S = 120.0
 GOOD = ("AAA", "BBB", "CCC")

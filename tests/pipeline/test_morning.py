@@ -19,6 +19,8 @@ from mm.pipeline.plan import Request, make_plan
 from mm.pipeline.symbol import SymbolRun
 from mm.results.record import Record
 
+pytestmark = pytest.mark.usefixtures("shared_kernels")
+
 WriteRun = Callable[..., Path]
 Tables = Mapping[str, pd.DataFrame]
 

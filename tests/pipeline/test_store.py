@@ -27,6 +27,8 @@ from mm.pipeline.symbol import SymbolRun
 from mm.results.record import Record
 from tests.support.s3 import S3, SECRET, everything, put, serving
 
+pytestmark = pytest.mark.usefixtures("shared_kernels")
+
 Tables = Mapping[str, pd.DataFrame]
 WriteRun = Callable[..., Path]
 

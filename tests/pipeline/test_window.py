@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from mm.pipeline.cache import CACHE
@@ -29,6 +30,7 @@ def batch(data: Path, out: Path, *more: str) -> str:
     return done.output
 
 
+@pytest.mark.usefixtures("shared_kernels")
 def test_nights_keep_what_they_know_of_each_day(
     tmp_path: Path, tables: Tables, later_tables: Tables, write_run: WriteRun
 ) -> None:

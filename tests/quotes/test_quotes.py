@@ -150,8 +150,9 @@ def test_no_risk_aversion_no_quotes(result: mm.Calibration) -> None:
     assert mm.calibrate(*frames, tick_size=1.0).quotes is None
 
 
+@pytest.mark.usefixtures("shared_kernels")
 def test_a_desk_finds_quotes_beside_the_params(tmp_path: Path, root: Path) -> None:
-    given = ["--symbols", "BTCUSDT", "--kernel", "stock", "--out-dir", str(tmp_path)]
+    given = ["--symbols", "BTCUSDT", "--out-dir", str(tmp_path)]
     given = ["--data-dir", str(root / "data"), *given]
     done = CliRunner().invoke(main, [*given, "-p", "GAMMA", "0.05"])
     assert done.exit_code == 0, done.output

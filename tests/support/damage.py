@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -66,11 +67,17 @@ def good_tables(seed: int = 1, start_ms: int = SCENARIO.start_ms) -> dict[str, p
     return {"orders": log.orders, "fills": log.fills, "state": log.state}
 
 
+@cache
+def _good_files() -> dict[str, bytes]:
+    return {kind: csv_bytes(table) for kind, table in good_tables().items()}
+
+
 def write_good(folder: Path, tables: dict[str, pd.DataFrame] | None = None) -> Path:
-    """Write a good run of AAA."""
+    """Write a good run of AAA: these tables, or ``good_tables()``."""
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, table in (tables or good_tables()).items():
-        (folder / f"{kind}_AAA.csv").write_bytes(csv_bytes(table))
+    files = {k: csv_bytes(table) for k, table in tables.items()} if tables else _good_files()
+    for kind, content in files.items():
+        path_of(folder, kind).write_bytes(content)
     return folder
 
 

@@ -19,12 +19,13 @@ from mm.tape.log import TapeLog
 from tests.support import tapes
 
 
+@pytest.mark.usefixtures("shared_kernels")
 def test_the_same_by_the_driver_and_as_tables(tmp_path: Path) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     tapes.plain(data, tapes.quick_tape())
     chosen = {"TICK_SIZE": "1", "REQUOTE_MS": "1000", "HORIZON_MS": "1000", "QUOTE_TICKS": "1,2,3"}
     given = [part for name, value in chosen.items() for part in ("-p", name, value)]
-    arguments = ["--data-dir", str(data), "--out-dir", str(out), "--kernel", "stock", *given]
+    arguments = ["--data-dir", str(data), "--out-dir", str(out), *given]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     params = json.loads((out / "BTCUSDT" / "params_BTCUSDT.json").read_text())
@@ -44,7 +45,7 @@ def test_the_same_by_the_driver_and_as_tables(tmp_path: Path) -> None:
     assert "Other horizons and fill rules" in page
     tables, again = tmp_path / "tables", tmp_path / "again"
     assert write_tables([str(data), str(tables), "--symbol", "BTCUSDT", *given]) == 0
-    arguments = ["--data-dir", str(tables), "--out-dir", str(again), "--kernel", "stock", *given]
+    arguments = ["--data-dir", str(tables), "--out-dir", str(again), *given]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     other = json.loads((again / "BTCUSDT" / "params_BTCUSDT.json").read_text())
     assert (other["A"], other["k"]) == (params["A"], params["k"])
