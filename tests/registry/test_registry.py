@@ -243,3 +243,11 @@ def kills(folder: Path, base: Params, number: int, seed: int) -> None:
 
 def test_a_kill_at_any_instant_leaves_one_whole_version_live(folder: Path, base: Params) -> None:
     kills(folder, base, 6, seed=1)
+
+
+def test_what_went_live_under_an_older_version_is_still_read(tmp_path: Path) -> None:
+    """A field that is new has a default."""
+    text = (Path(__file__).parent / "params_0.4.0.json").read_text(encoding="utf-8")
+    with open_registry(tmp_path) as registry:
+        version = registry.add("AAA", text)
+        assert registry.params("AAA", version).versions["mm-calibrate"] == "0.4.0"
