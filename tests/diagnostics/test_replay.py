@@ -335,6 +335,24 @@ def test_parameters_are_judged_in_total_and_by_distance(
     assert "in total, but NOT at the distances" in told
 
 
+def test_the_log_s_own_parameters_are_judged_as_its_report_judges_them(
+    tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = Scenario(duration_s=300.0, A=0.5, shape="power", power_p=1.5, power_delta0=1.0)
+    log = simulate(scenario, 1)  # a misfit that is chance but for the two that were fitted
+    tables = {"orders": log.orders, "fills": log.fills, "state": log.state}
+    write_run(tmp_path, tables)
+    result = mm.calibrate(**tables, tick_size=1.0)
+    assert [f.code for f in result.verdict.findings if f.level == "warn"] == ["shape"]
+    params = result.params
+    assert params is not None
+    for digits in (17, 3):
+        model = {"A": float(f"{params.A:.{digits}g}"), "k": float(f"{params.k:.{digits}g}")}
+        code, told = page_of(tmp_path, model | {"dt_ms": params.dt_ms, "tick_size": 1.0}, capsys)
+        assert code == 1
+        assert "NOT at the distances" in told
+
+
 def test_the_unit_and_the_time_step_are_those_of_the_parameters(
     tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
