@@ -213,6 +213,21 @@ def test_power_law_is_found_where_it_is_and_not_where_it_is_not() -> None:
     assert power_law(delta, seconds, exponential).delta_aic < 0
 
 
+def test_a_power_law_of_prices_on_no_grid_is_that_of_distances_put_together() -> None:
+    rng = np.random.default_rng(1)
+    delta = np.sort(rng.uniform(0.0, 40.0, 30_000))
+    seconds = rng.exponential(0.02, len(delta))
+    events = rng.poisson(seconds * 30.0 * (1.0 + delta) ** -1.5).astype(float)
+    fine = power_law(delta, seconds, events)
+    of = (delta * 500.0).astype(np.int64)  # to 1/500 tick, by hand
+    n = np.maximum(np.bincount(of), 1)
+    coarse = (np.bincount(of, v)[np.bincount(of) > 0] for v in (delta, seconds, events))
+    at, rested, seen = coarse
+    merged = power_law(at / n[np.bincount(of) > 0], rested, seen)
+    assert fine.delta_aic == pytest.approx(merged.delta_aic, abs=0.02)
+    assert fine.p == pytest.approx(merged.p, rel=1e-3)
+
+
 def test_rescaled_time_passes_a_clean_log_and_sees_bursts(
     clean: Exposure, bursty: Exposure
 ) -> None:
