@@ -255,7 +255,8 @@ def _record(result: Calibration) -> Record:
         exposure_s=estimate.exposure_s,
         lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
         tick_size=result.accounts.tick.value,
-        dt_ms=estimate.dt_ms,
+        # A log without rows in range says none.
+        dt_ms=estimate.dt_ms if estimate.dt_given or estimate.mean_state_gap_ms > 0 else None,
         fill_source=result.log.fill_source,
         virtual_orders=_virtual(result.log),
         alternatives=_alternatives(result.log),
