@@ -11,6 +11,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+import mm
 from mm.core.arrays import Floats
 from mm.diagnostics.draws import Draws
 from mm.diagnostics.replay import replay, seeded_draws
@@ -199,6 +200,19 @@ def test_predictive_interval_from_day_to_day() -> None:
         found = predictive(1.0, int(seen.sum()), seen, np.full(5, mean), 0, 600.0)
         inside += found.interval[0] <= days[5] / mean <= found.interval[1]
     assert 0.90 < inside / n < 0.985
+
+
+@pytest.mark.parametrize("seed", [3, 9])
+def test_a_period_ahead_is_no_better_known_than_the_level(seed: int) -> None:
+    log = simulate(Scenario(duration_s=660.0, A=0.2, burst=Burst(6.0, 0.4, 150.0)), seed)
+    result = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0)
+    found, fit = result.diagnostics, result.estimate.fit
+    assert found is not None
+    assert fit is not None
+    assert fit.se_type == {3: "block", 9: "memory"}[seed]
+    low, high = fit.interval(found.halves.delta)
+    assert found.predictive.interval[0] < low
+    assert found.predictive.interval[1] >= high
 
 
 def test_power_law_is_found_where_it_is_and_not_where_it_is_not() -> None:
