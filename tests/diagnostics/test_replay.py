@@ -20,7 +20,7 @@ from mm.diagnostics.draws import Draws
 from mm.diagnostics.replay import Replay, ReplayRows, replay, seeded_draws
 from mm.explain import main as explain
 from mm.exposure.accounting import Exposure, measure_exposure
-from mm.exposure.distance import Selection
+from mm.exposure.distance import Selection, buckets
 from mm.exposure.segments import joined
 from mm.exposure.trials import RowsAtRisk, rows_at_risk, trial_sums
 from mm.fitting.fill_model import PoissonFillModel
@@ -121,15 +121,20 @@ def test_what_is_given_is_the_sum_of_p_over_the_rows_at_risk(
 
 
 def test_the_observed_fills_are_all_first_fills_that_are_events(
-    replayed: Replay, sums: slow.Sums
+    replayed: Replay, exposure: Exposure, sums: slow.Sums
 ) -> None:
-    for rows, at in ((replayed.by_fill, 3), (replayed.by_placement, 4)):
-        expected: Counter[int] = Counter()
-        for key, n in sums.events.items():
-            expected[key[at] // 1_000_000 if at == 3 else key[at]] += n
+    by_fill: Counter[int] = Counter()
+    by_level: Counter[int] = Counter()
+    for (_, _, _, micro, level), n in sums.events.items():
+        by_fill[micro // 1_000_000] += n
+        by_level[level] += n
+    market = Draws.of_log(exposure, trial_sums(exposure, to_fill_row=False))
+    assert Counter(buckets(market.event_delta).tolist()) == by_fill
+    for found in (replayed, replay(market, MODEL)):
+        rows = found.by_placement
         observed = dict(zip(rows.low.tolist(), rows.observed.tolist(), strict=True))
-        assert {b: n for b, n in observed.items() if n} == dict(expected)
-    assert replayed.observed == sums.fill_rows["event"] > 100
+        assert {level: n for level, n in observed.items() if n} == dict(by_level)
+        assert found.observed == sums.fill_rows["event"] > 100
 
 
 def test_orders_and_their_time_stand_at_the_distance_of_placement(
@@ -274,6 +279,20 @@ def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
     lost = truth.probability(full.delta[full.event]).sum()
     without = replay(draws_of(exposure, to_fill_row=False), truth).given
     assert replayed.given - without == pytest.approx(float(lost), rel=1e-9)
+
+
+def test_fills_of_a_drawn_log_stand_at_the_mid_that_drew_them() -> None:
+    """Mid moves on between rows: at the mid before, fills stand at other distances than draws."""
+    scenario = Scenario(A=1.5, fill_mode="per_tick", deltas_ticks=(2.0,), duration_s=3000.0)
+    log = simulate(scenario, 1)
+    exposure = exposure_of(log)
+    truth = PoissonFillModel(scenario.A, scenario.k, scenario.dt_ms, 1.0)
+    draws = draws_of(exposure, to_fill_row=True)
+    rows = rows_of(exposure, to_fill_row=True)
+    drew = np.sort(np.abs(rows.delta[rows.event]))
+    np.testing.assert_array_equal(np.sort(draws.event_delta), drew)
+    table = replay(draws, truth).by_fill.merged()
+    assert table.chi2_p(0) > 0.01
 
 
 def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: SimulatedLog) -> None:
