@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, sums_by
-from mm.exposure.accounting import Events, Exposure
+from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Sums
 from mm.exposure.distance import PARTS_PER_TICK
-from mm.exposure.trials import fill_rows
+from mm.exposure.trials import events_at_own_rows
 from mm.fitting.fill_model import PoissonFillModel
 
 
@@ -49,7 +49,7 @@ class Draws:
         """From the accounting and its sums of state rows at risk, ``mm.exposure.trials``."""
         number, events, rested = exposure.periods.number, exposure.events, exposure.sums
         if drawn:
-            events = _at_own_rows(exposure)
+            events = events_at_own_rows(exposure)
         known = ~np.isnan(events.delta)
         known_levels = (exposure.sums.level, trials.level, events.level[known])
         levels = np.unique(np.concatenate(known_levels))
@@ -78,16 +78,3 @@ class Draws:
     def probability(self, model: PoissonFillModel) -> Floats:
         """Probability of a fill in one draw of each; the model's tick size may differ."""
         return model.probability(self.delta * (self.tick_size / model.tick_size))
-
-
-def _at_own_rows(exposure: Exposure) -> Events:
-    """The first fills with block and distance of the row that drew them, as the draws have them,
-    where there is one; a fill of the market saw the mid before it."""
-    events, rows = exposure.events, fill_rows(exposure)
-    n = 1 + max(int(events.order.max(initial=0)), int(rows.order.max(initial=0)))
-    key = events.run * n + events.order
-    order = np.argsort(key, kind="stable")
-    at = order[np.searchsorted(key[order], rows.run * n + rows.order)]
-    block, delta = events.block.copy(), events.delta.copy()
-    block[at], delta[at] = rows.block, rows.delta
-    return replace(events, block=block, delta=delta)

@@ -293,6 +293,9 @@ def test_fills_of_a_drawn_log_stand_at_the_mid_that_drew_them() -> None:
     np.testing.assert_array_equal(np.sort(draws.event_delta), drew)
     table = replay(draws, truth).by_fill.merged()
     assert table.chi2_p(0) > 0.01
+    result = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0, POISSON_DT_MS=100)
+    points = dict(zip(result.intensity.bucket, result.intensity.events, strict=True))
+    assert {b: n for b, n in points.items() if n} == Counter(buckets(drew).tolist())
 
 
 def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: SimulatedLog) -> None:
