@@ -26,6 +26,7 @@ from mm.diagnostics.rules.files import of_clocks
 from mm.diagnostics.time_rescaling import with_clock
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts, account
+from mm.exposure.trials import events_at_own_rows
 from mm.fitting.estimate import Estimate, estimate_intensity
 from mm.fitting.intensity import EmpiricalIntensity, empirical_intensity
 from mm.logs.files import KINDS, RunFiles
@@ -109,8 +110,10 @@ def measure_intensity(log: BacktestLog, accounts: Accounts) -> EmpiricalIntensit
     """Empirical intensity by whole-tick bucket, in events/s and quantity/s; of quotes that mid has
     run through in one of their own, unless |delta| is what drew the fills."""
     drawn = log.fill_source == "poisson"
-    selection = accounts.selection if drawn else accounts.selection.both
-    return empirical_intensity(accounts.exposure, selection)
+    if drawn:
+        exposure = replace(accounts.exposure, events=events_at_own_rows(accounts.exposure))
+        return empirical_intensity(exposure, accounts.selection)
+    return empirical_intensity(accounts.exposure, accounts.selection.both)
 
 
 def estimate(log: BacktestLog, accounts: Accounts, settings: Settings) -> Estimate:

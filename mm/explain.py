@@ -11,6 +11,7 @@ off by more than WARN_RATIO, 2 for bad input.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,10 +33,13 @@ from mm.core.settings import Settings
 from mm.core.storage import AnyPath, Remote, path_or_url
 from mm.diagnostics.draws import Draws
 from mm.diagnostics.replay import Replay, ReplayRows, replay
+from mm.fitting.fill_model import PoissonFillModel
 from mm.logs.discovery import find_symbols
 from mm.logs.load import BacktestLog
 from mm.results.outcome import Calibration
 from mm.results.read import read_fill_model, read_numbers
+
+_THREE_DIGITS = 0.005
 
 
 def page(
@@ -66,7 +70,8 @@ def page(
     in_total = not replayed.total.off(settings.WARN_RATIO, 0.0, settings.WARN_P, 0)
     own = result.diagnostics.replay if result.diagnostics else None
     tables = [rows.merged() for rows in (replayed.by_placement, replayed.by_fill)]
-    off = [line for rows in tables for line in _off(rows, settings)]
+    fitted = 2 if _is_of_this_log(model, result) else 0
+    off = [line for rows in tables for line in _off(rows, settings, fitted)]
     lines = [
         f"{params.name} on {chosen} in {backtest_dir}",
         f"log: {utc(start)} to {utc(end)} UTC, fills from {log.fill_source}",
@@ -124,9 +129,25 @@ def _load(
     return log, resolve(*layers, driven).settings
 
 
-def _off(rows: ReplayRows, settings: Settings) -> list[str]:
-    """A line where the parameters are off by distance, judged as in a calibration's verdict."""
-    wrong = rows.off(settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P, 0)
+def _is_of_this_log(model: PoissonFillModel, result: Calibration) -> bool:
+    """Whether A and k, be they written with three digits, are one of the log's own fits: these are
+    nearer to its fills than the truth is, and its verdict takes that into account."""
+    found = result.estimate
+    ticks = result.accounts.tick.value / model.tick_size
+    fits = [*found.candidates.values(), found.emitted, found.original]
+    return any(
+        math.isclose(fit.A, model.A, rel_tol=_THREE_DIGITS)
+        and math.isclose(fit.k, model.k * ticks, rel_tol=_THREE_DIGITS)
+        for fit in fits
+        if fit is not None
+    )
+
+
+def _off(rows: ReplayRows, settings: Settings, fitted: int) -> list[str]:
+    """A line where the parameters are off by distance, judged as in a calibration's verdict.
+
+    ``fitted``: how many of them were fitted to the fills that they are held against."""
+    wrong = rows.off(settings.WARN_RATIO, settings.WARN_FILL_SHARE, settings.WARN_P, fitted)
     if not wrong:
         return []
     i = wrong[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -283,12 +283,17 @@ def _period(risk: Risk, fit: Fit) -> int:
 
 
 def _predictive(risk: Risk, fit: Fit, delta: float, n: int, block_s: float) -> Predictive:
-    """For a period of n blocks; where several days are known for one of them."""
+    """For a period of n blocks; where several days are known for one of them. No end lies inside
+    the reported interval: whatever the level itself may be, a period of it may be."""
     longest_s = float((risk.end_ms - risk.begin_ms).max()) / 1000.0
     unit = independent_unit(risk)
     observed, expected = by_blocks(risk, fit, unit or 1)
     n, period_s = (n, min(n * block_s, longest_s)) if unit is None else (0, longest_s)
-    return predictive(fit.intensity(delta), risk.n_events, observed, expected, n, period_s)
+    found = predictive(fit.intensity(delta), risk.n_events, observed, expected, n, period_s)
+    (low, high), (lowest, highest) = found.interval, fit.interval(delta)
+    if not math.isfinite(lowest + highest):
+        return found
+    return replace(found, interval=(min(low, lowest), max(high, highest)))
 
 
 def _passive_share(exposure: Exposure, selection: Selection) -> float:

@@ -10,6 +10,7 @@ from mm.core.arrays import Floats, Ints, Mask, sums_by
 from mm.exposure.accounting import Exposure
 from mm.exposure.cells import Sums
 from mm.exposure.distance import PARTS_PER_TICK
+from mm.exposure.trials import events_at_own_rows
 from mm.fitting.fill_model import PoissonFillModel
 
 
@@ -47,6 +48,8 @@ class Draws:
     def of_log(cls, exposure: Exposure, trials: Sums, drawn: bool = False) -> Draws:
         """From the accounting and its sums of state rows at risk, ``mm.exposure.trials``."""
         number, events, rested = exposure.periods.number, exposure.events, exposure.sums
+        if drawn:
+            events = events_at_own_rows(exposure)
         known = ~np.isnan(events.delta)
         known_levels = (exposure.sums.level, trials.level, events.level[known])
         levels = np.unique(np.concatenate(known_levels))

@@ -51,6 +51,11 @@ class FillRates:
 
     rows: tuple[AtDistance, ...]
 
+    @property
+    def quoted(self) -> list[float]:
+        """The distances that quotes rested at, ticks."""
+        return [row.delta for row in self.rows if row.quoted]
+
     def _repr_html_(self) -> str:
         rows: list[tuple[Cell, ...]] = []
         for row in self.rows:

@@ -8,13 +8,17 @@ MOST_ROWS rows, of several runs as many of each, which say as well what a clock 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from mm.core.arrays import Ints, distinct_of, slices, sums_by
+from mm.core.display import Table
 from mm.core.errors import EstimateError
+from mm.core.formatting import figures
 from mm.exposure.accounting import Exposure
 from mm.exposure.by_run import Measure, events_of, laid_out, sums_of, thinned_out
 from mm.exposure.cells import Cells, make_cells, pooled
@@ -55,6 +59,27 @@ class MidClock:
             return float("nan"), float("nan")
         level = half.intensity(delta) / self.own.intensity(delta)
         return half.k / self.own.k if self.own.k else float("nan"), level
+
+    def table(self, quoted: Sequence[float]) -> Table | None:
+        """A, k and fills per hour at the nearest, a middle and the farthest of these distances in
+        ticks, by clock; None where no order rested."""
+        if math.isnan(self.median_ms) or not quoted:
+            return None
+        at = sorted({quoted[0], quoted[len(quoted) // 2], quoted[-1]})
+        rows = []
+        for every, fit in [(1, self.own), *((t.every, t.fit) for t in self.thinned)]:
+            name = f"{every * self.median_ms:,.0f} ms" + (" (this log)" if every == 1 else "")
+            numbers = ["–"] * (2 + len(at))
+            if fit is not None:
+                hourly = (3600.0 * fit.intensity(delta) for delta in at)
+                numbers = [figures(x) for x in (fit.A, fit.k, *hourly)]
+            rows.append((name, *numbers))
+        head = ("mid every", "A (1/s)", "k (1/tick)", *(f"per hour at {delta:g}" for delta in at))
+        note = (
+            "The shown fit, had mid been written in every 2nd, 5th or 10th state row only. Per "
+            "hour: fills of a quote so many ticks from mid."
+        )
+        return Table(head, rows, note=note)
 
 
 def mid_clock(exposure: Exposure, selection: Selection, own: Fit) -> MidClock:

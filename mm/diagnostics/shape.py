@@ -17,6 +17,8 @@ from mm.fitting.decay import decay_rate, log_weight
 #: bucket near mid that expects 3 fills and has 24.
 MIN_EXPECTED = 2.0
 _DRAWS = 400
+#: A power law is looked for on so many distances at most.
+_MOST_DISTANCES = 20_000
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,20 @@ def power_law(delta: Floats, exposure: Floats, events: Floats) -> PowerLaw:
 
     Parameters
     ----------
-    delta, exposure, events : cells summed over blocks and sides, shape (n,); delta >= 0.
+    delta, exposure, events : cells summed over blocks and sides, shape (n,); delta >= 0. More than
+        _MOST_DISTANCES are put together with their neighbours.
 
     Raises EstimateError where no power law fits best.
     """
     n = float(events.sum())
+    reach = float(delta.max())
+    if not reach > 0:
+        raise EstimateError("no_mle", "exposure at mid only")
+    if len(delta) > _MOST_DISTANCES:  # of prices on no grid: nearer than matters to any shape
+        _, of = np.unique(np.rint(delta / reach * _MOST_DISTANCES), return_inverse=True)
+        count = int(of.max()) + 1
+        delta = sums_by(of, delta, count) / np.bincount(of, minlength=count)
+        exposure, events = sums_by(of, exposure, count), sums_by(of, events, count)
 
     def profile(log_delta0: float) -> tuple[float, float, float]:
         x = np.log1p(delta / math.exp(log_delta0))
@@ -166,9 +177,6 @@ def power_law(delta: Floats, exposure: Floats, events: Floats) -> PowerLaw:
         a = math.log(n) - log_weight(p, x, exposure)
         return float(n * a - p * float((events * x).sum()) - n), p, a
 
-    reach = float(delta.max())
-    if not reach > 0:
-        raise EstimateError("no_mle", "exposure at mid only")
     grid = np.linspace(math.log(reach / 300.0), math.log(reach * 30.0), 15)
     values = [profile(float(g))[0] for g in grid]
     best = int(np.argmax(values))

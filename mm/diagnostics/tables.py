@@ -223,6 +223,7 @@ def appendix(
         rows.append(("Firth", figures(found.firth[0]), figures(found.firth[1])))
     for name, side in (("BUY alone", sides.buy), ("SELL alone", sides.sell)):
         if side is not None:
+            side = estimate.as_wide(side)
             rows.append((name, ranged(side.A, *side.ci_A), ranged(side.k, *side.ci_k)))
     low, high = ahead.interval
     pearson, time = found.pearson, found.time
@@ -251,6 +252,7 @@ def appendix(
     return Parts(
         Table(("fit or interval", "A (1/s)", "k (1/tick)"), rows),
         Table(("what", "result"), others),
+        None if found.clock is None else found.clock.table(found.rates.quoted),
         units,
         found.schedule,
         text="appendix",

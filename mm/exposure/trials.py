@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
-from mm.exposure.accounting import Exposure
+from mm.exposure.accounting import Events, Exposure
 from mm.exposure.by_run import LaidOut, Measure, laid_out, run_account
 from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
@@ -75,6 +75,19 @@ def fill_rows(exposure: Exposure) -> RowsAtRisk:
         pairs = _RunRows(laid, exposure.tick_size).at_fill()
         found.append(replace(pairs, run=pairs.run + number, block=pairs.block + first_block))
     return RowsAtRisk(**joined(found))
+
+
+def events_at_own_rows(exposure: Exposure) -> Events:
+    """Of a log that was drawn row by row: the first fills with the block and distance of the row
+    that drew them, where there is one. A fill of the market saw the mid before it."""
+    events, rows = exposure.events, fill_rows(exposure)
+    n = 1 + max(int(events.order.max(initial=0)), int(rows.order.max(initial=0)))
+    key = events.run * n + events.order
+    order = np.argsort(key, kind="stable")
+    at = order[np.searchsorted(key[order], rows.run * n + rows.order)]
+    block, delta = events.block.copy(), events.delta.copy()
+    block[at], delta[at] = rows.block, rows.delta
+    return replace(events, block=block, delta=delta)
 
 
 def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:

@@ -65,19 +65,20 @@ class Estimate:
     def remembering(self, clock: Rescaled, memory: Memory | None) -> Estimate:
         """The same with its events on the rescaled clock, and all intervals as wide as a level that
         outlasts the log asks for."""
-        more = 0.0 if memory is None else memory.half_width
-
-        def wider(fit: Fit) -> Fit:
-            return replace(fit, uncertainty=fit.uncertainty.wider_level(more))
-
+        found = replace(self, clock=clock, memory=memory)
+        wider = found.as_wide
         return replace(
-            self,
+            found,
             fit=None if self.fit is None else wider(self.fit),
             emitted=None if self.emitted is None else wider(self.emitted),
             candidates={name: wider(fit) for name, fit in self.candidates.items()},
-            clock=clock,
-            memory=memory,
         )
+
+    def as_wide(self, part: Fit) -> Fit:
+        """A fit that is robust by block, of a side for example, with intervals that allow for a
+        level that outlasts the log, as those of the whole do."""
+        more = 0.0 if self.memory is None else self.memory.half_width
+        return replace(part, uncertainty=part.uncertainty.wider_level(more))
 
     @property
     def passive(self) -> Fit | None:

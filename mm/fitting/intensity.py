@@ -95,6 +95,8 @@ class EmpiricalIntensity:
             [f"{x:,}" if isinstance(x, int) else figures(x) for x in row]
             for row in self.points[worth].astype(object).itertuples(index=False)
         ]
+        if rows and self.bucket[worth][0] == THROUGH:
+            rows[0][0] = "run through"
         rest, told = int((~worth).sum()), ""
         if rest:
             share = float(self.exposure_s[~worth].sum() / self.exposure_s.sum())

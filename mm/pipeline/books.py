@@ -80,7 +80,7 @@ def write_books(
         "counts": counts(records.values()),
         "this_run": sorted(records),
         "policy": asdict(policy or Policy()),
-        "symbols": {s: r.model_dump(mode="json") for s, r in together.items()},
+        "symbols": {s: r.model_dump(mode="json", by_alias=True) for s, r in together.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text(out_dir / RUN_JSON, text)

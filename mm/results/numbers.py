@@ -133,7 +133,12 @@ def mid_clock_numbers(found: Diagnostics) -> MidClockNumbers | None:
         for t in clock.thinned
     ]
     return MidClockNumbers.model_validate(
-        {"median": clock.median_ms, "p95": clock.gap95_ms, "thinned": rows}
+        {
+            "at_delta": found.halves.delta,
+            "median": clock.median_ms,
+            "p95": clock.gap95_ms,
+            "thinned": rows,
+        }
     )
 
 

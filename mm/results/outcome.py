@@ -15,7 +15,7 @@ from mm.diagnostics.tables import summary
 from mm.diagnostics.verdict import Verdict
 from mm.exposure.accounts import Accounts
 from mm.fitting.estimate import Estimate
-from mm.fitting.intensity import EmpiricalIntensity
+from mm.fitting.intensity import THROUGH, EmpiricalIntensity
 from mm.logs.files import KINDS
 from mm.logs.load import BacktestLog
 from mm.quotes.optimal import OptimalQuotes
@@ -68,8 +68,10 @@ class Calibration:
 
     def points_csv(self) -> str:
         """The empirical intensities as CSV text, with the fitted one beside them."""
-        points, fit = self.intensity.points, self.estimate.fit
-        fitted = points["delta_mean"].map(fit.intensity) if fit is not None else float("nan")
+        points, fit, through = self.intensity.points, self.estimate.fit, self.estimate.through
+        fitted = points["delta_mean"].map(lambda d: math.nan if fit is None else fit.intensity(d))
+        if through is not None:  # one rate of its own, whatever the distance
+            fitted = fitted.mask(points["delta_bucket"] == THROUGH, through.rate)
         return points.assign(lambda_fit=fitted).to_csv(index=False, lineterminator="\n")
 
     def _repr_html_(self) -> str:
@@ -194,7 +196,10 @@ def _diagnosed(found: Diagnostics) -> dict[str, Any]:
         "replay": replay_numbers(found),
         "lambda_quoted": quoted_intensities(found),
         "predictive": PredictiveNumbers(
-            period_s=ahead.period_s, tau=ahead.tau, ci95=pair(*ahead.interval)
+            at_delta=found.halves.delta,
+            period_s=ahead.period_s,
+            tau=ahead.tau,
+            ci95=pair(*ahead.interval),
         ),
         "block_effects": None
         if effects is None
@@ -250,7 +255,8 @@ def _record(result: Calibration) -> Record:
         exposure_s=estimate.exposure_s,
         lambda_upper=finite(estimate.upper_limit) if estimate.n_events == 0 else None,
         tick_size=result.accounts.tick.value,
-        dt_ms=estimate.dt_ms,
+        # A log without rows in range says none.
+        dt_ms=estimate.dt_ms if estimate.dt_given or estimate.mean_state_gap_ms > 0 else None,
         fill_source=result.log.fill_source,
         virtual_orders=_virtual(result.log),
         alternatives=_alternatives(result.log),

@@ -160,8 +160,10 @@ class QuotedIntensity(_Model):
 
 
 class PredictiveNumbers(_Model):
-    """Interval of lambda at delta_star in one further period; tau is the spread of log lambda."""
+    """Interval of lambda at ``at_delta`` ticks in one further period; tau is the spread of log
+    lambda."""
 
+    at_delta: Finite | None = None  # not in files of 0.4.0
     period_s: Positive
     tau: Finite
     ci95: Pair | None
@@ -192,12 +194,13 @@ class ThinnedClock(_Model):
     every: int
     A: Finite | None
     k: Finite | None
-    rate: Finite | None = Field(alias="lambda", description="at lambda_at's distance")
+    rate: Finite | None = Field(alias="lambda", description="at at_delta ticks")
 
 
 class MidClockNumbers(_Model):
     """Time between state rows at which orders rested, ms, and fits on thinned rows."""
 
+    at_delta: Finite | None = None  # not in files of 0.4.0
     median: Finite
     p95: Finite
     thinned: tuple[ThinnedClock, ...]

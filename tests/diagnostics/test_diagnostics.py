@@ -11,6 +11,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
+import mm
 from mm.core.arrays import Floats
 from mm.diagnostics.draws import Draws
 from mm.diagnostics.replay import replay, seeded_draws
@@ -201,6 +202,19 @@ def test_predictive_interval_from_day_to_day() -> None:
     assert 0.90 < inside / n < 0.985
 
 
+@pytest.mark.parametrize("seed", [3, 9])
+def test_a_period_ahead_is_no_better_known_than_the_level(seed: int) -> None:
+    log = simulate(Scenario(duration_s=660.0, A=0.2, burst=Burst(6.0, 0.4, 150.0)), seed)
+    result = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0)
+    found, fit = result.diagnostics, result.estimate.fit
+    assert found is not None
+    assert fit is not None
+    assert fit.se_type == {3: "block", 9: "memory"}[seed]
+    low, high = fit.interval(found.halves.delta)
+    assert found.predictive.interval[0] < low
+    assert found.predictive.interval[1] >= high
+
+
 def test_power_law_is_found_where_it_is_and_not_where_it_is_not() -> None:
     delta = np.array([1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
     seconds = np.full(7, 1e6)
@@ -211,6 +225,21 @@ def test_power_law_is_found_where_it_is_and_not_where_it_is_not() -> None:
     assert found.delta_aic > 1000
     exponential = np.round(seconds * 0.7 * np.exp(-0.3 * delta))
     assert power_law(delta, seconds, exponential).delta_aic < 0
+
+
+def test_a_power_law_of_prices_on_no_grid_is_that_of_distances_put_together() -> None:
+    rng = np.random.default_rng(1)
+    delta = np.sort(rng.uniform(0.0, 40.0, 30_000))
+    seconds = rng.exponential(0.02, len(delta))
+    events = rng.poisson(seconds * 30.0 * (1.0 + delta) ** -1.5).astype(float)
+    fine = power_law(delta, seconds, events)
+    of = (delta * 500.0).astype(np.int64)  # to 1/500 tick, by hand
+    n = np.maximum(np.bincount(of), 1)
+    coarse = (np.bincount(of, v)[np.bincount(of) > 0] for v in (delta, seconds, events))
+    at, rested, seen = coarse
+    merged = power_law(at / n[np.bincount(of) > 0], rested, seen)
+    assert fine.delta_aic == pytest.approx(merged.delta_aic, abs=0.02)
+    assert fine.p == pytest.approx(merged.p, rel=1e-3)
 
 
 def test_rescaled_time_passes_a_clean_log_and_sees_bursts(

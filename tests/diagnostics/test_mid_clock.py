@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import mm
 from mm.calibration import Calibration
+from mm.core.formatting import figures
 from mm.simulate import Scenario, SimulatedLog, simulate
 
 LOG = Scenario(duration_s=900.0, state_gap_ms=100, volatility=2.0)
@@ -50,6 +52,25 @@ def test_k_falls_with_the_clock_and_the_intensity_where_quotes_rest_hardly(
     assert slow.k < clock.own.k
     star = result.diagnostics.halves.delta
     assert slow.intensity(star) == pytest.approx(clock.own.intensity(star), rel=0.15)
+
+
+def test_what_the_clock_does_is_told_in_report_and_params(log: SimulatedLog) -> None:
+    result = calibrated(log)
+    found, params = result.diagnostics, result.params
+    assert found is not None
+    assert found.clock is not None
+    assert params is not None
+    assert params.mid_clock_ms is not None
+    table = found.clock.table(found.rates.quoted)
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["100 ms (this log)", "200 ms", "500 ms", "1,000 ms"]
+    assert table.rows[0][2] == figures(found.clock.own.k)
+    for row, thinned in zip(table.rows[1:], params.mid_clock_ms.thinned, strict=True):
+        assert thinned.A is not None
+        assert thinned.k is not None
+        assert row[1:3] == (figures(thinned.A), figures(thinned.k))
+        at = thinned.A * math.exp(-thinned.k * params.mid_clock_ms.at_delta)
+        assert thinned.rate == pytest.approx(at, rel=1e-12)
 
 
 def test_gaps_count_where_orders_rest() -> None:

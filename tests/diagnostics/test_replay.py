@@ -20,7 +20,7 @@ from mm.diagnostics.draws import Draws
 from mm.diagnostics.replay import Replay, ReplayRows, replay, seeded_draws
 from mm.explain import main as explain
 from mm.exposure.accounting import Exposure, measure_exposure
-from mm.exposure.distance import Selection
+from mm.exposure.distance import Selection, buckets
 from mm.exposure.segments import joined
 from mm.exposure.trials import RowsAtRisk, rows_at_risk, trial_sums
 from mm.fitting.fill_model import PoissonFillModel
@@ -121,15 +121,20 @@ def test_what_is_given_is_the_sum_of_p_over_the_rows_at_risk(
 
 
 def test_the_observed_fills_are_all_first_fills_that_are_events(
-    replayed: Replay, sums: slow.Sums
+    replayed: Replay, exposure: Exposure, sums: slow.Sums
 ) -> None:
-    for rows, at in ((replayed.by_fill, 3), (replayed.by_placement, 4)):
-        expected: Counter[int] = Counter()
-        for key, n in sums.events.items():
-            expected[key[at] // 1_000_000 if at == 3 else key[at]] += n
+    by_fill: Counter[int] = Counter()
+    by_level: Counter[int] = Counter()
+    for (_, _, _, micro, level), n in sums.events.items():
+        by_fill[micro // 1_000_000] += n
+        by_level[level] += n
+    market = Draws.of_log(exposure, trial_sums(exposure, to_fill_row=False))
+    assert Counter(buckets(market.event_delta).tolist()) == by_fill
+    for found in (replayed, replay(market, MODEL)):
+        rows = found.by_placement
         observed = dict(zip(rows.low.tolist(), rows.observed.tolist(), strict=True))
-        assert {b: n for b, n in observed.items() if n} == dict(expected)
-    assert replayed.observed == sums.fill_rows["event"] > 100
+        assert {level: n for level, n in observed.items() if n} == dict(by_level)
+        assert found.observed == sums.fill_rows["event"] > 100
 
 
 def test_orders_and_their_time_stand_at_the_distance_of_placement(
@@ -276,6 +281,23 @@ def test_a_log_drawn_row_by_row_is_predicted_from_its_truth() -> None:
     assert replayed.given - without == pytest.approx(float(lost), rel=1e-9)
 
 
+def test_fills_of_a_drawn_log_stand_at_the_mid_that_drew_them() -> None:
+    """Mid moves on between rows: at the mid before, fills stand at other distances than draws."""
+    scenario = Scenario(A=1.5, fill_mode="per_tick", deltas_ticks=(2.0,), duration_s=3000.0)
+    log = simulate(scenario, 1)
+    exposure = exposure_of(log)
+    truth = PoissonFillModel(scenario.A, scenario.k, scenario.dt_ms, 1.0)
+    draws = draws_of(exposure, to_fill_row=True)
+    rows = rows_of(exposure, to_fill_row=True)
+    drew = np.sort(np.abs(rows.delta[rows.event]))
+    np.testing.assert_array_equal(np.sort(draws.event_delta), drew)
+    table = replay(draws, truth).by_fill.merged()
+    assert table.chi2_p(0) > 0.01
+    result = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0, POISSON_DT_MS=100)
+    points = dict(zip(result.intensity.bucket, result.intensity.events, strict=True))
+    assert {b: n for b, n in points.items() if n} == Counter(buckets(drew).tolist())
+
+
 def test_rows_in_time_and_rows_drawn_agree_where_nothing_was_filled(log: SimulatedLog) -> None:
     quiet = replace_fills(log)
     exposure = exposure_of(quiet)
@@ -333,6 +355,24 @@ def test_parameters_are_judged_in_total_and_by_distance(
     assert "(ratio 1.00)" in told
     assert re.search(r"\d+ to \d+ ticks: they give [\d,]+ where the log has", told)
     assert "in total, but NOT at the distances" in told
+
+
+def test_the_log_s_own_parameters_are_judged_as_its_report_judges_them(
+    tmp_path: Path, write_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = Scenario(duration_s=300.0, A=0.5, shape="power", power_p=1.5, power_delta0=1.0)
+    log = simulate(scenario, 1)  # a misfit that is chance but for the two that were fitted
+    tables = {"orders": log.orders, "fills": log.fills, "state": log.state}
+    write_run(tmp_path, tables)
+    result = mm.calibrate(**tables, tick_size=1.0)
+    assert [f.code for f in result.verdict.findings if f.level == "warn"] == ["shape"]
+    params = result.params
+    assert params is not None
+    for digits in (17, 3):
+        model = {"A": float(f"{params.A:.{digits}g}"), "k": float(f"{params.k:.{digits}g}")}
+        code, told = page_of(tmp_path, model | {"dt_ms": params.dt_ms, "tick_size": 1.0}, capsys)
+        assert code == 1
+        assert "NOT at the distances" in told
 
 
 def test_the_unit_and_the_time_step_are_those_of_the_parameters(

@@ -14,6 +14,7 @@ import mm
 from mm.calibration import Calibration
 from mm.diagnostics import tables
 from mm.logs.load import log_from_frames
+from mm.results.outcome import outcome_of
 from mm.simulate import Burst, Scenario, SimulatedLog, simulate
 
 BASE = Scenario(duration_s=600.0)
@@ -258,6 +259,31 @@ def test_no_exposure_in_range_says_where_quotes_were(clean: SimulatedLog) -> Non
     (finding,) = (f for f in result.verdict.reasons if f.code == "no_events")
     assert "quotes rested 0" in finding.what
     assert "ticks from mid, half of the time beyond 4" in finding.what
+
+
+def test_a_log_without_fills_is_not_told_to_look_elsewhere_for_them() -> None:
+    log = simulate(replace(BASE, A=1e-9), 1)
+    for farthest in (50.0, 0.5):
+        result = calibrated(log, MAX_DELTA_TICKS=farthest, MIN_DELTA_TICKS=0.25)
+        (finding,) = (f for f in result.verdict.reasons if f.code == "no_events")
+        assert "no order was filled" in finding.what
+        assert "range" not in finding.remedy
+        assert "fill_source" not in {f.code for f in result.verdict.notes}
+    nowhere = calibrated(log, MIN_DELTA_TICKS=300.0, MAX_DELTA_TICKS=400.0)
+    assert outcome_of(nowhere).record.dt_ms is None
+    assert outcome_of(result).record.dt_ms == pytest.approx(100, rel=0.1)
+
+
+def test_a_change_does_not_ask_for_the_schedule_that_is_there() -> None:
+    log = simulate(replace(BASE, A=0.3, duration_s=600.0), 2)
+    later = log.fills["recv_ms"] > BASE.start_ms + 300_000
+    busy = log.fills[later | (np.arange(len(log.fills)) % 4 == 0)]
+    state = log.state[["recv_ms", "mid"]]
+    orders = log.orders[~log.orders["action"].isin(["FILL", "CLOSE_FILLED"])]
+    for train, asked in ((None, True), (2.0, False)):
+        found = mm.calibrate(orders, busy, state, tick_size=1.0, SCHEDULE_TRAIN_MIN=train)
+        (finding,) = (f for f in found.verdict.reasons if f.code == "halves")
+        assert ("SCHEDULE_TRAIN_MIN" in finding.remedy) is asked
 
 
 def test_a_schedule_longer_than_the_log_is_warned_of(clean: SimulatedLog) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import mm
 from mm.core.errors import EstimateError
 from mm.exposure.cells import Cells
 from mm.exposure.segments import UNKNOWN
 from mm.fitting.consumer import BLEND, by_placement, fit_by_placement
 from mm.fitting.fit import fit_poisson
 from mm.fitting.through import fit_both_sides, through_rate
+from mm.simulate import Scenario, simulate
 
 
 def cells(seed: int = 0, n_blocks: int = 12, A: float = 1.5, k: float = 0.3) -> Cells:
@@ -155,3 +159,15 @@ def test_nothing_run_through_leaves_the_rate_unknown() -> None:
     found = through_rate(cells(1))
     assert math.isnan(found.rate)
     assert found.rate_for_forecast(0.5) == pytest.approx(10 * 0.5)
+
+
+def test_points_give_quotes_that_mid_has_run_through_their_own_rate() -> None:
+    log = simulate(Scenario(duration_s=240.0, volatility=3.0), 1)
+    result = mm.calibrate(log.orders, log.fills, log.state, tick_size=1.0)
+    assert result.estimate.through is not None
+    points = pd.read_csv(io.StringIO(result.points_csv()))
+    row = points.set_index("delta_bucket").loc[-1]
+    rate = result.estimate.through.rate
+    assert row["lambda_fit"] == pytest.approx(rate, rel=1e-12)
+    assert row["lambda_events_per_s"] == pytest.approx(rate, rel=1e-12)
+    assert ">run through<" in result.intensity._repr_html_()

@@ -151,7 +151,8 @@ def test_the_books_say_what_the_params_say(
         for name in ("A", "k"):
             assert found[name] == record[name] == float(row[name])
         assert found["quality"] == record["status"] == row["status"]
-        assert found["ci95"] == record["ci95"]
+        for name in ("ci95", "lambda_at", "through", "passive", "candidates", "findings"):
+            assert found[name] == record[name], name
         assert found["n_fills"] == record["n_fills"] == int(row["n_fills"])
         assert found["inputs_sha256"] == record["inputs_sha256"]
         assert len(record["inputs_sha256"]) == 3

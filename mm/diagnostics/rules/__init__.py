@@ -31,7 +31,7 @@ def findings(
     yield from files.of_mids(accounts.mids, tick)
     yield from files.of_rows(log, settings)
     yield from inputs.of_outages(reconciliation, settings)
-    yield from model.of_estimate(estimate, settings)
+    yield from model.of_estimate(estimate, sum(reconciliation.fill_rows.values()), settings)
     if found is not None and estimate.fit is not None:
         yield from model.of_level(found, estimate, settings)
         yield from model.of_shape(found, estimate, settings)

@@ -120,7 +120,7 @@ def of_source(log: BacktestLog) -> Iterator[Finding]:
             "The fills file is empty; fills of a Poisson fill model would need another likelihood",
             "Write the fills file too",
         )
-    elif log.fill_source == "unknown":
+    elif log.fill_source == "unknown" and any(run.facts.rows["fills"] for run in log.runs):
         yield Finding(
             "note",
             "fill_source",

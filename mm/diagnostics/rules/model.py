@@ -17,10 +17,11 @@ from mm.diagnostics.verdict import Finding
 from mm.fitting.estimate import Estimate
 
 
-def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
-    """What is refused: no estimate, no decay, too few events."""
+def of_estimate(estimate: Estimate, fill_rows: int, settings: Settings) -> Iterator[Finding]:
+    """What is refused: no estimate, no decay, too few events. ``fill_rows``: of the log, used or
+    not."""
     if estimate.fit is None:
-        yield _no_estimate(estimate)
+        yield _no_estimate(estimate, fill_rows)
         return
     k = (estimate.emitted or estimate.fit).k
     if k <= 0:
@@ -45,7 +46,7 @@ def of_estimate(estimate: Estimate, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _no_estimate(estimate: Estimate) -> Finding:
+def _no_estimate(estimate: Estimate, fill_rows: int) -> Finding:
     error = estimate.refusal
     assert error is not None
     if error.code == "dt_unknown":
@@ -61,8 +62,16 @@ def _no_estimate(estimate: Estimate) -> Finding:
             f"; λ ≤ 2.996/ΣT = {estimate.upper_limit:.3g} /s (one-sided 95 %, "
             f"ΣT = {estimate.exposure_s:,.1f} s)"
             if estimate.exposure_s > 0
-            else f", and no exposure there: {_where_quoted(estimate)}"
+            else f", and no exposure in range: {_where_quoted(estimate)}"
         )
+        if not fill_rows:
+            return Finding(
+                "refused",
+                error.code,
+                f"no order was filled{limit}",
+                "Quotes were too far from mid, or the log is short",
+                "Quote nearer, or pool more runs",
+            )
         return Finding(
             "refused",
             error.code,

@@ -48,7 +48,9 @@ def _of_change(found: Diagnostics, settings: Settings) -> Iterator[Finding]:
     """A change of λ, told once: by days, by halves, or by what was not fitted."""
     halves, trend, test = found.halves, found.trend, found.out_of_sample
     changed, remedy = "The market changed during the log", "Calibrate on a shorter stretch, or "
-    remedy += "emit a schedule (SCHEDULE_TRAIN_MIN)"
+    remedy += (
+        "emit a schedule (SCHEDULE_TRAIN_MIN)" if found.schedule is None else "use the schedule"
+    )
     compared = f"λ in the second half was {halves.ratio:.2f} times that of the first"
     size = f"a factor of {1 + settings.WARN_RATIO:g} either way, beyond chance"
     if trend is not None and off(trend.ratio, settings) and abs(trend.z) > trend.t_limit:
