@@ -7,7 +7,7 @@ adds a row where its status, request, leaves or exchange time changed.
 |---|---|
 | an order's first row, ``local_timestamp`` | place |
 | first status 1 NEW (or 5, or 3) | accept, at ``exch_timestamp`` |
-| ``price_tick`` or ``qty`` changed, no request under way | amend |
+| ``price_tick`` or ``qty`` other than in the last row without a request (``req`` 0) | amend |
 | 3 FILLED, 5 PARTIALLY_FILLED, where ``leaves_qty`` fell | fill of what it fell by |
 | 4 CANCELED | cancel, at ``exch_timestamp`` |
 | 2 EXPIRED, 6 REJECTED before any accept (GTX that would cross) | reject |
@@ -15,6 +15,8 @@ adds a row where its status, request, leaves or exchange time changed.
 | ``quotes``: (best_bid + best_ask) / 2 at ``now_ns``, as the strategy saw them | mid |
 
 Prices are in ticks. An id that is used again after its order ended is another order (``7#2``).
+``modify`` shows the new price and size at once, beside ``req`` 7, before the exchange has them.
+A market order has a price of no meaning. ``num_trades`` of the engine does not count partial fills.
 """
 
 from __future__ import annotations
@@ -119,10 +121,14 @@ def _events(rows: pd.DataFrame, tick: float, where: str) -> pd.DataFrame:
     accept = rows[status.isin([*_RESTS, _FILLED])].drop_duplicates("order_id")
     accept = accept.assign(kind="accept")
     rested = rows["order_id"].isin(accept["order_id"])
-    new_terms = (rows["price"] != of["price"].shift()) | (rows["qty"] != of["qty"].shift())
-    amend = rows[new_terms & ~first & status.isin(_RESTS) & (rows["req"] == 0)]
+    held = rows[status.isin([*_RESTS, _FILLED]) & (rows["req"] == 0) | rows.index.isin(accept.index)]
+    before = held.groupby("order_id", sort=False)[["price", "qty"]].shift()
+    amend = held[(held[["price", "qty"]] != before).any(axis=1) & before["qty"].notna()]
     fell = of["leaves_qty"].shift().fillna(rows["qty"]) - rows["leaves_qty"]
-    filled = status.isin((_FILLED, _PARTIAL)) & (fell > 0)
+    # A new size changes what is left of an order, and is no fill.
+    filled = (fell > 0) & (
+        (status == _FILLED) | (status == _PARTIAL) & ~rows.index.isin(amend.index)
+    )
     fill = rows[filled].assign(kind="fill", qty=fell[filled])
     if "exec_price_tick" in rows:
         fill["price"] = _prices(fill["exec_price_tick"], tick)
@@ -150,7 +156,8 @@ def _lives(orders: pd.DataFrame) -> pd.Series:
     """Order ids as text, numbered where one is used again after its order ended."""
     of = orders.groupby("order_id", sort=False)
     ended = of["status"].shift().isin(_ENDED)
-    again = ended & ~orders["status"].isin(_ENDED)
+    other = orders["exch_timestamp"] != of["exch_timestamp"].shift()
+    again = ended & (other | ~orders["status"].isin(_ENDED))
     nth = again.groupby(orders["order_id"]).cumsum()
     names = orders["order_id"].astype("str")
     return names.where(nth == 0, names + "#" + (nth + 1).astype("str"))
