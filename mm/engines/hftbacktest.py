@@ -15,7 +15,8 @@ adds a row where its status, request, leaves or exchange time changed.
 | ``quotes``: (best_bid + best_ask) / 2 at ``now_ns``, as the strategy saw them | mid |
 
 Prices are in ticks. An id that is used again after its order ended is another order (``7#2``).
-``modify`` shows the new price and size at once, beside ``req`` 7, before the exchange has them.
+``modify`` shows the new price and size at once, beside ``req`` 7, before the exchange has them; its
+size is what is left of the order from then on.
 A market order has a price of no meaning. ``num_trades`` of the engine does not count partial fills.
 """
 
@@ -122,13 +123,17 @@ def _events(rows: pd.DataFrame, tick: float, where: str) -> pd.DataFrame:
     accept = accept.assign(kind="accept")
     rested = rows["order_id"].isin(accept["order_id"])
     held = rows[status.isin([*_RESTS, _FILLED]) & (rows["req"] == 0) | rows.index.isin(accept.index)]
-    before = held.groupby("order_id", sort=False)[["price", "qty"]].shift()
-    amend = held[(held[["price", "qty"]] != before).any(axis=1) & before["qty"].notna()]
+    before = held.groupby("order_id", sort=False)[["price", "qty", "leaves_qty"]].shift()
+    changed = (held[["price", "qty"]] != before[["price", "qty"]]).any(axis=1)
+    changed |= held["leaves_qty"] > before["leaves_qty"]
+    amend = held[changed & before["qty"].notna()]
     fell = of["leaves_qty"].shift().fillna(rows["qty"]) - rows["leaves_qty"]
     # A new size changes what is left of an order, and is no fill.
     filled = (fell > 0) & (
         (status == _FILLED) | (status == _PARTIAL) & ~rows.index.isin(amend.index)
     )
+    done = fell.where(filled, 0.0).groupby(rows["order_id"]).cumsum()
+    amend = amend.assign(qty=amend["leaves_qty"] + done[amend.index])
     fill = rows[filled].assign(kind="fill", qty=fell[filled])
     if "exec_price_tick" in rows:
         fill["price"] = _prices(fill["exec_price_tick"], tick)
