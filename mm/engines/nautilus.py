@@ -27,11 +27,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from mm.core.errors import InputError
 from mm.engines.events import Recording, in_ns
-from mm.engines.files import headers, quotes_in, read
+from mm.engines.files import headers, quotes_in, read, schema_of
 
 NAME = "nautilus"
 _KINDS = {
@@ -44,6 +43,8 @@ _KINDS = {
     "OrderExpired": "expire",
     "OrderFilled": "fill",
 }
+#: Orders that rest at their price from when they are accepted; None: a file without types.
+_LIMITS = ("LIMIT", None, np.nan)
 _STATUS = {"CANCELED": "cancel", "EXPIRED": "expire", "REJECTED": "reject", "DENIED": "reject"}
 _QUOTE_TIME = (("ts_init", "ns"), ("ts_event", "ns"))
 #: Prices of a catalog are integers in these parts of one, by their bytes.
@@ -66,8 +67,11 @@ def _what(file: Path, columns: list[str]) -> str:
 
 
 def _type_of(file: Path) -> str:
-    """The type that a catalog's folders name, data/order_accepted/<instrument>/x.parquet."""
-    return "".join(part.title() for part in file.parent.parent.name.split("_"))
+    """The event that a file's folders or its name tell: order_filled/<instrument>/x.parquet of a
+    catalog, order_filled/x.parquet of a converted stream, order_filled_0.feather of a stream."""
+    places = (file.parent.parent.name, file.parent.name, file.stem.rstrip("_0123456789"))
+    names = ("".join(part.title() for part in place.split("_")) for place in places)
+    return next((name for name in names if name in _KINDS), "")
 
 
 def recognises(path: Path) -> bool:
@@ -82,7 +86,8 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
         found.get(_what(file, columns), []).append(file)
     if found["events"]:
         parts = [_events(file) for file in found["events"]]
-        events = pd.concat(parts, ignore_index=True).sort_values("time_ns", kind="stable")
+        events = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        events = _once(events, path).sort_values("time_ns", kind="stable")
         notes: list[str] = []
     elif found["orders"]:
         events, notes = _from_reports(found["orders"], found["fills"], path)
@@ -112,7 +117,28 @@ def _by_instrument(
         mine = [table for of, table in quotes if of in ("", name)]
         mid = pd.concat(mine) if mine else pd.DataFrame({"time_ns": [], "mid": []})
         own = events[events["instrument_id"] == name]
-        yield Recording(symbol if len(names) == 1 and symbol else name, own, mid, notes=notes)
+        called = symbol if len(names) == 1 and symbol else name.replace("/", "")  # as in a catalog
+        yield Recording(called, own, mid, notes=notes)
+
+
+def _once(events: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Each event once: a stream may lie beside the catalog it was converted to. Raises InputError
+    for orders of two runs, which give the same ids."""
+    known = events["event_id"].notna()
+    events = events[~(known & events.duplicated("event_id"))]
+    again = [
+        set(ids[ids.duplicated()])
+        for kind in ("place", "accept")
+        for ids in [events.loc[events["kind"] == kind, "order_id"]]
+    ]
+    both = sorted(again[0] & again[1])
+    if both:
+        raise InputError(
+            f"{len(both)} orders are placed and accepted twice ({both[0]})",
+            where=path,
+            remedy="two runs in one folder: give each run's folder by itself",
+        )
+    return events
 
 
 def _events(file: Path) -> pd.DataFrame:
@@ -133,17 +159,19 @@ def _events(file: Path) -> pd.DataFrame:
     price = _numbers(table["price"])
     unpriced = np.flatnonzero((out["kind"] == "place") & price.isna())
     price.iloc[unpriced] = [_price_in(cell) for cell in table["options"].iloc[unpriced]]
-    out["price"] = price.fillna(_numbers(table["last_px"]))
+    conditional = (out["kind"] == "place") & ~table["order_type"].isin(_LIMITS)
+    out["price"] = price.fillna(_numbers(table["last_px"])).mask(conditional)
     out["qty"] = _numbers(table["quantity"]).fillna(_numbers(table["last_qty"]))
     out["fee"] = _money(table["commission"])
     out["liquidity"] = table["liquidity_side"].astype("object")
     out["reason"] = table["reason"]
+    out["event_id"] = table["event_id"]
     return out[out["kind"].notna()]
 
 
 _OF_EVENTS = (
     *("order_side", "price", "last_px", "quantity", "last_qty", "options"),
-    *("commission", "liquidity_side", "reason"),
+    *("commission", "liquidity_side", "reason", "event_id", "order_type"),
 )
 
 
@@ -172,8 +200,8 @@ def _price_in(options: Any) -> float:
 def _quotes(file: Path) -> tuple[str, pd.DataFrame]:
     """(instrument or "", time and mid) of one file of QuoteTicks."""
     table, name = read(file), ""
-    if file.name.endswith(".parquet"):
-        metadata = pq.read_schema(file).metadata or {}
+    if file.name.endswith((".parquet", ".feather")):
+        metadata = schema_of(file).metadata or {}
         name = metadata.get(b"instrument_id", b"").decode()
     for column in ("bid_price", "ask_price"):
         if column in table and len(table) and isinstance(table[column].iloc[0], bytes):
@@ -205,7 +233,9 @@ def _from_reports(
             "order_id": report["client_order_id"],
             "instrument_id": report["instrument_id"].astype("str"),
             "side": report["side"].astype("object"),
-            "price": _numbers(report["price"]),
+            "price": _numbers(report["price"]).where(
+                report.get("type", pd.Series("LIMIT", index=report.index)) == "LIMIT"
+            ),
             "qty": _numbers(report["quantity"]),
         }
     )

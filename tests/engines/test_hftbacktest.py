@@ -108,4 +108,4 @@ def test_market_orders_have_no_price_to_rest_at(tmp_path: Path) -> None:
     ]
     found = read(tmp_path / "r", rows)
     assert found.orders["order_id"].tolist() == ["1"]
-    assert found.notes == ("1 orders without a limit price are left out",)
+    assert found.notes == ("1 orders that rest at no price (market, stop) are left out",)
