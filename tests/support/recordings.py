@@ -83,6 +83,7 @@ def nautilus_rows(tables: Tables) -> list[dict[str, Any]]:
     for event in events_of(tables):
         row: dict[str, Any] = {
             "type": NAUTILUS[event.kind],
+            "event_id": f"e-{len(rows)}",
             "instrument_id": INSTRUMENT,
             "client_order_id": event.order_id,
             "ts_event": event.time * MS + 7,
