@@ -7,8 +7,8 @@
     np.savez("orders_BTCUSDT.npz", orders=rows[:n], quotes=quotes[:m], tick_size=0.1)
 
 ``wait_next_feed(True, …)`` also wakes at order responses: no change is missed. ``quotes`` are
-rows of QUOTE, one at each change of the depth's best bid or ask. Several assets: ``rows``, ``seen``,
-``n`` and a file for each. Call it before ``clear_inactive_orders``. Then:
+rows of QUOTE, one at each change of the depth's best bid or ask. Several assets: ``rows``,
+``seen``, ``n`` and a file for each. Call it before ``clear_inactive_orders``. Then:
 
     python -m mm.convert --from hftbacktest orders_BTCUSDT.npz OUT_DIR
 """

@@ -80,7 +80,9 @@ class Recording:
             events = events[~unknown]
         market = ~(placed["price"] > 0)
         if market.any():
-            notes.append(f"{int(market.sum())} orders that rest at no price (market, stop) are left out")
+            notes.append(
+                f"{int(market.sum())} orders that rest at no price (market, stop) are left out"
+            )
             events = events[~events["order_id"].isin(placed.loc[market, "order_id"])]
             placed = placed[~market]
         return Tables(

@@ -42,7 +42,7 @@ def headers(path: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def read(file: Path) -> pd.DataFrame:
-    """A table as it stands, an index as a column; ids and other text stay text. Raises InputError."""
+    """A table as it stands, its index a column; ids and other text stay text. Raises InputError."""
     text = dict.fromkeys(("client_order_id", "venue_order_id", "order_id"), "str")
     try:
         if file.name.endswith(".parquet"):

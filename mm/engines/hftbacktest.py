@@ -122,7 +122,9 @@ def _events(rows: pd.DataFrame, tick: float, where: str) -> pd.DataFrame:
     accept = rows[status.isin([*_RESTS, _FILLED])].drop_duplicates("order_id")
     accept = accept.assign(kind="accept")
     rested = rows["order_id"].isin(accept["order_id"])
-    held = rows[status.isin([*_RESTS, _FILLED]) & (rows["req"] == 0) | rows.index.isin(accept.index)]
+    held = rows[
+        status.isin([*_RESTS, _FILLED]) & (rows["req"] == 0) | rows.index.isin(accept.index)
+    ]
     before = held.groupby("order_id", sort=False)[["price", "qty", "leaves_qty"]].shift()
     changed = (held[["price", "qty"]] != before[["price", "qty"]]).any(axis=1)
     changed |= held["leaves_qty"] > before["leaves_qty"]

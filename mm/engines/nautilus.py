@@ -2,7 +2,7 @@
 
 | nautilus_trader | event |
 |---|---|
-| OrderInitialized (``price`` or that in ``options``) | place, at ``ts_init`` |
+| OrderInitialized (``price`` or that in ``options``; ``order_type`` LIMIT) | place, at ``ts_init`` |
 | OrderAccepted | accept |
 | OrderRejected, OrderDenied | reject |
 | OrderUpdated | amend |
@@ -10,8 +10,10 @@
 | OrderFilled (``last_px``, ``last_qty``, ``liquidity_side``, ``commission``) | fill |
 | QuoteTick: (bid + ask) / 2 at ``ts_init``, when the strategy saw it | mid |
 
-Files: CSV or Parquet as written by pandas (events as dicts with their ``type``), or a
-ParquetDataCatalog, where a file's folder names its type and prices are 64- or 128-bit integers.
+Files: CSV or Parquet as written by pandas (events as dicts with their ``type``), a
+ParquetDataCatalog, or the Feather streams of StreamingConfig and what they are converted to, where
+a file's folder or name tells its type and prices of quotes are 64- or 128-bit integers. Events that
+stand in several of them (``event_id``) count once.
 
 From orders_report and fills_report alone there is no accept: orders count from ``ts_init``, too
 long by the latency; of an amended order only the last price is known. Both are said.

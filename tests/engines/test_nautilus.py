@@ -73,17 +73,18 @@ def assert_same(found: Tables, expected: Tables) -> None:
     """The same rows; types of one ms may come in another order."""
     for name in ("orders", "fills", "state"):
         keys = ["recv_ms"] if name == "state" else ["recv_ms", "order_id"]
-        tables = [getattr(one, name).sort_values(keys, kind="stable") for one in (found, expected)]
-        pd.testing.assert_frame_equal(
-            *[one.reset_index(drop=True) for one in tables], check_dtype=False
+        left, right = (
+            getattr(one, name).sort_values(keys, kind="stable", ignore_index=True)
+            for one in (found, expected)
         )
+        pd.testing.assert_frame_equal(left, right, check_dtype=False)
 
 
 def test_two_runs_in_one_folder_are_one_line(ours: recordings.Tables, tmp_path: Path) -> None:
     theirs = recordings.write_nautilus(tmp_path / "theirs", ours)
     events = pd.read_csv(theirs / "order_events.csv")
     events.assign(event_id="f" + events["event_id"]).to_csv(theirs / "more.csv", index=False)
-    with pytest.raises(InputError, match="orders are placed and accepted twice .*two runs"):
+    with pytest.raises(InputError, match=r"orders are placed and accepted twice .*two runs"):
         tables_of(theirs)
 
 

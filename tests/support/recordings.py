@@ -79,7 +79,7 @@ INSTRUMENT = "AAA.SIM"
 
 def nautilus_rows(tables: Tables) -> list[dict[str, Any]]:
     """Order events as its to_dict gives them."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for event in events_of(tables):
         row: dict[str, Any] = {
             "type": NAUTILUS[event.kind],
@@ -194,7 +194,7 @@ def write_hftbacktest(folder: Path, tables: Tables, tick: float) -> Path:
     folder.mkdir(parents=True)
     numbers: dict[str, int] = {}
     now: dict[int, dict[str, Any]] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for event in events_of(tables):
         number = numbers.setdefault(event.order_id, len(numbers) + 1)
         if event.kind == "place":
