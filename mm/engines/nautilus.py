@@ -2,7 +2,7 @@
 
 | nautilus_trader | event |
 |---|---|
-| OrderInitialized (``price`` or that in ``options``; ``order_type`` LIMIT) | place, at ``ts_init`` |
+| OrderInitialized (``price``, also in ``options``; ``order_type`` LIMIT) | place, at ``ts_init`` |
 | OrderAccepted | accept |
 | OrderRejected, OrderDenied | reject |
 | OrderUpdated | amend |
