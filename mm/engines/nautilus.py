@@ -97,7 +97,7 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
         raise InputError(
             "no order events and no orders_report", where=path, remedy="write one of both"
         )
-    quotes = [_quotes(file) for file in found["quotes"]]
+    quotes = [pair for file in found["quotes"] for pair in _quotes(file)]
     return list(_by_instrument(events, quotes, notes, path, symbol))
 
 
@@ -199,8 +199,8 @@ def _price_in(options: Any) -> float:
         return np.nan
 
 
-def _quotes(file: Path) -> tuple[str, pd.DataFrame]:
-    """(instrument or "", time and mid) of one file of QuoteTicks."""
+def _quotes(file: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(instrument or "", time and mid) of each instrument in a file of QuoteTicks."""
     table, name = read(file), ""
     if file.name.endswith((".parquet", ".feather")):
         metadata = schema_of(file).metadata or {}
@@ -212,11 +212,12 @@ def _quotes(file: Path) -> tuple[str, pd.DataFrame]:
             table[column] = np.array(cells, dtype=np.float64) / _PARTS[width]
         elif name and column in table and pd.api.types.is_integer_dtype(table[column]):
             table[column] = table[column] / _PARTS[8]  # a catalog of before 1.211
-    if "instrument_id" in table and len(table):
-        name = name or str(table["instrument_id"].iloc[0])
     found = quotes_in(table, str(file), _QUOTE_TIME)
     assert found is not None  # it has a bid, an ask and ts_init
-    return name, found
+    if name or "instrument_id" not in table:
+        yield name, found
+    else:
+        yield from found.groupby(table["instrument_id"].astype("str"))
 
 
 def _from_reports(

@@ -124,3 +124,24 @@ def test_pairs_with_a_slash_are_named_as_in_a_catalog(
     events.assign(instrument_id="EUR/USD.SIM").to_csv(theirs / "order_events.csv", index=False)
     assert main([str(theirs), str(tmp_path / "logs")]) == 0
     assert (tmp_path / "logs" / "orders_EURUSD.SIM.parquet").exists()
+
+
+def test_quotes_of_several_instruments_in_one_file_are_kept_apart(
+    ours: recordings.Tables, tmp_path: Path
+) -> None:
+    theirs = recordings.write_nautilus(tmp_path / "theirs", ours)
+    (alone,) = tables_of(theirs)
+    for name in ("order_events", "quotes"):
+        table = pd.read_csv(theirs / f"{name}.csv")
+        other = table.assign(instrument_id="BBB.SIM")
+        if name == "quotes":
+            other = other.assign(bid=table["bid"] * 2, ask=table["ask"] * 2)
+        else:
+            other = other.assign(event_id="b" + table["event_id"])
+            other["client_order_id"] = "b" + table["client_order_id"].astype("str")
+        both = pd.concat([table.assign(instrument_id=recordings.INSTRUMENT), other])
+        both.to_csv(theirs / f"{name}.csv", index=False)
+    first, second = tables_of(theirs)
+    assert (first.symbol, second.symbol) == (recordings.INSTRUMENT, "BBB.SIM")
+    pd.testing.assert_frame_equal(first.state, alone.state)
+    assert second.state["mid"].tolist() == (alone.state["mid"] * 2).tolist()
