@@ -46,6 +46,10 @@ def tables_of(path: Path, name: str = "auto", symbol: str = "") -> list[Tables]:
             f"not what {name} writes{seems}", where=path, remedy="docs/engines.md has the files"
         )
     made = [one.tables(str(path)) for one in ENGINES[name].recordings(path, symbol)]
+    if not made:
+        raise InputError(
+            "no order", where=path, remedy="give a recording in which orders are placed"
+        )
     for one in made:
         check_symbol(one.symbol)
     return made

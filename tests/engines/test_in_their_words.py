@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,25 +103,6 @@ def test_reports_alone_are_read_and_what_they_lack_is_said(
     assert "before the venue accepted them" in capsys.readouterr().out
     found = numbers(tmp_path / "logs", recordings.INSTRUMENT)
     assert found[:2] == pytest.approx(numbers(write_ours(tmp_path / "o", plain), "AAA")[:2], 1e-6)
-
-
-def test_hummingbot_knows_sides_by_the_created_status_and_says_who_has_none(
-    ours: Tables, tmp_path: Path
-) -> None:
-    theirs = recordings.write_hummingbot(tmp_path / "theirs", without_amendments(ours))
-    tables = tables_of(theirs, "hummingbot")[0]
-    accepted = {e.order_id for e in recordings.events_of(ours) if e.kind == "accept"}
-    assert set(tables.orders["order_id"]) == accepted
-    assert len(tables.fills) == len(ours["fills"])
-    base = sqlite3.connect(theirs / "bot.sqlite")
-    base.execute("update OrderStatus set status = 'OrderCreated' where status like '%Created'")
-    base.commit()
-    base.close()
-    tables = tables_of(theirs, "hummingbot")[0]
-    filled = set(ours["fills"]["order_id"])
-    assert set(tables.orders["order_id"]) == filled
-    n = len(accepted - filled)
-    assert any(f"{n} orders without a side are left out" in note for note in tables.notes)
 
 
 def test_a_mapping_names_columns_units_and_words(ours: Tables, tmp_path: Path) -> None:
