@@ -46,7 +46,7 @@ _KINDS = {
     "OrderFilled": "fill",
 }
 #: Orders that rest at their price from when they are accepted; None: a file without types.
-_LIMITS = ("LIMIT", None, np.nan)
+_LIMITS, _AT_THE_VENUE = ("LIMIT", None, np.nan), ("NO_TRIGGER", None, np.nan)
 _STATUS = {"CANCELED": "cancel", "EXPIRED": "expire", "REJECTED": "reject", "DENIED": "reject"}
 _QUOTE_TIME = (("ts_init", "ns"), ("ts_event", "ns"))
 #: Prices of a catalog are integers in these parts of one, by their bytes.
@@ -161,8 +161,9 @@ def _events(file: Path) -> pd.DataFrame:
     price = _numbers(table["price"])
     unpriced = np.flatnonzero((out["kind"] == "place") & price.isna())
     price.iloc[unpriced] = [_price_in(cell) for cell in table["options"].iloc[unpriced]]
-    conditional = (out["kind"] == "place") & ~table["order_type"].isin(_LIMITS)
-    out["price"] = price.fillna(_numbers(table["last_px"])).mask(conditional)
+    limit = table["order_type"].isin(_LIMITS) & table["emulation_trigger"].isin(_AT_THE_VENUE)
+    price = price.fillna(_numbers(table["last_px"]))
+    out["price"] = price.where(limit | (out["kind"] != "place"))
     out["qty"] = _numbers(table["quantity"]).fillna(_numbers(table["last_qty"]))
     out["fee"] = _money(table["commission"])
     out["liquidity"] = table["liquidity_side"].astype("object")
@@ -173,7 +174,7 @@ def _events(file: Path) -> pd.DataFrame:
 
 _OF_EVENTS = (
     *("order_side", "price", "last_px", "quantity", "last_qty", "options"),
-    *("commission", "liquidity_side", "reason", "event_id", "order_type"),
+    *("commission", "liquidity_side", "reason", "event_id", "order_type", "emulation_trigger"),
 )
 
 

@@ -101,15 +101,19 @@ def test_reports_as_parquet_keep_their_ids_in_the_index(
     assert_same(found, expected)
 
 
-def test_a_stop_rests_at_no_price_until_it_is_triggered(
-    ours: recordings.Tables, tmp_path: Path
+@pytest.mark.parametrize(
+    ("column", "usual", "other"),
+    [("order_type", "LIMIT", "STOP_LIMIT"), ("emulation_trigger", "NO_TRIGGER", "BID_ASK")],
+)
+def test_what_waits_for_a_trigger_rests_at_no_price(
+    column: str, usual: str, other: str, ours: recordings.Tables, tmp_path: Path
 ) -> None:
     theirs = recordings.write_nautilus(tmp_path / "theirs", ours)
     events = pd.read_csv(theirs / "order_events.csv", dtype={"client_order_id": "str"})
     placed = events["type"] == "OrderInitialized"
     stop = events["client_order_id"] == events.loc[placed, "client_order_id"].iloc[3]
-    events.loc[placed, "order_type"] = "LIMIT"
-    events.loc[placed & stop, "order_type"] = "STOP_LIMIT"
+    events.loc[placed, column] = usual
+    events.loc[placed & stop, column] = other
     events.to_csv(theirs / "order_events.csv", index=False)
     (found,) = tables_of(theirs)
     assert found.orders["order_id"].nunique() == events["client_order_id"].nunique() - 1
