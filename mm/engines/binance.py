@@ -35,7 +35,7 @@ import pandas as pd
 
 from mm.core.errors import InputError
 from mm.engines.events import Recording, in_ns
-from mm.engines.files import files_of, headers, quotes_in, read
+from mm.engines.files import files_of, headers, quotes_in, read, with_columns
 
 NAME = "binance"
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".log")
@@ -81,8 +81,7 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
             elif name in _SILENT:
                 silent.append(_ns(message.get("E"), file, row))
             elif name == "bookTicker" or {"u", "s", "b", "a", "E"} <= set(message):
-                at = _ns(message.get("E"), file, row)
-                quotes.append({"time_ns": at, **{n: message.get(n) for n in ("s", "b", "a")}})
+                quotes.append(_quote(message, file, row))
     if not rows:
         raise InputError("no order message", where=path, remedy="record the user data stream")
     events = pd.DataFrame(rows)
@@ -133,6 +132,19 @@ def _ns(time: Any, file: Path, row: int) -> int:
     return time * (1_000_000 if time < _FIRST_US else 1_000)
 
 
+def _quote(message: Message, file: Path, row: int) -> Message:
+    try:
+        mid = (float(message["b"]) + float(message["a"])) / 2.0
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a quote without a bid or an ask ({type(error).__name__}: {error})",
+            where=file,
+            row=row,
+            remedy="write messages as they come",
+        ) from None
+    return {"time_ns": _ns(message.get("E"), file, row), "mid": mid, "symbol": message.get("s", "")}
+
+
 def _order(message: Message, file: Path, row: int) -> list[Message]:
     """The events of one message."""
     order = message.get("o") if message["e"] == "ORDER_TRADE_UPDATE" else message
@@ -171,8 +183,9 @@ def _sent(events: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
     """The events with the times at which the user sent the orders."""
     for file in files:
         table = read(file)
+        key = "client_order_id" if "client_order_id" in table else "order_id"
+        table = with_columns(table, file, key)
         ns = in_ns(table["placed_ms"], "ms", str(file), "placed_ms")
-        key = "order_id" if "order_id" in table else "client_order_id"
         of = dict(zip(table[key].astype("str"), ns.tolist(), strict=True))
         rows = zip(events["kind"], events[key], events["sent_ns"], strict=True)
         sent = [of.get(order, heard) if kind == "place" else heard for kind, order, heard in rows]
@@ -184,17 +197,14 @@ def _sent(events: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
 
 
 def _mids(quotes: list[Message], files: list[Path]) -> pd.DataFrame:
-    parts = [pd.DataFrame({"time_ns": [], "mid": [], "symbol": []})]
-    if quotes:
-        table = pd.DataFrame(quotes).rename(columns={"s": "symbol"})
-        mid = table[["b", "a"]].astype("float64").mean(axis=1)
-        parts.append(table[["time_ns", "symbol"]].assign(mid=mid))
+    parts = [pd.DataFrame(quotes, columns=["time_ns", "mid", "symbol"])]
     for file in files:
         table = read(file)
         found = quotes_in(table, str(file))
         if found is not None:
             parts.append(found.assign(symbol=table.get("symbol", "")))
-    return pd.concat(parts[1:] or parts).sort_values("time_ns", kind="stable")
+    mids = pd.concat([part for part in parts if len(part)] or parts)
+    return mids.sort_values("time_ns", kind="stable")
 
 
 def _blind(silent: list[int], events: pd.DataFrame) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from mm.core.errors import InputError, one_line
 from mm.engines.events import in_ns
 
 _ENDINGS = (".csv", ".csv.gz", ".parquet", ".feather")
+#: What readers raise for a file that is not whole.
+_BROKEN = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException)
 
 
 def files_of(path: Path, *endings: str) -> list[Path]:
@@ -35,14 +38,30 @@ def headers(path: Path) -> Iterator[tuple[Path, list[str]]]:
                 yield file, list(schema_of(file).names)
             else:
                 yield file, [str(name) for name in pd.read_csv(file, nrows=0).columns]
-        except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+        except _BROKEN as error:
             raise InputError(
                 f"no table ({one_line(error)})", where=file, remedy="write it again"
             ) from None
 
 
-def read(file: Path) -> pd.DataFrame:
-    """A table as it stands, its index a column; ids and other text stay text. Raises InputError."""
+def read(file: Path, *needed: str) -> pd.DataFrame:
+    """A table as it stands, its index a column; ids and other text stay text. Raises InputError,
+    also for one without the columns that are needed."""
+    return with_columns(_read(file), file, *needed)
+
+
+def with_columns(table: pd.DataFrame, file: Path, *needed: str) -> pd.DataFrame:
+    """The same table. Raises InputError where it lacks one of these columns."""
+    missing = [name for name in needed if name not in table]
+    if missing:
+        names = ", ".join(map(str, table.columns[:15]))
+        raise InputError(
+            f"no column {missing[0]} (found: {names})", where=file, remedy="write it as it comes"
+        )
+    return table
+
+
+def _read(file: Path) -> pd.DataFrame:
     text = dict.fromkeys(("client_order_id", "venue_order_id", "order_id"), "str")
     try:
         if file.name.endswith(".parquet"):
@@ -55,7 +74,7 @@ def read(file: Path) -> pd.DataFrame:
                 table = batches.read_all().to_pandas(ignore_metadata=True)
             return table
         return pd.read_csv(file, dtype=text)
-    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+    except _BROKEN as error:
         raise InputError(
             f"can't be read ({one_line(error)})", where=file, remedy="write it again"
         ) from None

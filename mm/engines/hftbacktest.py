@@ -22,9 +22,10 @@ A market order has a price of no meaning. ``num_trades`` of the engine does not 
 
 from __future__ import annotations
 
-import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,7 @@ def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, TypeError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(
             f"no npz ({one_line(error)})", where=file, remedy="write it again"
         ) from None

@@ -48,6 +48,7 @@ _KINDS = {
 #: Orders that rest at their price from when they are accepted; None: a file without types.
 _LIMITS, _AT_THE_VENUE = ("LIMIT", None, np.nan), ("NO_TRIGGER", None, np.nan)
 _STATUS = {"CANCELED": "cancel", "EXPIRED": "expire", "REJECTED": "reject", "DENIED": "reject"}
+_IDS = ("client_order_id", "instrument_id")
 _QUOTE_TIME = (("ts_init", "ns"), ("ts_event", "ns"))
 #: Prices of a catalog are integers in these parts of one, by their bytes.
 _PARTS = {8: 1e9, 16: 1e16}
@@ -144,7 +145,7 @@ def _once(events: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _events(file: Path) -> pd.DataFrame:
-    table = read(file)
+    table = read(file, *_IDS, "ts_init")
     where, kind = str(file), table["type"] if "type" in table else _type_of(file)
     out = pd.DataFrame(
         {
@@ -226,7 +227,7 @@ def _from_reports(
 ) -> tuple[pd.DataFrame, list[str]]:
     reports = []
     for file in orders:
-        table = read(file)
+        table = read(file, *_IDS, "ts_init", "ts_last", "side", "price", "quantity", "filled_qty")
         for name in ("ts_init", "ts_last"):
             table[name] = in_ns(table[name], "ns", str(file), name)
         reports.append(table)
@@ -264,7 +265,7 @@ def _from_reports(
 
 
 def _fills(file: Path) -> pd.DataFrame:
-    table = read(file)
+    table = read(file, *_IDS, "ts_event", "order_side", "last_px", "last_qty", "commission")
     return pd.DataFrame(
         {
             "kind": "fill",
