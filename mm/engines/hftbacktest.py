@@ -37,6 +37,7 @@ from mm.engines.events import Recording, in_ns
 from mm.engines.files import files_of, quotes_in
 
 NAME = "hftbacktest"
+Arrays = dict[str, npt.NDArray[Any]]
 _NEW, _EXPIRED, _FILLED, _CANCELED, _PARTIAL, _REJECTED = 1, 2, 3, 4, 5, 6
 _RESTS, _ENDED = (_NEW, _PARTIAL), (_EXPIRED, _FILLED, _CANCELED, _REJECTED)
 _NEEDED = ("order_id", "side", "price_tick", "qty", "leaves_qty", "status", "req")
@@ -60,20 +61,16 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
             where=path,
             remedy="log with docs/examples/hftbacktest_logger.py: the Recorder has no orders",
         )
-    if symbol and len(logs) > 1:
-        raise InputError(
-            f"{len(logs)} logs, but one symbol ({symbol})", where=path, remedy="give one file"
-        )
     reports = [a for arrays in files.values() for a in arrays.values() if _is_report(a)]
-    traded = int(reports[0]["num_trades"][-1]) if len(reports) == len(logs) == 1 else None
+    report = reports[0] if len(reports) == len(logs) == 1 else None
     out = []
     for file, arrays in logs.items():
-        name = symbol or file.stem.removeprefix("orders_")
-        out.append(_recording(name, arrays, str(file), traded))
+        name = symbol if len(logs) == 1 and symbol else file.stem.removeprefix("orders_")
+        out.append(_recording(name, arrays, str(file), report))
     return out
 
 
-def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+def _arrays(file: Path) -> Arrays:
     try:
         with np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
@@ -85,11 +82,11 @@ def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _is_report(array: npt.NDArray[Any]) -> bool:
     """Whether an array is what the engine's Recorder writes."""
-    return "num_trades" in (array.dtype.names or ()) and len(array) > 0
+    return {"num_trades", "timestamp"} <= set(array.dtype.names or ()) and len(array) > 0
 
 
 def _recording(
-    symbol: str, arrays: dict[str, npt.NDArray[Any]], where: str, traded: int | None
+    symbol: str, arrays: Arrays, where: str, report: npt.NDArray[Any] | None
 ) -> Recording:
     orders, best = pd.DataFrame(arrays["orders"]), pd.DataFrame(arrays["quotes"])
     missing = [name for name in (*_NEEDED, *_TIMES) if name not in orders]
@@ -107,10 +104,12 @@ def _recording(
     )
     events = _events(rows, tick, where)
     notes = []
-    n_fills = int((events["kind"] == "fill").sum())
-    # With partial fills the engine counts those that complete an order.
-    if traded not in (None, n_fills, int((rows["status"] == _FILLED).sum())):
-        notes.append(f"the Recorder counts {traded} trades, the log has {n_fills} fills")
+    if report is not None:
+        traded, until = int(report["num_trades"][-1]), int(report["timestamp"][-1])
+        fills = events[(events["kind"] == "fill") & (events["sent_ns"] <= until)]
+        # With partial fills the engine counts those that complete an order.
+        if traded not in (len(fills), int((fills["status"] == _FILLED).sum())):
+            notes.append(f"the Recorder counts {traded} trades, the log has {len(fills)} by then")
     return Recording(symbol, events, quotes, notes=notes)
 
 

@@ -109,3 +109,24 @@ def test_market_orders_have_no_price_to_rest_at(tmp_path: Path) -> None:
     found = read(tmp_path / "r", rows)
     assert found.orders["order_id"].tolist() == ["1"]
     assert found.notes == ("1 orders that rest at no price (market, stop) are left out",)
+
+
+@pytest.mark.parametrize(("trades", "said"), [(2, False), (1, False), (3, True)])
+def test_the_recorders_trades_are_those_up_to_its_last_row(
+    tmp_path: Path, trades: int, said: bool
+) -> None:
+    # With partial fills the engine counts what completes an order.
+    rows: list[Row] = [
+        (100, 1, 1, 1000, 1.0, 1.0, NEW, 0, 99, 98),
+        (200, 1, 1, 1000, 1.0, 0.5, PARTIAL, 0, 199, 98),
+        (300, 1, 1, 1000, 1.0, 0.0, FILLED, 0, 299, 98),
+        (400, 2, 1, 1000, 1.0, 1.0, NEW, 0, 399, 398),
+        (500, 2, 1, 1000, 1.0, 0.0, FILLED, 0, 499, 398),
+    ]
+    made = recording(tmp_path / "r", rows)
+    report = np.zeros(1, [("timestamp", "i8"), ("num_trades", "i8")])
+    report["timestamp"], report["num_trades"] = (ZERO + 450) * 1_000_000, trades
+    np.savez(made / "recorder.npz", **{"0": report})
+    (found,) = tables_of(made)
+    notes = ("the Recorder counts 3 trades, the log has 2 by then",)
+    assert found.notes == (notes if said else ())

@@ -147,5 +147,8 @@ def test_quotes_of_several_instruments_in_one_file_are_kept_apart(
         both.to_csv(theirs / f"{name}.csv", index=False)
     first, second = tables_of(theirs)
     assert (first.symbol, second.symbol) == (recordings.INSTRUMENT, "BBB.SIM")
+    assert [one.symbol for one in tables_of(theirs, "nautilus", "BBB.SIM")] == ["BBB.SIM"]
+    with pytest.raises(InputError, match=r"no orders of C \(found: AAA.SIM, BBB.SIM"):
+        tables_of(theirs, "nautilus", "BBB.SIM,C")
     pd.testing.assert_frame_equal(first.state, alone.state)
     assert second.state["mid"].tolist() == (alone.state["mid"] * 2).tolist()
