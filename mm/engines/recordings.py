@@ -46,10 +46,10 @@ def tables_of(path: Path, name: str = "auto", symbol: str = "") -> list[Tables]:
         raise InputError(
             f"not what {name} writes{seems}", where=path, remedy="docs/engines.md has the files"
         )
-    found = ENGINES[name].recordings(path, symbol)
-    if symbol and len(found) > 1:
-        found = _chosen(found, symbol.split(","), path)
-    made = [one.tables(str(path)) for one in found]
+    read: list[Recording] = ENGINES[name].recordings(path, symbol)
+    if symbol and len(read) > 1:
+        read = _chosen(read, symbol.split(","), path)
+    made = [one.tables(str(path)) for one in read]
     if not made:
         raise InputError(
             "no order", where=path, remedy="give a recording in which orders are placed"
