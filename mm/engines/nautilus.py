@@ -49,6 +49,8 @@ _KINDS = {
 _LIMITS, _AT_THE_VENUE = ("LIMIT", None, np.nan), ("NO_TRIGGER", None, np.nan)
 _STATUS = {"CANCELED": "cancel", "EXPIRED": "expire", "REJECTED": "reject", "DENIED": "reject"}
 _IDS = ("client_order_id", "instrument_id")
+#: Statuses of orders that the venue does not have.
+_NOT_THERE = ("REJECTED", "DENIED", "SUBMITTED", "INITIALIZED", "EMULATED", "RELEASED")
 _QUOTE_TIME = (("ts_init", "ns"), ("ts_event", "ns"))
 #: Prices of a catalog are integers in these parts of one, by their bytes.
 _PARTS = {8: 1e9, 16: 1e16}
@@ -246,7 +248,7 @@ def _from_reports(
     )
     place = base.assign(kind="place", time_ns=report["ts_init"])
     ended = base.assign(kind=report["status"].map(_STATUS), time_ns=report["ts_last"])
-    begun = ~report["status"].isin(["REJECTED", "DENIED", "SUBMITTED", "INITIALIZED"])
+    begun = ~report["status"].isin(_NOT_THERE)
     accept = place[begun].assign(kind="accept")
     parts = [place, accept, ended[ended["kind"].notna()]]
     filled = _numbers(report["filled_qty"]) > 0
