@@ -110,6 +110,13 @@ def _recording(
         # With partial fills the engine counts those that complete an order.
         if traded not in (len(fills), int((fills["status"] == _FILLED).sum())):
             notes.append(f"the Recorder counts {traded} trades, the log has {len(fills)} by then")
+    accepted = events[events["kind"] == "accept"]
+    late = accepted["status"].isin((_FILLED, _PARTIAL)) & accepted.get("maker", True)
+    if late.any():
+        notes.append(
+            f"{int(late.sum())} orders were filled before they were seen to rest, so A comes out too "
+            "high: log at every wait_next_feed(True, …)"
+        )
     return Recording(symbol, events, quotes, notes=notes)
 
 

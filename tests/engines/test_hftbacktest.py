@@ -26,7 +26,7 @@ def recording(folder: Path, rows: list[Row]) -> Path:
     table = pd.DataFrame(rows, columns=[*NAMES, "exch_timestamp", "local_timestamp"])
     for name in ("now_ns", "exch_timestamp", "local_timestamp"):
         table[name] = ((table[name] + ZERO) * 1_000_000).where(table[name] > 0, 0)
-    table = table.assign(exec_price_tick=table["price_tick"], maker=True)
+    table = table.assign(exec_price_tick=table["price_tick"], maker=table["price_tick"] > 0)
     quotes = pd.DataFrame({"now_ns": [(ZERO + t) * 1_000_000 for t in range(0, 4000, 50)]})
     quotes = quotes.assign(best_bid=100.0, best_ask=100.2)
     folder.mkdir()
@@ -130,3 +130,13 @@ def test_the_recorders_trades_are_those_up_to_its_last_row(
     (found,) = tables_of(made)
     notes = ("the Recorder counts 3 trades, the log has 2 by then",)
     assert found.notes == (notes if said else ())
+
+
+def test_polls_that_come_too_late_are_said(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        (100, 1, 1, 1000, 1.0, 1.0, NEW, 0, 99, 98),
+        (200, 1, 1, 1000, 1.0, 0.0, FILLED, 0, 150, 98),
+        (200, 2, 1, 1000, 1.0, 0.0, FILLED, 0, 150, 98),
+    ]
+    (note,) = read(tmp_path / "r", rows).notes
+    assert note.startswith("1 orders were filled before they were seen to rest")
