@@ -114,8 +114,8 @@ def _recording(
     late = accepted["status"].isin((_FILLED, _PARTIAL)) & accepted.get("maker", True)
     if late.any():
         notes.append(
-            f"{int(late.sum())} orders were filled before they were seen to rest, so A comes out too "
-            "high: log at every wait_next_feed(True, …)"
+            f"{int(late.sum())} orders were filled before they were seen to rest, so A comes out "
+            "too high: log at every wait_next_feed(True, …)"
         )
     return Recording(symbol, events, quotes, notes=notes)
 
