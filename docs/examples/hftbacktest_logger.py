@@ -1,13 +1,14 @@
 """An order log for hftbacktest 2.4, whose Recorder writes none: paste, call it in your loop, save.
 
     rows, seen, n = np.zeros(1_000_000, ORDER), new_seen(), 0
-    while hbt.wait_next_feed(True, 10_000_000_000) != 1:
+    while hbt.wait_next_feed(True, 10_000_000_000) in (0, 2, 3):  # 1: the end; others: errors
         n = log_changes(hbt, 0, rows, n, seen)
         ...  # your strategy
     np.savez("orders_BTCUSDT.npz", orders=rows[:n], quotes=quotes[:m], tick_size=0.1)
 
 ``wait_next_feed(True, …)`` also wakes at order responses: no change is missed. ``quotes`` are
-rows of QUOTE, one at each change of the depth's best bid or ask. Then:
+rows of QUOTE, one at each change of the depth's best bid or ask. Several assets: ``rows``,
+``seen``, ``n`` and a file for each. Call it before ``clear_inactive_orders``. Then:
 
     python -m mm.convert --from hftbacktest orders_BTCUSDT.npz OUT_DIR
 """
@@ -34,7 +35,7 @@ STATE = types.UniTuple(types.float64, 5)
 
 
 def new_seen():
-    """What is known of each order; one for a whole backtest."""
+    """What is known of each order; one for each asset and backtest."""
     return Dict.empty(types.uint64, STATE)
 
 
@@ -54,6 +55,8 @@ def log_changes(hbt, asset, rows, n, seen):
         if o.order_id in seen and seen[o.order_id] == now:
             continue
         seen[o.order_id] = now
+        if n == len(rows):
+            raise IndexError("rows is full: make it longer")
         row = rows[n]
         row["now_ns"], row["order_id"], row["side"] = hbt.current_timestamp, o.order_id, o.side
         row["price_tick"], row["qty"], row["leaves_qty"] = o.price_tick, o.qty, o.leaves_qty

@@ -6,7 +6,7 @@
 | TRADE (``l``, ``L``, ``n``; ``m``: maker) | fill |
 | AMENDMENT (USD-M), REPLACED (spot) with ``p``, ``q`` | amend |
 | CANCELED | cancel |
-| EXPIRED, TRADE_PREVENTION, EXPIRED_IN_MATCH | expire |
+| EXPIRED, TRADE_PREVENTION, EXPIRED_IN_MATCH where ``X`` says that it ended | expire |
 | REJECTED | place and reject |
 
 | other lines | meaning |
@@ -14,10 +14,14 @@
 | bookTicker (``b``, ``a``) with ``E`` | mid |
 | listenKeyExpired, eventStreamTerminated | nobody listens until the next order message: no mid |
 
-A line is a message, or wraps one: ``{"stream", "data"}``, ``{"subscriptionId", "event"}``. From the
-user's own log, as CSV or Parquet beside the stream: best quotes (``recv_ms`` or ``time_ns``, with
-``mid`` or ``bid`` and ``ask``, and ``symbol`` where there are several), and when orders were sent
-(``order_id``, ``placed_ms``).
+A line is a message, or wraps one: ``{"stream", "data"}``, ``{"subscriptionId", "event"}``. Times
+are ms, or us where the user asked for them (``timeUnit=MICROSECOND``). A trade that came twice, on
+two connections, counts once; TRADE_LITE says what ORDER_TRADE_UPDATE says and is not read. Only
+orders of the types (``o``) LIMIT and LIMIT_MAKER rest at their price.
+
+From the user's own log, as CSV or Parquet beside the stream: best quotes (``recv_ms`` or
+``time_ns``, with ``mid`` or ``bid`` and ``ask``, and ``symbol`` where there are several), and when
+orders were sent (``placed_ms`` with ``order_id`` or ``client_order_id``).
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ import pandas as pd
 
 from mm.core.errors import InputError
 from mm.engines.events import Recording, in_ns
-from mm.engines.files import files_of, headers, quotes_in, read
+from mm.engines.files import files_of, headers, quotes_in, read, with_columns
 
 NAME = "binance"
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".log")
@@ -46,9 +50,12 @@ _KINDS = {
     "TRADE_PREVENTION": ("expire",),
     "REJECTED": ("place", "reject"),
 }
+_RESTS, _LIVES = ("LIMIT", "LIMIT_MAKER"), ("NEW", "PARTIALLY_FILLED")
 _ORDERS = ("executionReport", "ORDER_TRADE_UPDATE")
 _SILENT = ("listenKeyExpired", "eventStreamTerminated")
 Message = dict[str, Any]
+#: Times in us are larger from 1973 on, those in ms not before 5138.
+_FIRST_US = 1e14
 
 
 def recognises(path: Path) -> bool:
@@ -65,26 +72,25 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
     """Each symbol's. Raises InputError with the row for a line that is no whole message."""
     rows: list[Message] = []
     quotes: list[Message] = []
-    silent: list[Message] = []
+    silent: list[int] = []
     for file in files_of(path, *_ENDINGS):
         for row, message in _messages(file):
             name = message.get("e")
             if name in _ORDERS:
                 rows += _order(message, file, row)
             elif name in _SILENT:
-                silent.append({"time": message.get("E"), "row": row})
+                silent.append(_ns(message.get("E"), file, row))
             elif name == "bookTicker" or {"u", "s", "b", "a", "E"} <= set(message):
-                quotes.append({n: message.get(n) for n in ("s", "E", "b", "a")})
+                quotes.append(_quote(message, file, row))
     if not rows:
         raise InputError("no order message", where=path, remedy="record the user data stream")
     events = pd.DataFrame(rows)
-    events["time_ns"] = in_ns(events["time_ns"], "ms", str(path), "T")
-    events["sent_ns"] = in_ns(events["sent_ns"], "ms", str(path), "E")
-    events = events.sort_values("time_ns", kind="stable")
+    again = events["trade"].notna() & events.duplicated(["symbol", "order_id", "trade"])
+    events = events[~again].sort_values("time_ns", kind="stable")
     tables = [(file, columns) for file, columns in headers(path) if path.is_dir()]
     events = _sent(events, [file for file, columns in tables if "placed_ms" in columns])
-    mids = _mids(quotes, [file for file, c in tables if "placed_ms" not in c], path)
-    blind = _blind(silent, events, path)
+    mids = _mids(quotes, [file for file, c in tables if "placed_ms" not in c])
+    blind = _blind(silent, events)
     out = []
     for name in sorted(events["symbol"].unique()):
         own = mids[mids["symbol"].isin(["", name])]
@@ -114,21 +120,50 @@ def _messages(file: Path) -> Iterator[tuple[int, Message]]:
                 yield row, inner if isinstance(inner, dict) else message
 
 
+def _ns(time: Any, file: Path, row: int) -> int:
+    """Whole ns since the epoch of a time in ms or us, which differ by 1000."""
+    if not isinstance(time, int) or not 1e11 <= time < 1e17:
+        raise InputError(
+            f"no time in ms or us ({time})",
+            where=file,
+            row=row,
+            remedy="write messages as they come; take files in other units away",
+        )
+    return time * (1_000_000 if time < _FIRST_US else 1_000)
+
+
+def _quote(message: Message, file: Path, row: int) -> Message:
+    try:
+        mid = (float(message["b"]) + float(message["a"])) / 2.0
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a quote without a bid or an ask ({type(error).__name__}: {error})",
+            where=file,
+            row=row,
+            remedy="write messages as they come",
+        ) from None
+    return {"time_ns": _ns(message.get("E"), file, row), "mid": mid, "symbol": message.get("s", "")}
+
+
 def _order(message: Message, file: Path, row: int) -> list[Message]:
     """The events of one message."""
     order = message.get("o") if message["e"] == "ORDER_TRADE_UPDATE" else message
     try:
         assert isinstance(order, dict)
         kinds = _KINDS.get(order["x"], ())
+        if kinds == ("expire",) and order.get("X") in _LIVES:
+            kinds = ()  # a part of it was prevented from trading with its owner
         fill = kinds == ("fill",)
         price = float(order["L" if fill else "p"])
         base: Message = {
             "symbol": order["s"],
             "order_id": str(order["i"]),
             "side": order["S"],
-            "time_ns": order.get("T", message.get("T")),
-            "sent_ns": message["E"],
-            "price": price if price > 0 and order["o"] != "MARKET" else None,
+            "time_ns": _ns(order.get("T", message.get("T")), file, row),
+            "sent_ns": _ns(message["E"], file, row),
+            "client_order_id": order.get("c"),
+            "trade": order.get("t") if fill else None,
+            "price": price if price > 0 and order["o"] in _RESTS else None,
             "qty": float(order["l" if fill else "q"]),
         }
         if fill:
@@ -148,9 +183,11 @@ def _sent(events: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
     """The events with the times at which the user sent the orders."""
     for file in files:
         table = read(file)
+        key = "client_order_id" if "client_order_id" in table else "order_id"
+        table = with_columns(table, file, key)
         ns = in_ns(table["placed_ms"], "ms", str(file), "placed_ms")
-        of = dict(zip(table["order_id"].astype("str"), ns.tolist(), strict=True))
-        rows = zip(events["kind"], events["order_id"], events["sent_ns"], strict=True)
+        of = dict(zip(table[key].astype("str"), ns.tolist(), strict=True))
+        rows = zip(events["kind"], events[key], events["sent_ns"], strict=True)
         sent = [of.get(order, heard) if kind == "place" else heard for kind, order, heard in rows]
         events = events.assign(sent_ns=sent)
     place = events["kind"] == "place"
@@ -159,25 +196,18 @@ def _sent(events: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
     return events.assign(sent_ns=known)
 
 
-def _mids(quotes: list[Message], files: list[Path], path: Path) -> pd.DataFrame:
-    parts = [pd.DataFrame({"time_ns": [], "mid": [], "symbol": []})]
-    if quotes:
-        table = pd.DataFrame(quotes)
-        prices = table[["b", "a"]].astype("float64").mean(axis=1)
-        ns = in_ns(table["E"], "ms", str(path), "E")
-        parts.append(pd.DataFrame({"time_ns": ns, "mid": prices, "symbol": table["s"]}))
+def _mids(quotes: list[Message], files: list[Path]) -> pd.DataFrame:
+    parts = [pd.DataFrame(quotes, columns=["time_ns", "mid", "symbol"])]
     for file in files:
         table = read(file)
         found = quotes_in(table, str(file))
         if found is not None:
             parts.append(found.assign(symbol=table.get("symbol", "")))
-    return pd.concat(parts[1:] or parts).sort_values("time_ns", kind="stable")
+    mids = pd.concat([part for part in parts if len(part)] or parts)
+    return mids.sort_values("time_ns", kind="stable")
 
 
-def _blind(silent: list[Message], events: pd.DataFrame, path: Path) -> list[tuple[int, int]]:
+def _blind(silent: list[int], events: pd.DataFrame) -> list[tuple[int, int]]:
     """From each end of the stream to the next order message that was heard."""
-    if not silent:
-        return []
-    ends = in_ns(pd.Series([m["time"] for m in silent]), "ms", str(path), "E").tolist()
     heard = sorted(events["sent_ns"].tolist())
-    return [(end, next((t for t in heard if t > end), 2**63 - 1)) for end in ends]
+    return [(end, next((t for t in heard if t > end), 2**63 - 1)) for end in silent]

@@ -78,9 +78,11 @@ class Recording:
             n = events.loc[unknown, "order_id"].nunique()
             notes.append(f"{n} orders were placed before the recording began; left out")
             events = events[~unknown]
-        market = placed["price"].isna()
+        market = ~(placed["price"] > 0)
         if market.any():
-            notes.append(f"{int(market.sum())} orders without a limit price are left out")
+            notes.append(
+                f"{int(market.sum())} orders that rest at no price (market, stop) are left out"
+            )
             events = events[~events["order_id"].isin(placed.loc[market, "order_id"])]
             placed = placed[~market]
         return Tables(
@@ -123,7 +125,9 @@ def _orders(events: pd.DataFrame, placed: pd.DataFrame) -> pd.DataFrame:
     ):
         some = events[events["kind"] == kind]
         time = (some["time_ns"] // _NS_PER_MS).astype("Int64")
-        parts.append(_rows(some, action).assign(**{column: time}))
+        rows = _rows(some, action).assign(**{column: time})
+        # What ended an order may name a price that it never rested at: one it was refused.
+        parts.append(rows if kind == "amend" else rows.assign(price=np.nan))
     whole = pd.concat(parts).sort_values(["recv_ms", "_at"], kind="stable")
     columns = ["recv_ms", "order_id", "action", "status", "side", "price", "qty"]
     columns += ["active_recv_ms", "expire_recv_ms", "cancel_effective_ms", "reject_reason"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,7 +14,9 @@ import pyarrow.parquet as pq
 from mm.core.errors import InputError, one_line
 from mm.engines.events import in_ns
 
-_ENDINGS = (".csv", ".csv.gz", ".parquet")
+_ENDINGS = (".csv", ".csv.gz", ".parquet", ".feather")
+#: What readers raise for a file that is not whole.
+_BROKEN = (OSError, EOFError, ValueError, zlib.error, pa.ArrowException)
 
 
 def files_of(path: Path, *endings: str) -> list[Path]:
@@ -30,28 +34,67 @@ def headers(path: Path) -> Iterator[tuple[Path, list[str]]]:
     """The tables of a recording and their columns."""
     for file in files_of(path, *_ENDINGS):
         try:
-            if file.name.endswith(".parquet"):
-                yield file, list(pq.read_schema(file).names)
+            if file.name.endswith((".parquet", ".feather")):
+                yield file, list(schema_of(file).names)
             else:
                 yield file, [str(name) for name in pd.read_csv(file, nrows=0).columns]
-        except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+        except _BROKEN as error:
             raise InputError(
                 f"no table ({one_line(error)})", where=file, remedy="write it again"
             ) from None
 
 
-def read(file: Path) -> pd.DataFrame:
-    """A table as it stands; ids and other text stay text. Raises InputError."""
+def read(file: Path, *needed: str) -> pd.DataFrame:
+    """A table as it stands, its index a column; ids and other text stay text. Raises InputError,
+    also for one without the columns that are needed."""
+    return with_columns(_read(file), file, *needed)
+
+
+def with_columns(table: pd.DataFrame, file: Path, *needed: str) -> pd.DataFrame:
+    """The same table. Raises InputError where it lacks one of these columns."""
+    missing = [name for name in needed if name not in table]
+    if missing:
+        names = ", ".join(map(str, table.columns[:15]))
+        raise InputError(
+            f"no column {missing[0]} (found: {names})", where=file, remedy="write it as it comes"
+        )
+    return table
+
+
+def _read(file: Path) -> pd.DataFrame:
     text = dict.fromkeys(("client_order_id", "venue_order_id", "order_id"), "str")
     try:
         if file.name.endswith(".parquet"):
-            table: pd.DataFrame = pq.read_table(file, partitioning=None).to_pandas()
+            table: pd.DataFrame = pq.read_table(file, partitioning=None).to_pandas(
+                ignore_metadata=True
+            )
+            return table
+        if file.name.endswith(".feather"):
+            with _arrow(file) as batches:
+                table = batches.read_all().to_pandas(ignore_metadata=True)
             return table
         return pd.read_csv(file, dtype=text)
-    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
+    except _BROKEN as error:
         raise InputError(
             f"can't be read ({one_line(error)})", where=file, remedy="write it again"
         ) from None
+
+
+def schema_of(file: Path) -> pa.Schema:
+    """The columns of a Parquet or Feather file, with what its writer said of it."""
+    if file.name.endswith(".parquet"):
+        return pq.read_schema(file)
+    with _arrow(file) as batches:
+        return batches.schema
+
+
+def _arrow(file: Path) -> Any:
+    """A reader of a Feather file, or of the Arrow stream that some engines give that name."""
+    source = pa.memory_map(str(file))
+    try:
+        return pa.ipc.open_file(source)
+    except pa.ArrowInvalid:
+        return pa.ipc.open_stream(source)
 
 
 _BID = ("bid", "bid_price", "best_bid", "bid_px")

@@ -7,7 +7,7 @@ adds a row where its status, request, leaves or exchange time changed.
 |---|---|
 | an order's first row, ``local_timestamp`` | place |
 | first status 1 NEW (or 5, or 3) | accept, at ``exch_timestamp`` |
-| ``price_tick`` or ``qty`` changed, no request under way | amend |
+| ``price_tick`` or ``qty`` other than in the last row without a request (``req`` 0) | amend |
 | 3 FILLED, 5 PARTIALLY_FILLED, where ``leaves_qty`` fell | fill of what it fell by |
 | 4 CANCELED | cancel, at ``exch_timestamp`` |
 | 2 EXPIRED, 6 REJECTED before any accept (GTX that would cross) | reject |
@@ -15,13 +15,17 @@ adds a row where its status, request, leaves or exchange time changed.
 | ``quotes``: (best_bid + best_ask) / 2 at ``now_ns``, as the strategy saw them | mid |
 
 Prices are in ticks. An id that is used again after its order ended is another order (``7#2``).
+``modify`` shows the new price and size at once, beside ``req`` 7, before the exchange has them; its
+size is what is left of the order from then on.
+A market order has a price of no meaning. ``num_trades`` of the engine does not count partial fills.
 """
 
 from __future__ import annotations
 
-import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +37,7 @@ from mm.engines.events import Recording, in_ns
 from mm.engines.files import files_of, quotes_in
 
 NAME = "hftbacktest"
+Arrays = dict[str, npt.NDArray[Any]]
 _NEW, _EXPIRED, _FILLED, _CANCELED, _PARTIAL, _REJECTED = 1, 2, 3, 4, 5, 6
 _RESTS, _ENDED = (_NEW, _PARTIAL), (_EXPIRED, _FILLED, _CANCELED, _REJECTED)
 _NEEDED = ("order_id", "side", "price_tick", "qty", "leaves_qty", "status", "req")
@@ -56,24 +61,20 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
             where=path,
             remedy="log with docs/examples/hftbacktest_logger.py: the Recorder has no orders",
         )
-    if symbol and len(logs) > 1:
-        raise InputError(
-            f"{len(logs)} logs, but one symbol ({symbol})", where=path, remedy="give one file"
-        )
     reports = [a for arrays in files.values() for a in arrays.values() if _is_report(a)]
-    traded = int(reports[0]["num_trades"][-1]) if len(reports) == len(logs) == 1 else None
+    report = reports[0] if len(reports) == len(logs) == 1 else None
     out = []
     for file, arrays in logs.items():
-        name = symbol or file.stem.removeprefix("orders_")
-        out.append(_recording(name, arrays, str(file), traded))
+        name = symbol if len(logs) == 1 and symbol else file.stem.removeprefix("orders_")
+        out.append(_recording(name, arrays, str(file), report))
     return out
 
 
-def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
+def _arrays(file: Path) -> Arrays:
     try:
         with np.load(file, allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, TypeError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(
             f"no npz ({one_line(error)})", where=file, remedy="write it again"
         ) from None
@@ -81,11 +82,11 @@ def _arrays(file: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _is_report(array: npt.NDArray[Any]) -> bool:
     """Whether an array is what the engine's Recorder writes."""
-    return "num_trades" in (array.dtype.names or ()) and len(array) > 0
+    return {"num_trades", "timestamp"} <= set(array.dtype.names or ()) and len(array) > 0
 
 
 def _recording(
-    symbol: str, arrays: dict[str, npt.NDArray[Any]], where: str, traded: int | None
+    symbol: str, arrays: Arrays, where: str, report: npt.NDArray[Any] | None
 ) -> Recording:
     orders, best = pd.DataFrame(arrays["orders"]), pd.DataFrame(arrays["quotes"])
     missing = [name for name in (*_NEEDED, *_TIMES) if name not in orders]
@@ -103,10 +104,19 @@ def _recording(
     )
     events = _events(rows, tick, where)
     notes = []
-    n_fills = int((events["kind"] == "fill").sum())
-    # With partial fills the engine counts those that complete an order.
-    if traded not in (None, n_fills, int((rows["status"] == _FILLED).sum())):
-        notes.append(f"the Recorder counts {traded} trades, the log has {n_fills} fills")
+    if report is not None:
+        traded, until = int(report["num_trades"][-1]), int(report["timestamp"][-1])
+        fills = events[(events["kind"] == "fill") & (events["sent_ns"] <= until)]
+        # With partial fills the engine counts those that complete an order.
+        if traded not in (len(fills), int((fills["status"] == _FILLED).sum())):
+            notes.append(f"the Recorder counts {traded} trades, the log has {len(fills)} by then")
+    accepted = events[events["kind"] == "accept"]
+    late = accepted["status"].isin((_FILLED, _PARTIAL)) & accepted.get("maker", True)
+    if late.any():
+        notes.append(
+            f"{int(late.sum())} orders were filled before they were seen to rest, so A comes out "
+            "too high: log at every wait_next_feed(True, …)"
+        )
     return Recording(symbol, events, quotes, notes=notes)
 
 
@@ -119,10 +129,20 @@ def _events(rows: pd.DataFrame, tick: float, where: str) -> pd.DataFrame:
     accept = rows[status.isin([*_RESTS, _FILLED])].drop_duplicates("order_id")
     accept = accept.assign(kind="accept")
     rested = rows["order_id"].isin(accept["order_id"])
-    new_terms = (rows["price"] != of["price"].shift()) | (rows["qty"] != of["qty"].shift())
-    amend = rows[new_terms & ~first & status.isin(_RESTS) & (rows["req"] == 0)]
+    held = rows[
+        status.isin([*_RESTS, _FILLED]) & (rows["req"] == 0) | rows.index.isin(accept.index)
+    ]
+    before = held.groupby("order_id", sort=False)[["price", "qty", "leaves_qty"]].shift()
+    changed = (held[["price", "qty"]] != before[["price", "qty"]]).any(axis=1)
+    changed |= held["leaves_qty"] > before["leaves_qty"]
+    amend = held[changed & before["qty"].notna()]
     fell = of["leaves_qty"].shift().fillna(rows["qty"]) - rows["leaves_qty"]
-    filled = status.isin((_FILLED, _PARTIAL)) & (fell > 0)
+    # A new size changes what is left of an order, and is no fill.
+    filled = (fell > 0) & (
+        (status == _FILLED) | (status == _PARTIAL) & ~rows.index.isin(amend.index)
+    )
+    done = fell.where(filled, 0.0).groupby(rows["order_id"]).cumsum()
+    amend = amend.assign(qty=amend["leaves_qty"] + done[amend.index])
     fill = rows[filled].assign(kind="fill", qty=fell[filled])
     if "exec_price_tick" in rows:
         fill["price"] = _prices(fill["exec_price_tick"], tick)
@@ -150,7 +170,8 @@ def _lives(orders: pd.DataFrame) -> pd.Series:
     """Order ids as text, numbered where one is used again after its order ended."""
     of = orders.groupby("order_id", sort=False)
     ended = of["status"].shift().isin(_ENDED)
-    again = ended & ~orders["status"].isin(_ENDED)
+    other = orders["exch_timestamp"] != of["exch_timestamp"].shift()
+    again = ended & (other | ~orders["status"].isin(_ENDED))
     nth = again.groupby(orders["order_id"]).cumsum()
     names = orders["order_id"].astype("str")
     return names.where(nth == 0, names + "#" + (nth + 1).astype("str"))

@@ -2,7 +2,7 @@
 
 | nautilus_trader | event |
 |---|---|
-| OrderInitialized (``price`` or that in ``options``) | place, at ``ts_init`` |
+| OrderInitialized (``price``, also in ``options``; ``order_type`` LIMIT) | place, at ``ts_init`` |
 | OrderAccepted | accept |
 | OrderRejected, OrderDenied | reject |
 | OrderUpdated | amend |
@@ -10,8 +10,10 @@
 | OrderFilled (``last_px``, ``last_qty``, ``liquidity_side``, ``commission``) | fill |
 | QuoteTick: (bid + ask) / 2 at ``ts_init``, when the strategy saw it | mid |
 
-Files: CSV or Parquet as written by pandas (events as dicts with their ``type``), or a
-ParquetDataCatalog, where a file's folder names its type and prices are 64- or 128-bit integers.
+Files: CSV or Parquet as written by pandas (events as dicts with their ``type``), a
+ParquetDataCatalog, or the Feather streams of StreamingConfig and what they are converted to, where
+a file's folder or name tells its type and prices of quotes are 64- or 128-bit integers. Events that
+stand in several of them (``event_id``) count once.
 
 From orders_report and fills_report alone there is no accept: orders count from ``ts_init``, too
 long by the latency; of an amended order only the last price is known. Both are said.
@@ -27,11 +29,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from mm.core.errors import InputError
 from mm.engines.events import Recording, in_ns
-from mm.engines.files import headers, quotes_in, read
+from mm.engines.files import headers, quotes_in, read, schema_of
 
 NAME = "nautilus"
 _KINDS = {
@@ -44,7 +45,12 @@ _KINDS = {
     "OrderExpired": "expire",
     "OrderFilled": "fill",
 }
+#: Orders that rest at their price from when they are accepted; None: a file without types.
+_LIMITS, _AT_THE_VENUE = ("LIMIT", None, np.nan), ("NO_TRIGGER", None, np.nan)
 _STATUS = {"CANCELED": "cancel", "EXPIRED": "expire", "REJECTED": "reject", "DENIED": "reject"}
+_IDS = ("client_order_id", "instrument_id")
+#: Statuses of orders that the venue does not have.
+_NOT_THERE = ("REJECTED", "DENIED", "SUBMITTED", "INITIALIZED", "EMULATED", "RELEASED")
 _QUOTE_TIME = (("ts_init", "ns"), ("ts_event", "ns"))
 #: Prices of a catalog are integers in these parts of one, by their bytes.
 _PARTS = {8: 1e9, 16: 1e16}
@@ -66,8 +72,11 @@ def _what(file: Path, columns: list[str]) -> str:
 
 
 def _type_of(file: Path) -> str:
-    """The type that a catalog's folders name, data/order_accepted/<instrument>/x.parquet."""
-    return "".join(part.title() for part in file.parent.parent.name.split("_"))
+    """The event that a file's folders or its name tell: order_filled/<instrument>/x.parquet of a
+    catalog, order_filled/x.parquet of a converted stream, order_filled_0.feather of a stream."""
+    places = (file.parent.parent.name, file.parent.name, file.stem.rstrip("_0123456789"))
+    names = ("".join(part.title() for part in place.split("_")) for place in places)
+    return next((name for name in names if name in _KINDS), "")
 
 
 def recognises(path: Path) -> bool:
@@ -82,7 +91,8 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
         found.get(_what(file, columns), []).append(file)
     if found["events"]:
         parts = [_events(file) for file in found["events"]]
-        events = pd.concat(parts, ignore_index=True).sort_values("time_ns", kind="stable")
+        events = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+        events = _once(events, path).sort_values("time_ns", kind="stable")
         notes: list[str] = []
     elif found["orders"]:
         events, notes = _from_reports(found["orders"], found["fills"], path)
@@ -90,7 +100,7 @@ def recordings(path: Path, symbol: str = "") -> list[Recording]:
         raise InputError(
             "no order events and no orders_report", where=path, remedy="write one of both"
         )
-    quotes = [_quotes(file) for file in found["quotes"]]
+    quotes = [pair for file in found["quotes"] for pair in _quotes(file)]
     return list(_by_instrument(events, quotes, notes, path, symbol))
 
 
@@ -112,11 +122,32 @@ def _by_instrument(
         mine = [table for of, table in quotes if of in ("", name)]
         mid = pd.concat(mine) if mine else pd.DataFrame({"time_ns": [], "mid": []})
         own = events[events["instrument_id"] == name]
-        yield Recording(symbol if len(names) == 1 and symbol else name, own, mid, notes=notes)
+        called = symbol if len(names) == 1 and symbol else name.replace("/", "")  # as in a catalog
+        yield Recording(called, own, mid, notes=notes)
+
+
+def _once(events: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Each event once: a stream may lie beside the catalog it was converted to. Raises InputError
+    for orders of two runs, which give the same ids."""
+    known = events["event_id"].notna()
+    events = events[~(known & events.duplicated("event_id"))]
+    again = [
+        set(ids[ids.duplicated()])
+        for kind in ("place", "accept")
+        for ids in [events.loc[events["kind"] == kind, "order_id"]]
+    ]
+    both = sorted(again[0] & again[1])
+    if both:
+        raise InputError(
+            f"{len(both)} orders are placed and accepted twice ({both[0]})",
+            where=path,
+            remedy="two runs in one folder: give each run's folder by itself",
+        )
+    return events
 
 
 def _events(file: Path) -> pd.DataFrame:
-    table = read(file)
+    table = read(file, *_IDS, "ts_init")
     where, kind = str(file), table["type"] if "type" in table else _type_of(file)
     out = pd.DataFrame(
         {
@@ -133,17 +164,20 @@ def _events(file: Path) -> pd.DataFrame:
     price = _numbers(table["price"])
     unpriced = np.flatnonzero((out["kind"] == "place") & price.isna())
     price.iloc[unpriced] = [_price_in(cell) for cell in table["options"].iloc[unpriced]]
-    out["price"] = price.fillna(_numbers(table["last_px"]))
+    limit = table["order_type"].isin(_LIMITS) & table["emulation_trigger"].isin(_AT_THE_VENUE)
+    price = price.fillna(_numbers(table["last_px"]))
+    out["price"] = price.where(limit | (out["kind"] != "place"))
     out["qty"] = _numbers(table["quantity"]).fillna(_numbers(table["last_qty"]))
     out["fee"] = _money(table["commission"])
     out["liquidity"] = table["liquidity_side"].astype("object")
     out["reason"] = table["reason"]
+    out["event_id"] = table["event_id"]
     return out[out["kind"].notna()]
 
 
 _OF_EVENTS = (
     *("order_side", "price", "last_px", "quantity", "last_qty", "options"),
-    *("commission", "liquidity_side", "reason"),
+    *("commission", "liquidity_side", "reason", "event_id", "order_type", "emulation_trigger"),
 )
 
 
@@ -169,11 +203,11 @@ def _price_in(options: Any) -> float:
         return np.nan
 
 
-def _quotes(file: Path) -> tuple[str, pd.DataFrame]:
-    """(instrument or "", time and mid) of one file of QuoteTicks."""
+def _quotes(file: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(instrument or "", time and mid) of each instrument in a file of QuoteTicks."""
     table, name = read(file), ""
-    if file.name.endswith(".parquet"):
-        metadata = pq.read_schema(file).metadata or {}
+    if file.name.endswith((".parquet", ".feather")):
+        metadata = schema_of(file).metadata or {}
         name = metadata.get(b"instrument_id", b"").decode()
     for column in ("bid_price", "ask_price"):
         if column in table and len(table) and isinstance(table[column].iloc[0], bytes):
@@ -182,11 +216,12 @@ def _quotes(file: Path) -> tuple[str, pd.DataFrame]:
             table[column] = np.array(cells, dtype=np.float64) / _PARTS[width]
         elif name and column in table and pd.api.types.is_integer_dtype(table[column]):
             table[column] = table[column] / _PARTS[8]  # a catalog of before 1.211
-    if "instrument_id" in table and len(table):
-        name = name or str(table["instrument_id"].iloc[0])
     found = quotes_in(table, str(file), _QUOTE_TIME)
     assert found is not None  # it has a bid, an ask and ts_init
-    return name, found
+    if name or "instrument_id" not in table:
+        yield name, found
+    else:
+        yield from found.groupby(table["instrument_id"].astype("str"))
 
 
 def _from_reports(
@@ -194,7 +229,7 @@ def _from_reports(
 ) -> tuple[pd.DataFrame, list[str]]:
     reports = []
     for file in orders:
-        table = read(file)
+        table = read(file, *_IDS, "ts_init", "ts_last", "side", "price", "quantity", "filled_qty")
         for name in ("ts_init", "ts_last"):
             table[name] = in_ns(table[name], "ns", str(file), name)
         reports.append(table)
@@ -205,13 +240,15 @@ def _from_reports(
             "order_id": report["client_order_id"],
             "instrument_id": report["instrument_id"].astype("str"),
             "side": report["side"].astype("object"),
-            "price": _numbers(report["price"]),
+            "price": _numbers(report["price"]).where(
+                report.get("type", pd.Series("LIMIT", index=report.index)) == "LIMIT"
+            ),
             "qty": _numbers(report["quantity"]),
         }
     )
     place = base.assign(kind="place", time_ns=report["ts_init"])
     ended = base.assign(kind=report["status"].map(_STATUS), time_ns=report["ts_last"])
-    begun = ~report["status"].isin(["REJECTED", "DENIED", "SUBMITTED", "INITIALIZED"])
+    begun = ~report["status"].isin(_NOT_THERE)
     accept = place[begun].assign(kind="accept")
     parts = [place, accept, ended[ended["kind"].notna()]]
     filled = _numbers(report["filled_qty"]) > 0
@@ -230,7 +267,7 @@ def _from_reports(
 
 
 def _fills(file: Path) -> pd.DataFrame:
-    table = read(file)
+    table = read(file, *_IDS, "ts_event", "order_side", "last_px", "last_qty", "commission")
     return pd.DataFrame(
         {
             "kind": "fill",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,25 +105,6 @@ def test_reports_alone_are_read_and_what_they_lack_is_said(
     assert found[:2] == pytest.approx(numbers(write_ours(tmp_path / "o", plain), "AAA")[:2], 1e-6)
 
 
-def test_hummingbot_knows_sides_by_the_created_status_and_says_who_has_none(
-    ours: Tables, tmp_path: Path
-) -> None:
-    theirs = recordings.write_hummingbot(tmp_path / "theirs", without_amendments(ours))
-    tables = tables_of(theirs, "hummingbot")[0]
-    accepted = {e.order_id for e in recordings.events_of(ours) if e.kind == "accept"}
-    assert set(tables.orders["order_id"]) == accepted
-    assert len(tables.fills) == len(ours["fills"])
-    base = sqlite3.connect(theirs / "bot.sqlite")
-    base.execute("update OrderStatus set status = 'OrderCreated' where status like '%Created'")
-    base.commit()
-    base.close()
-    tables = tables_of(theirs, "hummingbot")[0]
-    filled = set(ours["fills"]["order_id"])
-    assert set(tables.orders["order_id"]) == filled
-    n = len(accepted - filled)
-    assert any(f"{n} orders without a side are left out" in note for note in tables.notes)
-
-
 def test_a_mapping_names_columns_units_and_words(ours: Tables, tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
@@ -223,6 +203,25 @@ def in_ms(folder: Path) -> None:
     quotes.to_csv(folder / "quotes.csv", index=False)
 
 
+def without_column(folder: Path) -> None:
+    table = pd.read_csv(folder / "order_events.csv").drop(columns="ts_init")
+    table.to_csv(folder / "order_events.csv", index=False)
+
+
+def not_zipped(folder: Path) -> None:
+    with (folder / "orders_AAA.npz").open("wb") as file:
+        np.save(file, np.arange(4))
+
+
+def quote_without_a_bid(folder: Path) -> None:
+    with (folder / "user_data.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"e": "bookTicker", "E": 1700000000000, "s": "AAA", "b": null, "a": "1"}\n')
+
+
+def nobody_was_sent(folder: Path) -> None:
+    pd.DataFrame({"id": [1], "placed_ms": [10**12]}).to_csv(folder / "placed.csv", index=False)
+
+
 def without(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).unlink()
 
@@ -239,6 +238,10 @@ def cut(folder: Path) -> None:
         ("binance USD-M", "binance", halved, "half-written line"),
         ("binance spot", "binance", without("mids.csv"), "no quote, so no mid"),
         ("nautilus events", "nautilus", in_ms, "quotes.csv, row 2, column ts_init: a time in ms"),
+        ("nautilus events", "nautilus", without_column, "order_events.csv: no column ts_init"),
+        ("hftbacktest", "hftbacktest", not_zipped, "orders_AAA.npz: no npz"),
+        ("binance spot", "binance", quote_without_a_bid, "a quote without a bid or an ask"),
+        ("binance spot", "binance", nobody_was_sent, "placed.csv: no column order_id"),
         ("nautilus events", "nautilus", without("quotes.csv"), "no quote, so no mid"),
         ("nautilus events", "hftbacktest", None, "it looks like nautilus"),
         ("hftbacktest", "nautilus", None, "it looks like hftbacktest"),

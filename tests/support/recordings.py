@@ -79,10 +79,11 @@ INSTRUMENT = "AAA.SIM"
 
 def nautilus_rows(tables: Tables) -> list[dict[str, Any]]:
     """Order events as its to_dict gives them."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for event in events_of(tables):
         row: dict[str, Any] = {
             "type": NAUTILUS[event.kind],
+            "event_id": f"e-{len(rows)}",
             "instrument_id": INSTRUMENT,
             "client_order_id": event.order_id,
             "ts_event": event.time * MS + 7,
@@ -193,7 +194,7 @@ def write_hftbacktest(folder: Path, tables: Tables, tick: float) -> Path:
     folder.mkdir(parents=True)
     numbers: dict[str, int] = {}
     now: dict[int, dict[str, Any]] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for event in events_of(tables):
         number = numbers.setdefault(event.order_id, len(numbers) + 1)
         if event.kind == "place":
@@ -285,34 +286,63 @@ def write_binance(folder: Path, tables: Tables, futures: bool) -> Path:
     return folder
 
 
-def write_hummingbot(folder: Path, tables: Tables) -> Path:
-    """The bot's database, prices in millionths, with recorded market data."""
-    folder.mkdir(parents=True)
+#: As hummingbot/model declares them; SqliteDecimal(6) is a BIGINT of millionths.
+HUMMINGBOT = """
+CREATE TABLE "Order" (id TEXT NOT NULL PRIMARY KEY, config_file_path TEXT, strategy TEXT,
+  market TEXT NOT NULL, symbol TEXT NOT NULL, base_asset TEXT, quote_asset TEXT,
+  creation_timestamp BIGINT NOT NULL, order_type TEXT NOT NULL, amount BIGINT NOT NULL,
+  leverage INTEGER, price BIGINT NOT NULL, last_status TEXT, last_update_timestamp BIGINT,
+  exchange_order_id TEXT, position TEXT);
+CREATE TABLE "OrderStatus" (id INTEGER NOT NULL PRIMARY KEY, order_id TEXT NOT NULL,
+  timestamp BIGINT NOT NULL, status TEXT NOT NULL);
+CREATE TABLE "TradeFill" (config_file_path TEXT, strategy TEXT, market TEXT NOT NULL,
+  symbol TEXT NOT NULL, base_asset TEXT, quote_asset TEXT, timestamp BIGINT NOT NULL,
+  order_id TEXT NOT NULL, trade_type TEXT NOT NULL, order_type TEXT NOT NULL,
+  price BIGINT NOT NULL, amount BIGINT NOT NULL, leverage INTEGER, trade_fee JSON NOT NULL,
+  trade_fee_in_quote BIGINT NOT NULL, exchange_trade_id TEXT NOT NULL, position TEXT,
+  PRIMARY KEY (market, order_id, exchange_trade_id));
+CREATE TABLE "MarketData" (timestamp BIGINT NOT NULL PRIMARY KEY, exchange TEXT NOT NULL,
+  trading_pair TEXT NOT NULL, mid_price BIGINT NOT NULL, best_bid BIGINT, best_ask BIGINT,
+  order_book JSON);
+"""
+
+
+def write_hummingbot(
+    folder: Path, tables: Tables, market: str = "kucoin", order_type: str = "LIMIT"
+) -> Path:
+    """The bot's database, as its MarketsRecorder fills it; a second market goes beside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = not (folder / "bot.sqlite").exists()
     base = sqlite3.connect(folder / "bot.sqlite")
-    for name, columns in (
-        ("Order", "id text, symbol text, creation_timestamp int, amount int, price int"),
-        ("OrderStatus", "order_id text, timestamp int, status text"),
-        ("TradeFill", "order_id text, timestamp int, trade_type text, price int, amount int"),
-        ("MarketData", "trading_pair text, timestamp int, mid_price int"),
-    ):
-        base.execute(f'create table "{name}" ({columns})')
-    for event in events_of(tables):
-        time, name = event.time, event.order_id
-        price, amount = round(event.price * 1e6), round(event.qty * 1e6)
+    if new:
+        base.executescript(HUMMINGBOT)
+
+    def insert(table: str, **cells: Any) -> None:
+        names, marks = ", ".join(cells), ", ".join("?" * len(cells))
+        row = tuple(cells.values())
+        base.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', row)  # noqa: S608
+
+    of_pair = {"market": market, "symbol": "AAA-USDT", "order_type": order_type}
+    for n, event in enumerate(events_of(tables)):
+        time, name = event.time, f"{market}-{event.order_id}"
+        terms = {"price": round(event.price * 1e6), "amount": round(event.qty * 1e6)}
+        word = f"{event.side.title()}OrderCreated"
         if event.kind == "accept":
-            order = (name, "AAA", time, amount, price)
-            base.execute('insert into "Order" values (?, ?, ?, ?, ?)', order)
-            word = f"{event.side.title()}OrderCreated"
-            base.execute("insert into OrderStatus values (?, ?, ?)", (name, time, word))
+            insert("Order", id=name, creation_timestamp=time, last_status=word, **terms, **of_pair)
+            insert("OrderStatus", order_id=name, timestamp=time, status=word)
         if event.kind in ("cancel", "expire"):
             word = "OrderCancelled" if event.kind == "cancel" else "OrderExpired"
-            base.execute("insert into OrderStatus values (?, ?, ?)", (name, time, word))
+            insert("OrderStatus", order_id=name, timestamp=time, status=word)
         if event.kind == "fill":
-            fill = (name, time, event.side, price, amount)
-            base.execute("insert into TradeFill values (?, ?, ?, ?, ?)", fill)
+            fee = {"trade_fee": "{}", "trade_fee_in_quote": round(event.fee * 1e6)}
+            fill = {"trade_type": event.side, "exchange_trade_id": str(n), **terms, **fee}
+            insert("TradeFill", order_id=name, timestamp=time, **fill, **of_pair)
+            insert("OrderStatus", order_id=name, timestamp=time, status="OrderFilled")
     for time, bid, ask in quotes_of(tables):
-        row = ("AAA", time, round((bid + ask) / 2 * 1e6))
-        base.execute("insert into MarketData values (?, ?, ?)", row)
+        mid = round((bid + ask) / 2 * 1e6)
+        at = time * 1_000_000 + (not new)  # the key of the table
+        row = {"timestamp": at, "exchange": market, "trading_pair": "AAA-USDT", "mid_price": mid}
+        insert("MarketData", **row)
     base.commit()
     base.close()
     return folder
