@@ -71,14 +71,17 @@ def profile_interval(cells: Cells, fit: Fit) -> tuple[Interval, Interval]:
         return fallen, n * weights.mean_and_variance(k)[0] - moment
 
     def at_a(a: float) -> tuple[float, float]:
-        k = _k_given_a(a, fit.k)
-        mu = math.exp(a + weights.log_sum(k))
+        # From near by: where the rate at the fills' mean distance is as high as it was.
+        k = _k_given_a(a, fit.k + max(0.0, a - math.log(fit.A)) * n / moment)
+        mu = math.exp(min(a + weights.log_sum(k), _LARGEST))
         return n * a - k * moment - mu, n - mu
 
     def _k_given_a(a: float, k: float) -> float:
         for _ in range(100):
             mu = exposure * np.exp(np.minimum(a - k * delta, 700.0))
             slope, curve = float((mu * delta).sum()) - moment, float((mu * delta**2).sum())
+            if not curve > 0:  # all that is expected has underflowed
+                break
             step = slope / curve
             k += max(-1.0, min(1.0, step))
             if abs(step) < 1e-12 * max(1.0, abs(k)):
@@ -88,28 +91,40 @@ def profile_interval(cells: Cells, fit: Fit) -> tuple[Interval, Interval]:
     se_a, se_k = math.sqrt(fit.wald[0][0]), math.sqrt(fit.wald[1][1])
     low_k, high_k = _crossings(at_k, fit.k, se_k)
     low_a, high_a = _crossings(at_a, math.log(fit.A), se_a)
-    return (math.exp(low_a), math.exp(high_a)), (low_k, high_k)
+    highest = math.exp(high_a) if high_a < _LARGEST else math.inf
+    return (math.exp(low_a), highest), (low_k, high_k)
+
+
+_LARGEST = 700.0  # of a logarithm whose number there is
+#: Standard errors beyond which a profile has no end.
+_NO_END = 100.0
 
 
 def _crossings(loglik: Callable[[float], tuple[float, float]], best: float, se: float) -> Interval:
-    """Where a concave log-likelihood has fallen by chi2/2 on either side.
+    """Where a concave log-likelihood has fallen by chi2/2 on either side; infinite where it does
+    not: of k, where all fills but for a hair came at the nearest distance.
 
-    ``loglik``: gives its value and slope. Newton from outside never crosses the point it seeks:
-    the tangent lies above the curve.
+    ``loglik``: gives its value and slope, for Newton between points that enclose the end.
     """
     target = loglik(best)[0] - _CHI2 / 2.0
     ends = []
     for sign in (-1.0, 1.0):
-        far = 2.0 * se
-        while loglik(best + sign * far)[0] > target:
-            far *= 2.0
-        for _ in range(100):
-            value, slope = loglik(best + sign * far)
-            step = (value - target) / (sign * slope)
-            far -= step
-            if not step > 1e-13 * far:
+        near, far = 0.0, 2.0 * se
+        while loglik(best + sign * far)[0] > target and far < _NO_END * se:
+            near, far = far, 2.0 * far
+        if far >= _NO_END * se:
+            ends.append(sign * math.inf)
+            continue
+        at = far
+        for _ in range(200):
+            value, slope = loglik(best + sign * at)
+            near, far = (at, far) if value > target else (near, at)
+            before, at = at, at - (value - target) / (sign * slope) if slope else math.nan
+            if not near <= at <= far:
+                at = 0.5 * (near + far)
+            if abs(at - before) <= 1e-13 * far:
                 break
-        ends.append(best + sign * far)
+        ends.append(best + sign * at)
     return ends[0], ends[1]
 
 

@@ -99,6 +99,19 @@ def test_profile_interval_is_where_the_likelihood_has_fallen_by_1_92() -> None:
     assert low_k < fit.k < high_k
 
 
+@pytest.mark.parametrize("hair", [1e-4, 1e-6, 1e-9])
+def test_a_profile_without_an_end_is_open(hair: float) -> None:
+    """All fills but for a hair at the nearest distance: any k that is large enough will do."""
+    nearly = cells(
+        np.array([0.5 - hair, 0.5, 3.0]), np.array([1.0, 50.0, 500.0]), np.array([0, 20, 0])
+    )
+    (low_A, high_A), (low_k, high_k) = profile_interval(nearly, fit_poisson(nearly))
+    assert 0.5 < low_A < 1.0
+    assert 1.0 < low_k < 3.0
+    assert high_k == math.inf
+    assert high_A > 1e6
+
+
 def test_quasi_interval_is_wald_inflated_and_never_deflated() -> None:
     fit = fit_poisson(KNOWN)
     (_, _), (low, high) = quasi_interval(fit, 4.0)
