@@ -12,7 +12,7 @@ from mm.core.arrays import Floats, sums_by
 from mm.core.errors import EstimateError
 from mm.diagnostics.time_at_risk import Risk
 from mm.diagnostics.time_rescaling import first_in_ms
-from mm.fitting.covariance import MIN_GROUPS
+from mm.exposure.periods import MIN_GROUPS
 from mm.fitting.fit import Fit
 from mm.fitting.uncertainty import between_periods
 

@@ -14,7 +14,7 @@ from mm.exposure.accounting import Exposure
 from mm.exposure.by_run import Measure, run_account
 from mm.exposure.cells import Sums
 from mm.exposure.distance import Selection
-from mm.fitting.covariance import MIN_GROUPS
+from mm.exposure.periods import MIN_GROUPS
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit
 from mm.fitting.memory import Rescaled, memory

@@ -168,6 +168,13 @@ def run_account(run: Run, measure: Measure) -> RunAccount:
     )
 
 
+def whole_sums(run: Run, measure: Measure) -> Sums:
+    """Sums of a run over all its blocks."""
+    own = run.product(run_account, measure).sums
+    one = np.zeros_like(own.block)
+    return sum_by_cell(one, own.side, own.level, own.parts, tuple(own.values.T))
+
+
 def _counted(level: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     levels, n = np.unique(level, return_counts=True)
     return levels.astype(np.int64), n.astype(np.int64)

@@ -15,6 +15,9 @@ import numpy as np
 from mm.core.arrays import Ints
 from mm.exposure.by_run import RunAccount
 
+#: From so many groups of runs that do not overlap on, only groups count as independent.
+MIN_GROUPS = 3
+
 
 @dataclass(frozen=True)
 class Periods:
