@@ -23,10 +23,10 @@ from mm.exposure.by_run import (
     run_account,
     whole_sums,
 )
-from mm.exposure.cells import Cells, Sums, make_cells
+from mm.exposure.cells import Cells, Sums, make_cells, one_after_another
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, OUTAGE, MidPath
-from mm.exposure.periods import MIN_GROUPS, Periods
+from mm.exposure.periods import MIN_GROUPS, Periods, over_groups
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.exposure.segments import Segments, joined, segments_of
 from mm.logs.intervals import END_NAMES, FILL_STATUSES, RestingIntervals
@@ -115,7 +115,7 @@ class Exposure:
     def by_run(self) -> Sums:
         """``sums`` over all blocks of a run, under the number of its first."""
         of_runs = [run.product(whole_sums, self.measure) for run in self.runs]
-        return _numbered_on(of_runs, self.first_blocks)
+        return one_after_another(of_runs, self.first_blocks)
 
     def cells(self, selection: Selection) -> Cells:
         """Sums by (block, side, level, distance) over the segments and events in range. Where
@@ -125,7 +125,9 @@ class Exposure:
             cells = None
             if len(self.runs) >= MIN_GROUPS:
                 cells = self._summed(self.by_run, self.first_blocks[self.events.run], selection)
-            if cells is None or not self._has_groups(cells):
+            if cells is None or not over_groups(
+                replace(cells, group=self.periods.group[cells.block])
+            ):
                 cells = self._summed(self.sums, self.events.block, selection)
             self._cells[selection] = cells
         return self._cells[selection]
@@ -133,11 +135,6 @@ class Exposure:
     def _summed(self, sums: Sums, event_block: Ints, selection: Selection) -> Cells:
         e = self.events
         return make_cells(sums, event_block, e.side, e.level, e.delta, e.qty, selection)
-
-    def _has_groups(self, cells: Cells) -> bool:
-        group, through = self.periods.group[cells.block], cells.delta < 0
-        counts = [len(np.unique(group[side])) for side in (through, ~through)]
-        return all(n == 0 or n >= MIN_GROUPS for n in counts)
 
     def mean_state_gap_ms(self, selection: Selection) -> float:
         """Exposure over the number of (order, state row) pairs inside it; NaN without any."""
@@ -227,16 +224,6 @@ def exposure_of(runs: Sequence[Run], measure: Measure) -> Exposure:
         measure,
         accounts,
         Events(**joined(events)),
-        _numbered_on([account.sums for account in accounts], first_blocks),
+        one_after_another([account.sums for account in accounts], first_blocks),
         unknown_ms,
-    )
-
-
-def _numbered_on(sums: Sequence[Sums], first_blocks: Ints) -> Sums:
-    """Sums of runs as those of all, by the number of each one's first block."""
-    numbered = zip(sums, first_blocks.tolist(), strict=True)
-    return Sums(
-        **joined(
-            [replace(own, block=own.block + first) if first else own for own, first in numbered]
-        )
     )

@@ -6,12 +6,12 @@ The level is the whole-tick distance from mid at which an order was placed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from mm.core.arrays import Floats, Ints, Sides, sums_by
+from mm.core.arrays import Floats, Ints, Mask, Numbers, Sides, sums_by
 from mm.exposure.distance import PARTS_PER_TICK, Selection
 
 #: Keys that may be counted in a table of all combinations, per item: else they are sorted.
@@ -89,23 +89,89 @@ def pooled(by_distance: Sequence[Cells]) -> Cells:
 
 
 @dataclass(frozen=True)
-class Sums:
-    """Whole-number sums by (block, side, level, distance), sorted by these. Arrays of shape (n,).
+class Places:
+    """Where quotes rest, sorted, shape (p,): ``side``; ``level``, whole ticks from mid at
+    placement; ``parts``, distance in millionths of a tick. A log has few of them: what depends on
+    a cell's place alone is found out once for each."""
 
-    ``parts``: distance in millionths of a tick. ``level``: whole ticks from mid at placement.
-    ``values``: shape (n, columns), int64.
-    """
-
-    block: Ints
     side: Sides
     level: Ints
     parts: Ints
-    values: Ints
 
     @property
     def delta(self) -> Floats:
         """Distance in ticks."""
         return self.parts / PARTS_PER_TICK
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Whole-number sums by (block, side, level, distance), sorted by these. Arrays of shape (n,).
+
+    ``place``: number of the cell's place among ``places``. ``values``: shape (n, columns), int64.
+    """
+
+    block: Ints
+    place: Numbers
+    places: Places
+    values: Ints
+
+    @property
+    def side(self) -> Sides:
+        """+1 BUY, -1 SELL."""
+        return self.places.side[self.place]
+
+    @property
+    def level(self) -> Ints:
+        """Whole ticks from mid at placement."""
+        return self.places.level[self.place]
+
+    @property
+    def parts(self) -> Ints:
+        """Distance in millionths of a tick."""
+        return self.places.parts[self.place]
+
+    @property
+    def delta(self) -> Floats:
+        """Distance in ticks."""
+        return self.places.delta[self.place]
+
+    @property
+    def occupied(self) -> Mask:
+        """Which places have a cell, shape (p,)."""
+        return np.bincount(self.place, minlength=len(self.places.side)) > 0
+
+    def where(self, some: Mask) -> Sums:
+        """Those of some cells."""
+        return replace(
+            self, block=self.block[some], place=self.place[some], values=self.values[some]
+        )
+
+
+def one_after_another(sums: Sequence[Sums], first_blocks: Ints) -> Sums:
+    """Sums of runs as those of all, by the number of each one's first block."""
+    if len(sums) == 1:
+        return sums[0]
+    all_places = [own.places for own in sums]
+    side, level, parts = (
+        np.concatenate([getattr(places, name) for places in all_places])
+        for name in ("side", "level", "parts")
+    )
+    order = np.lexsort((parts, level, side))
+    side, level, parts = side[order], level[order], parts[order]
+    new = (np.diff(side) != 0) | (np.diff(level) != 0) | (np.diff(parts) != 0)
+    new = np.append(np.ones(min(len(order), 1), dtype=np.bool_), new)
+    number = np.empty(len(order), dtype=np.int32)
+    number[order] = np.cumsum(new) - 1
+    ends = np.cumsum([len(places.side) for places in all_places])
+    numbers = np.split(number, ends[:-1])
+    runs = list(zip(sums, numbers, first_blocks.tolist(), strict=True))
+    return Sums(
+        np.concatenate([own.block + first for own, _, first in runs]),
+        np.concatenate([of[own.place] for own, of, _ in runs]),
+        Places(side[new], level[new], parts[new]),
+        np.concatenate([own.values for own in sums]),
+    )
 
 
 @dataclass(frozen=True)
@@ -135,13 +201,26 @@ class _Keys:
         cells, of = np.unique(self.key, return_inverse=True)
         return cells, [sums_by(of, v, len(cells)) for v in columns]
 
-    def cells(self, cells: Ints) -> tuple[Ints, Sides, Ints, Ints]:
-        """Block, side, level and parts of the cells with these numbers."""
-        rest, part = np.divmod(cells, len(self.distinct))
-        side = np.where(rest % 2 == 1, 1, -1).astype(np.int8)
-        place = self.distinct[part]
-        level = (place + _SPAN // 2) // _SPAN
-        return rest // 2 + self.first_block, side, level, place - level * _SPAN
+    @property
+    def places(self) -> Places:
+        """Those of the cells, on either side."""
+        level = (self.distinct + _SPAN // 2) // _SPAN
+        side = np.repeat(np.array([-1, 1], dtype=np.int8), len(self.distinct))
+        return Places(side, np.tile(level, 2), np.tile(self.distinct - level * _SPAN, 2))
+
+    def cells(self, cells: Ints) -> tuple[Ints, Numbers]:
+        """Block and place of the cells with these numbers."""
+        block = cells // (2 * len(self.distinct))
+        place = cells - block * (2 * len(self.distinct))
+        return block + self.first_block, place.astype(np.int32)
+
+
+def no_sums(columns: int) -> Sums:
+    """Those of nothing."""
+    nothing = np.zeros(0, dtype=np.int64)
+    nowhere = Places(nothing.astype(np.int8), nothing, nothing)
+    none = np.zeros((0, columns), dtype=np.int64)
+    return Sums(nothing, nothing.astype(np.int32), nowhere, none)
 
 
 def sum_by_cell(
@@ -155,12 +234,11 @@ def sum_by_cell(
     values : columns to be summed, shape (m,) each.
     """
     if not len(block):
-        nothing = np.zeros(0, dtype=np.int64)
-        none = np.zeros((0, len(values)), dtype=np.int64)
-        return Sums(nothing, nothing.astype(np.int8), nothing, nothing, none)
+        return no_sums(len(values))
     keys = _Keys.of(block, side, level, parts)
     cells, columns = keys.summed(values)
-    return Sums(*keys.cells(cells), np.column_stack(columns).astype(np.int64))
+    block, place = keys.cells(cells)
+    return Sums(block, place, keys.places, np.column_stack(columns).astype(np.int64))
 
 
 @dataclass
@@ -181,6 +259,7 @@ class CellSums:
 
 
 def _merged(chunks: list[Sums]) -> Sums:
+    chunks = [chunk for chunk in chunks if len(chunk.block)] or chunks[:1]
     if len(chunks) == 1:
         return chunks[0]
     values = np.concatenate([c.values for c in chunks])
@@ -246,13 +325,14 @@ def make_cells(
             np.concatenate([none, np.where(np.isnan(qty), 0.0, qty)]),
         )
     )
-    block, side, level, parts = keys.cells(cells)
+    block, place = keys.cells(cells)
+    places = keys.places
     return Cells(
         block=block,
-        side=side,
-        delta=parts / PARTS_PER_TICK,
+        side=places.side[place],
+        delta=places.delta[place],
         exposure_ms=exposure_ms.astype(np.int64),
         events=events.astype(np.int64),
         qty=filled,
-        level=level,
+        level=places.level[place],
     )

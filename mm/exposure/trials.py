@@ -16,8 +16,16 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Exposure
-from mm.exposure.by_run import LaidOut, Measure, laid_out, run_account
-from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
+from mm.exposure.by_run import LaidOut, Measure, laid_out
+from mm.exposure.cells import (
+    Cells,
+    CellSums,
+    Sums,
+    no_sums,
+    one_after_another,
+    sum_by_cell,
+    to_parts,
+)
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.segments import in_chunks, joined
 from mm.logs.intervals import EVENT
@@ -80,17 +88,23 @@ def fill_rows(exposure: Exposure) -> RowsAtRisk:
 def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
     """Trials and events (the columns) by (block, side, level, signed distance): the sums of
     :func:`rows_at_risk`, from the accounting's and what differs from them."""
-    by_run = [run.product(_trials, exposure.measure, to_fill_row) for run in exposure.runs]
-    blocks = zip(by_run, exposure.first_blocks.tolist(), strict=True)
-    return Sums(**joined([replace(own, block=own.block + first) for own, first in blocks]))
+    known = exposure.sums
+    rows = np.column_stack([known.values[:, 1], np.zeros(len(known.block), dtype=np.int64)])
+    more = [run.product(_differing, exposure.measure, to_fill_row) for run in exposure.runs]
+    sums = replace(known, values=rows)
+    if any(len(own.block) for own in more):
+        total = CellSums()
+        total.add(sums)
+        total.add(one_after_another(more, exposure.first_blocks))
+        sums = total.total()
+    there = sums.values[:, 0] != 0
+    return sums if there.all() else sums.where(there)
 
 
-def _trials(run: Run, measure: Measure, to_fill_row: bool) -> Sums:
-    """The trials of one run."""
+def _differing(run: Run, measure: Measure, to_fill_row: bool) -> Sums:
+    """By how much the trials of one run differ from what its accounting has."""
     total = CellSums()
-    base = run.product(run_account, measure).sums
-    rows = np.column_stack([base.values[:, 1], np.zeros(len(base.block), dtype=np.int64)])
-    total.add(Sums(base.block, base.side, base.level, base.parts, rows))
+    total.add(no_sums(2))
     laid = run.product(laid_out, measure)
     own = _RunRows(laid, measure.tick_size)
     begin, stop = own.rows
@@ -108,10 +122,7 @@ def _trials(run: Run, measure: Measure, to_fill_row: bool) -> Sums:
         for pairs in own.pairs(begin, without):
             total.add(_counted(pairs, -1))
         total.add(_counted(own.at_fill(), 1))
-    sums = total.total()
-    there = sums.values[:, 0] != 0
-    columns = (sums.block, sums.side, sums.level, sums.parts, sums.values)
-    return Sums(*(column[there] for column in columns))
+    return total.total()
 
 
 def trial_cells(sums: Sums, selection: Selection, dt_ms: int) -> Cells:

@@ -155,7 +155,7 @@ def block_effects(cells: Cells) -> BlockEffects:
     number of events in each block. Raises EstimateError where no block tells of k.
     """
     delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
-    _, of = np.unique(cells.block, return_inverse=True)
+    of = cells.block - cells.block.min()
     n_blocks = int(of.max()) + 1
     per_block = sums_by(of, events, n_blocks)
     rested = sums_by(of, exposure, n_blocks) > 0

@@ -21,6 +21,7 @@ from mm.core.display import Table, html
 from mm.core.formatting import figures, span
 from mm.exposure.accounting import Exposure
 from mm.exposure.by_run import Measure, laid_out, run_account
+from mm.exposure.cells import Sums
 from mm.logs.log import Run
 from mm.logs.order_ids import is_one_of
 
@@ -101,8 +102,9 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
     kept = [level for level in kept if int((events.level == level).sum()) >= _FEWEST]
     n_blocks = 1 + int(max(exposure.sums.block.max(initial=0), events.block.max(initial=0)))
     means = np.full((3, len(kept), len(HORIZONS_S)), np.nan)
-    values, rests = np.full((3, len(kept)), np.nan), np.zeros((len(kept), n_blocks))
+    values = np.full((3, len(kept)), np.nan)
     residuals = np.full((len(kept), n_blocks), np.nan)
+    rests = _hours(exposure.sums, np.array(kept, dtype=np.int64), n_blocks)
     for i, level in enumerate(kept):
         mine = events.level == level
         block = events.block[mine]
@@ -112,10 +114,6 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
             sums = sums_by(block, np.where(known, markout[mine, h], 0.0), n_blocks)
             means[:, i, h] = _ratio(sums, sums_by(block, ones, n_blocks))[:3]
         known = np.isfinite(gain[mine])
-        there = exposure.sums.level == level
-        rests[i] = sums_by(
-            exposure.sums.block[there], exposure.sums.values[there, 0] / 3.6e6, n_blocks
-        )
         if known.any() and rests[i].sum() > 0:
             # Fills whose mid later on nobody knows are worth the others' mean.
             scale = len(known) / known.sum()
@@ -136,6 +134,15 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
         fee_bps=fee_bps,
         has_qty=has_qty,
     )
+
+
+def _hours(sums: Sums, levels: Ints, n_blocks: int) -> Floats:
+    """How long orders of these levels rested, by block, shape (l, n_blocks)."""
+    level = sums.places.level
+    row = np.where(np.isin(level, levels), np.searchsorted(levels, level), len(levels))
+    cell = (row * n_blocks)[sums.place] + sums.block
+    hours = sums_by(cell, sums.values[:, 0] / 3.6e6, (len(levels) + 1) * n_blocks)
+    return hours.reshape(-1, n_blocks)[:-1]
 
 
 def fee_in(runs: Sequence[Run]) -> float:

@@ -18,6 +18,7 @@ from mm.diagnostics.rescaled_gaps import _comparable, _ks, rescaled_time
 from mm.diagnostics.schedule import make_schedule, over_time
 from mm.diagnostics.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.diagnostics.stability import (
+    Counts,
     blocks,
     halves,
     out_of_sample,
@@ -259,7 +260,7 @@ def test_rescaled_clock_ends_at_the_number_of_events(clean: Exposure) -> None:
 def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: Exposure) -> None:
     risk = Risk.continuous(clean, Selection())
     fit = risk.fit()
-    assert blocks(risk, fit, np.random.default_rng(1), 1).p > 0.01
+    assert blocks(risk, Counts.of(risk, fit), np.random.default_rng(1), 1).p > 0.01
     found = halves(risk, fit.delta_star)
     assert abs(found.z) < found.t_limit
     middle = int(0.5 * (risk.begin_ms[0] + risk.end_ms[0]))
