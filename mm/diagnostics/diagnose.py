@@ -180,7 +180,7 @@ def check_estimate(
         blocks=blocks(risk, counts, rng, n_period),
         over_time=over_time(risk),
         schedule=_schedule(exposure, selection, risk, options),
-        effects=_effects(own_side.cells()),
+        effects=_effects(own_side),
         predictive=_predictive(risk, counts, fit.intensity(star), n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
         firth=_firth(pooled) if own_side.n_events < SPARSE else None,
@@ -248,9 +248,9 @@ def _power(cells: Cells) -> PowerLaw | None:
         return None
 
 
-def _effects(cells: Cells) -> BlockEffects | None:
+def _effects(risk: Risk) -> BlockEffects | None:
     try:
-        return block_effects(cells)
+        return block_effects(risk.delta_at, *risk.by_period())
     except EstimateError:
         return None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from mm.core.arrays import Floats, Ints, Mask, Numbers, Sides, sums_by
 from mm.diagnostics.risk_segments import RiskSegments, cut_cells, runs_blocks, spans
@@ -240,6 +241,17 @@ class Risk:
             qty=np.zeros(n + m),
             dt_ms=self.dt_ms,
             group=self.periods.group[of],
+        )
+
+    def by_period(self) -> tuple[csr_array, csr_array]:
+        """Exposure, s, and events of each period at each place."""
+        number = self.periods.number
+        shape = (1 + int(number.max(initial=-1)), len(self.places))
+        return (
+            csr_array((self.amount_ms / 1000.0, (number[self.block], self.place)), shape),
+            csr_array(
+                (np.ones(self.n_events), (number[self.event_block], self.event_place)), shape
+            ),
         )
 
     def by_group(self) -> Cells:

@@ -147,7 +147,10 @@ def test_block_effects_equal_a_glm_with_a_level_for_each_block() -> None:
     level = np.repeat(rng.uniform(0.2, 2.0, 6), 5)
     events = rng.poisson(seconds * level * np.exp(-0.3 * delta))
     table = cells(delta, np.round(seconds, 3), events, block)
-    found = block_effects(table)
+    shape = (6, 5)
+    found = block_effects(
+        DELTA, Matrix(table.exposure_s.reshape(shape)), Matrix(events.reshape(shape))
+    )
     design = np.column_stack([(block == b).astype(float) for b in range(6)] + [-delta])
     glm = sm.GLM(events, design, family=sm.families.Poisson(), exposure=table.exposure_s).fit(
         tol=1e-12
