@@ -247,12 +247,9 @@ class Risk:
         """Exposure, s, and events of each period at each place."""
         number = self.periods.number
         shape = (1 + int(number.max(initial=-1)), len(self.places))
-        return (
-            csr_array((self.amount_ms / 1000.0, (number[self.block], self.place)), shape),
-            csr_array(
-                (np.ones(self.n_events), (number[self.event_block], self.event_place)), shape
-            ),
-        )
+        own, filled = number[self.block], number[self.event_block]
+        exposure = csr_array((self.amount_ms / 1000.0, (own, self.place)), shape)
+        return exposure, csr_array((np.ones(len(filled)), (filled, self.event_place)), shape)
 
     def by_group(self) -> Cells:
         """By group of runs, side and distance, each once."""

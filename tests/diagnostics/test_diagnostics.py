@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from scipy.sparse import csr_array
 
 from mm.core.arrays import Floats
 from mm.diagnostics.draws import Draws
@@ -147,10 +148,8 @@ def test_block_effects_equal_a_glm_with_a_level_for_each_block() -> None:
     level = np.repeat(rng.uniform(0.2, 2.0, 6), 5)
     events = rng.poisson(seconds * level * np.exp(-0.3 * delta))
     table = cells(delta, np.round(seconds, 3), events, block)
-    shape = (6, 5)
-    found = block_effects(
-        DELTA, Matrix(table.exposure_s.reshape(shape)), Matrix(events.reshape(shape))
-    )
+    rested, filled = (csr_array(x.reshape(6, 5)) for x in (table.exposure_s, events))
+    found = block_effects(DELTA, rested, filled)
     design = np.column_stack([(block == b).astype(float) for b in range(6)] + [-delta])
     glm = sm.GLM(events, design, family=sm.families.Poisson(), exposure=table.exposure_s).fit(
         tol=1e-12
