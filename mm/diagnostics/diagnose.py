@@ -154,13 +154,12 @@ def check_estimate(
     risk = risk.cut_at(np.append(slice_edges(risk), cuts))
     draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
     model = PoissonFillModel(emitted.A, emitted.k, estimate.dt_ms, exposure.tick_size)
-    own_side = risk.on_own_side()
-    pooled = own_side.by_group().by_distance()
+    pooled = risk.by_group(risk.own_side).by_distance()
     star = fit.delta_star
     if not math.isfinite(star):
         star = _mean(risk.expected(fit), risk.delta)
     counts = Counts.of(risk, fit)
-    pearson = _pearson(own_side, fit, rng)
+    pearson = _pearson(risk, fit, rng)
     original = estimate.original
     rates = fill_rates(fit, intensity)
     n_period = _period(counts)
@@ -180,10 +179,10 @@ def check_estimate(
         blocks=blocks(risk, counts, rng, n_period),
         over_time=over_time(risk),
         schedule=_schedule(exposure, selection, risk, options),
-        effects=_effects(own_side),
+        effects=_effects(risk),
         predictive=_predictive(risk, counts, fit.intensity(star), n_period, options.block_s),
         intervals=_intervals(pooled, fit, pearson.phi),
-        firth=_firth(pooled) if own_side.n_events < SPARSE else None,
+        firth=_firth(pooled) if pooled.n_events < SPARSE else None,
         sides=side_fits(risk, fit, star),
         passive_share=_passive_share(exposure, selection),
         fill_fraction=_fill_fraction(exposure),
@@ -234,11 +233,10 @@ def _mean(weight: Floats, value: Floats) -> float:
 
 
 def _pearson(risk: Risk, fit: Fit, rng: np.random.Generator) -> PearsonByDistance:
-    n = len(risk.places)
+    n, own = len(risk.places), risk.own_side
     events = np.bincount(risk.event_place, minlength=n).astype(np.float64)
-    return pearson_by_distance(
-        risk.delta_at, events, sums_by(risk.place, risk.expected(fit), n), rng
-    )
+    expected = sums_by(risk.place, risk.expected(fit), n)
+    return pearson_by_distance(risk.delta_at[own], events[own], expected[own], rng)
 
 
 def _power(cells: Cells) -> PowerLaw | None:
@@ -250,7 +248,8 @@ def _power(cells: Cells) -> PowerLaw | None:
 
 def _effects(risk: Risk) -> BlockEffects | None:
     try:
-        return block_effects(risk.delta_at, *risk.by_period())
+        exposure, events = (table[:, risk.own_side] for table in risk.by_period())
+        return block_effects(risk.delta_at[risk.own_side], exposure, events)
     except EstimateError:
         return None
 

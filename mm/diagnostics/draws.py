@@ -25,17 +25,17 @@ class Draws:
     ``rest_s`` of them together. ``tick_size``: unit of all these distances.
     """
 
-    period: Ints
+    period: Numbers
     place: Numbers
     rows: Ints
     level: Ints
     delta: Floats
     through: Mask
-    time_period: Ints | None
+    time_period: Numbers | None
     time_place: Numbers
     time_s: Floats
     time_delta: Floats
-    event_period: Ints
+    event_period: Numbers
     event_level: Ints
     event_delta: Floats
     event_through: Mask
@@ -47,7 +47,8 @@ class Draws:
     @classmethod
     def of_log(cls, exposure: Exposure, trials: Sums, drawn: bool = False) -> Draws:
         """From the accounting and its sums of state rows at risk, ``mm.exposure.trials``."""
-        number, events, rested = exposure.periods.number, exposure.events, exposure.sums
+        number = exposure.periods.number.astype(np.int32)
+        events, rested = exposure.events, exposure.sums
         known = ~np.isnan(events.delta)
         known_levels = [sums.places.level[sums.occupied] for sums in (rested, trials)]
         levels = np.unique(np.concatenate([*known_levels, events.level[known]]))

@@ -243,7 +243,7 @@ class _Amounts:
 
     label: Ints
     place: Numbers
-    period: Ints
+    period: Numbers
     amount: Floats
 
     def where(self, places: Mask) -> _Amounts:

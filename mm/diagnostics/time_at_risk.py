@@ -137,6 +137,12 @@ class Risk:
         """Groups of runs with time at risk."""
         return np.flatnonzero(np.bincount(self.periods.group[self.block]))
 
+    @cached_property
+    def own_side(self) -> Mask:
+        """Of each place, whether quotes there are on their own side of mid; true of all where
+        sides don't count."""
+        return (self.delta_at >= 0) | (not self.both_sides)
+
     @property
     def delta(self) -> Floats:
         """Of each cell, ticks."""
@@ -180,14 +186,14 @@ class Risk:
             raise ValueError("only the whole log can be cut at new times")
         cuts = np.union1d(self.cuts, times_ms)
         cut, cells, since_ms = cut_cells(self.segments, cuts)
-        kept = ~cut[self.block]
+        kept = self._taken(~cut[self.block])
         place = np.searchsorted(self.places, _code(cells.delta, cells.side)).astype(np.int32)
         return replace(
-            self,
-            block=np.concatenate([self.block[kept], cells.block]),
-            place=np.concatenate([self.place[kept], place]),
-            since_ms=np.concatenate([self.since_ms[kept], since_ms]),
-            amount_ms=np.concatenate([self.amount_ms[kept], cells.exposure_ms]),
+            kept,
+            block=np.concatenate([kept.block, cells.block]),
+            place=np.concatenate([kept.place, place]),
+            since_ms=np.concatenate([kept.since_ms, since_ms]),
+            amount_ms=np.concatenate([kept.amount_ms, cells.exposure_ms]),
             cuts=cuts,
         )
 
@@ -202,24 +208,17 @@ class Risk:
         )
         if cells is None:
             return part
+        return replace(part._taken(cells), segments=None)
+
+    def _taken(self, cells: Mask) -> Risk:
+        at = np.flatnonzero(cells)
         return replace(
-            part,
-            block=self.block[cells],
-            place=self.place[cells],
-            since_ms=self.since_ms[cells],
-            amount_ms=self.amount_ms[cells],
-            segments=None,
+            self,
+            block=self.block.take(at),
+            place=self.place.take(at),
+            since_ms=self.since_ms.take(at),
+            amount_ms=self.amount_ms.take(at),
         )
-
-    def at_places(self, some: Mask) -> Risk:
-        """The part at some places, a mask over these."""
-        return self.where(some[self.place], some[self.event_place])
-
-    def on_own_side(self) -> Risk:
-        """The part at which mid had not run through quotes; all of it where sides don't count."""
-        if not self.both_sides:
-            return self
-        return replace(self.at_places(self.delta_at >= 0), both_sides=False)
 
     def between(self, start_ms: int, stop_ms: int) -> Risk:
         """Risk segments that start in [start_ms, stop_ms), events in (start_ms, stop_ms]."""
@@ -227,16 +226,21 @@ class Risk:
         cells = (cut.since_ms >= start_ms) & (cut.since_ms < stop_ms)
         return cut.where(cells, (cut.event_ms > start_ms) & (cut.event_ms <= stop_ms))
 
-    def cells(self) -> Cells:
-        """By period; a likelihood is a sum: it needs no cell to stand once."""
-        n, m = len(self.block), self.n_events
-        of = np.concatenate([self.block, self.event_block])
-        place = np.concatenate([self.place, self.event_place])
+    def cells(self, at: Mask | None = None) -> Cells:
+        """By period, at some places; a likelihood is a sum: it needs no cell to stand once."""
+        block, place, ms = self.block, self.place, self.amount_ms
+        event_block, filled = self.event_block, self.event_place
+        if at is not None:
+            some, events = at[place], at[filled]
+            block, place, ms = block[some], place[some], ms[some]
+            event_block, filled = event_block[events], filled[events]
+        n, m = len(block), len(filled)
+        of, place = np.concatenate([block, event_block]), np.concatenate([place, filled])
         return Cells(
             block=self.periods.number[of],
             side=self.side_at[place],
             delta=self.delta_at[place],
-            exposure_ms=np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)]),
+            exposure_ms=np.concatenate([ms, np.zeros(m, dtype=np.int64)]),
             events=np.repeat(np.array([0, 1]), [n, m]),
             qty=np.zeros(n + m),
             dt_ms=self.dt_ms,
@@ -251,8 +255,8 @@ class Risk:
         exposure = csr_array((self.amount_ms / 1000.0, (own, self.place)), shape)
         return exposure, csr_array((np.ones(len(filled)), (filled, self.event_place)), shape)
 
-    def by_group(self) -> Cells:
-        """By group of runs, side and distance, each once."""
+    def by_group(self, at: Mask | None = None) -> Cells:
+        """By group of runs, side and distance, each once; at some places."""
         group, n = self.periods.group, len(self.places)
         size = n * (1 + int(group.max(initial=-1)))
         own, filled = (
@@ -264,7 +268,8 @@ class Risk:
         )
         amount_ms = sums_by(own, self.amount_ms, size)
         events = np.bincount(filled, minlength=size)
-        there = np.flatnonzero((amount_ms > 0) | (events > 0))
+        found = (amount_ms > 0) | (events > 0)
+        there = np.flatnonzero(found if at is None else found.reshape(-1, n) & at)
         of, place = np.divmod(there, n)
         return Cells(
             block=of,
@@ -277,11 +282,12 @@ class Risk:
             group=of,
         )
 
-    def fit(self) -> Fit:
-        """Maximum likelihood by what the log is. Raises EstimateError where there is none."""
-        cells = self.by_group()
+    def fit(self, at: Mask | None = None) -> Fit:
+        """Maximum likelihood by what the log is, at some places. Raises EstimateError where there
+        is none."""
+        cells = self.by_group(at)
         if not over_groups(cells):
-            cells = self.cells()
+            cells = self.cells(at)
         return fit_both_sides(cells) if self.both_sides else fit_cells(cells)
 
     def expected(self, fit: Fit) -> Floats:

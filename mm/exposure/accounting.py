@@ -23,7 +23,7 @@ from mm.exposure.by_run import (
     run_account,
     whole_sums,
 )
-from mm.exposure.cells import Cells, Sums, make_cells, one_after_another
+from mm.exposure.cells import Cells, Sums, make_cells, no_sums, one_after_another
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, OUTAGE, MidPath
 from mm.exposure.periods import MIN_GROUPS, Periods, over_groups
@@ -39,9 +39,9 @@ __all__ = ["Cells", "Events", "Exposure", "Segments", "measure_exposure"]
 class Exposure:
     """The accounting of all runs: where every order-ms and every fill went.
 
-    ``accounts``: of each run. ``sums``: order-ms and state rows by (block, side, level, signed
-    distance), where mid is known. ``unknown_ms``: order-ms by status of the mid path, where it is
-    not.
+    ``accounts``: of each run; of several without what is joined here. ``sums``: order-ms and state
+    rows by (block, side, level, signed distance), where mid is known. ``unknown_ms``: order-ms by
+    status of the mid path, where it is not.
     """
 
     runs: tuple[Run, ...]
@@ -219,11 +219,9 @@ def exposure_of(runs: Sequence[Run], measure: Measure) -> Exposure:
         events.append(replace(e, run=e.run + number, block=e.block + first) if number else e)
         for status, ms in account.unknown_ms.items():
             unknown_ms[status] += ms
-    return Exposure(
-        tuple(runs),
-        measure,
-        accounts,
-        Events(**joined(events)),
-        one_after_another([account.sums for account in accounts], first_blocks),
-        unknown_ms,
-    )
+    all_events = Events(**joined(events))
+    sums = one_after_another([account.sums for account in accounts], first_blocks)
+    if len(accounts) > 1:  # many days need no place in memory twice
+        none = Events(**{name: values[:0].copy() for name, values in vars(all_events).items()})
+        accounts = tuple(replace(own, events=none, sums=no_sums(2)) for own in accounts)
+    return Exposure(tuple(runs), measure, accounts, all_events, sums, unknown_ms)

@@ -143,8 +143,12 @@ class Sums:
 
     def where(self, some: Mask) -> Sums:
         """Those of some cells."""
+        at = np.flatnonzero(some)  # taking is four times faster than choosing by a mask
         return replace(
-            self, block=self.block[some], place=self.place[some], values=self.values[some]
+            self,
+            block=self.block.take(at),
+            place=self.place.take(at),
+            values=self.values.take(at, axis=0),
         )
 
 
