@@ -233,10 +233,10 @@ def _mean(weight: Floats, value: Floats) -> float:
 
 
 def _pearson(risk: Risk, fit: Fit, rng: np.random.Generator) -> PearsonByDistance:
-    n, own = len(risk.places), risk.own_side
+    n, own = len(risk.places.code), risk.own_side
     events = np.bincount(risk.event_place, minlength=n).astype(np.float64)
     expected = sums_by(risk.place, risk.expected(fit), n)
-    return pearson_by_distance(risk.delta_at[own], events[own], expected[own], rng)
+    return pearson_by_distance(risk.places.delta[own], events[own], expected[own], rng)
 
 
 def _power(cells: Cells) -> PowerLaw | None:
@@ -249,7 +249,7 @@ def _power(cells: Cells) -> PowerLaw | None:
 def _effects(risk: Risk) -> BlockEffects | None:
     try:
         exposure, events = (table[:, risk.own_side] for table in risk.by_period())
-        return block_effects(risk.delta_at[risk.own_side], exposure, events)
+        return block_effects(risk.places.delta[risk.own_side], exposure, events)
     except EstimateError:
         return None
 

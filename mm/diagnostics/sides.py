@@ -42,7 +42,7 @@ def side_fits(risk: Risk, fit: Fit, delta: float) -> SideFits:
     fits: list[Fit | None] = []
     for sign in (1, -1):
         try:
-            fits.append(risk.fit(risk.side_at == sign))
+            fits.append(risk.fit(risk.places.side == sign))
         except EstimateError:
             fits.append(None)
     buy, sell = fits

@@ -17,8 +17,8 @@ from scipy.sparse import csr_array
 from mm.core.arrays import Floats, Ints, Mask, Numbers, Sides, sums_by
 from mm.diagnostics.risk_segments import RiskSegments, cut_cells, runs_blocks, spans
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Cells, Sums, to_parts
-from mm.exposure.distance import PARTS_PER_TICK, Selection
+from mm.exposure.cells import DENSE, Cells, Places, Sums, to_parts
+from mm.exposure.distance import Selection
 from mm.exposure.periods import Periods, over_groups
 from mm.exposure.trials import fill_rows, trial_sums
 from mm.fitting.estimate import Estimate
@@ -33,8 +33,7 @@ class Risk:
     ``block``; ``place``: number of its (distance, side) among ``places``, sorted, shape (p,);
     ``amount_ms``: exposure of the cell, dt for each draw. ``since_ms``: a cell's segments all start
     then or later, and no time of ``cuts`` lies between. ``event_*``: the same of events,
-    ``event_ms`` their time. ``places``: twice the distance (as selected) in parts of a tick, and 1
-    more for BUY.
+    ``event_ms`` their time. ``places``: distances as selected, levels all 0.
     ``runs``: those with time at risk, shape (r,), from ``begin_ms`` to ``end_ms`` of each.
     ``segments``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
     ``both_sides``: distances are signed, and quotes that mid has run through have their own rate.
@@ -48,7 +47,7 @@ class Risk:
     event_block: Ints
     event_place: Numbers
     event_ms: Ints
-    places: Ints
+    places: Places
     runs: Ints
     begin_ms: Ints
     end_ms: Ints
@@ -95,9 +94,9 @@ class Risk:
         event_run, event_block, event_side, event_ms, event_delta = events
         ev = selection.contains(event_delta)
         there = np.flatnonzero(sums.occupied)
-        own = _code(selection.measure(sums.places.delta[there]), sums.places.side[there])
-        filled = _code(selection.measure(event_delta[ev]), event_side[ev])
-        places, found = np.unique(np.concatenate([own, filled]), return_inverse=True)
+        own = _places(selection.measure(sums.places.delta[there]), sums.places.side[there])
+        filled = _places(selection.measure(event_delta[ev]), event_side[ev])
+        codes, found = np.unique(np.concatenate([own.code, filled.code]), return_inverse=True)
         of = np.zeros(len(known), dtype=np.int32)
         of[there] = found[: len(there)]
         _, block_start = runs_blocks(segments.exposure)
@@ -111,7 +110,7 @@ class Risk:
             event_block=event_block[ev],
             event_place=found[len(there) :].astype(np.int32),
             event_ms=event_ms[ev],
-            places=places,
+            places=Places(codes),
             runs=runs,
             begin_ms=begin,
             end_ms=end,
@@ -123,16 +122,6 @@ class Risk:
         )
 
     @cached_property
-    def side_at(self) -> Sides:
-        """Of each place, +1 BUY, -1 SELL."""
-        return np.where(self.places % 2 == 1, 1, -1).astype(np.int8)
-
-    @cached_property
-    def delta_at(self) -> Floats:
-        """Of each place, ticks."""
-        return (self.places >> 1) / PARTS_PER_TICK
-
-    @cached_property
     def groups(self) -> Ints:
         """Groups of runs with time at risk."""
         return np.flatnonzero(np.bincount(self.periods.group[self.block]))
@@ -141,17 +130,17 @@ class Risk:
     def own_side(self) -> Mask:
         """Of each place, whether quotes there are on their own side of mid; true of all where
         sides don't count."""
-        return (self.delta_at >= 0) | (not self.both_sides)
+        return (self.places.delta >= 0) | (not self.both_sides)
 
     @property
     def delta(self) -> Floats:
         """Of each cell, ticks."""
-        return self.delta_at[self.place]
+        return self.places.delta[self.place]
 
     @property
     def event_delta(self) -> Floats:
         """Of each event, ticks."""
-        return self.delta_at[self.event_place]
+        return self.places.delta[self.event_place]
 
     @property
     def n_events(self) -> int:
@@ -187,11 +176,11 @@ class Risk:
         cuts = np.union1d(self.cuts, times_ms)
         cut, cells, since_ms = cut_cells(self.segments, cuts)
         kept = self._taken(~cut[self.block])
-        place = np.searchsorted(self.places, _code(cells.delta, cells.side)).astype(np.int32)
+        place = np.searchsorted(self.places.code, _places(cells.delta, cells.side).code)
         return replace(
             kept,
             block=np.concatenate([kept.block, cells.block]),
-            place=np.concatenate([kept.place, place]),
+            place=np.concatenate([kept.place, place.astype(np.int32)]),
             since_ms=np.concatenate([kept.since_ms, since_ms]),
             amount_ms=np.concatenate([kept.amount_ms, cells.exposure_ms]),
             cuts=cuts,
@@ -238,8 +227,8 @@ class Risk:
         of, place = np.concatenate([block, event_block]), np.concatenate([place, filled])
         return Cells(
             block=self.periods.number[of],
-            side=self.side_at[place],
-            delta=self.delta_at[place],
+            side=self.places.side[place],
+            delta=self.places.delta[place],
             exposure_ms=np.concatenate([ms, np.zeros(m, dtype=np.int64)]),
             events=np.repeat(np.array([0, 1]), [n, m]),
             qty=np.zeros(n + m),
@@ -250,15 +239,18 @@ class Risk:
     def by_period(self) -> tuple[csr_array, csr_array]:
         """Exposure, s, and events of each period at each place."""
         number = self.periods.number
-        shape = (1 + int(number.max(initial=-1)), len(self.places))
+        shape = (1 + int(number.max(initial=-1)), len(self.places.code))
         own, filled = number[self.block], number[self.event_block]
         exposure = csr_array((self.amount_ms / 1000.0, (own, self.place)), shape)
         return exposure, csr_array((np.ones(len(filled)), (filled, self.event_place)), shape)
 
     def by_group(self, at: Mask | None = None) -> Cells:
-        """By group of runs, side and distance, each once; at some places."""
-        group, n = self.periods.group, len(self.places)
+        """By group of runs and place, each once, at some places; as ``cells`` where a table of
+        all of these would be large."""
+        group, n = self.periods.group, len(self.places.code)
         size = n * (1 + int(group.max(initial=-1)))
+        if size > DENSE * (len(self.block) + self.n_events) + 10_000:
+            return self.cells(at)
         own, filled = (
             (group * n)[block] + place
             for block, place in (
@@ -273,8 +265,8 @@ class Risk:
         of, place = np.divmod(there, n)
         return Cells(
             block=of,
-            side=self.side_at[place],
-            delta=self.delta_at[place],
+            side=self.places.side[place],
+            delta=self.places.delta[place],
             exposure_ms=amount_ms[there].astype(np.int64),
             events=events[there],
             qty=np.zeros(len(there)),
@@ -292,13 +284,12 @@ class Risk:
 
     def expected(self, fit: Fit) -> Floats:
         """Expected events of each cell, shape (n,): T lambda, or 1 - exp(-lambda dt) a draw."""
-        rates = fit.rates(self.delta_at)
+        rates = fit.rates(self.places.delta)
         if self.dt_ms is None:
             return self.amount_ms / 1000.0 * rates[self.place]
         draws = self.amount_ms // self.dt_ms
         return np.asarray(-np.expm1(-rates * (self.dt_ms / 1000.0))[self.place] * draws)
 
 
-def _code(delta: Floats, side: Sides) -> Ints:
-    """Distance and side as one number."""
-    return 2 * to_parts(delta) + (side > 0)
+def _places(delta: Floats, side: Sides) -> Places:
+    return Places.of(side, np.zeros(len(side), dtype=np.int64), to_parts(delta))

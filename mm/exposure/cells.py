@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from mm.core.arrays import Floats, Ints, Mask, Numbers, Sides, sums_by
 from mm.exposure.distance import PARTS_PER_TICK, Selection
 
 #: Keys that may be counted in a table of all combinations, per item: else they are sorted.
-_DENSE = 4
-#: Levels and distances as one number: 44 bits hold distances up to nine million ticks.
-_SPAN = 1 << 44
+DENSE = 4
+#: Places as one number: 44 bits hold distances up to nine million ticks, 17 more the levels.
+_SPAN, _BUY = 1 << 44, 1 << 62
 #: Sums of chunks are put together once they hold so many cells.
 _MERGE_AT = 2_000_000
 
@@ -90,15 +91,40 @@ def pooled(by_distance: Sequence[Cells]) -> Cells:
 
 @dataclass(frozen=True)
 class Places:
-    """Where quotes rest, sorted, shape (p,): ``side``; ``level``, whole ticks from mid at
-    placement; ``parts``, distance in millionths of a tick. A log has few of them: what depends on
-    a cell's place alone is found out once for each."""
+    """Where quotes rest, shape (p,): sides, levels (whole ticks from mid at placement), distances.
 
-    side: Sides
-    level: Ints
-    parts: Ints
+    ``code``: all three as one number. A log has far fewer places than cells: what depends on a
+    cell's place alone is found out once for each.
+    """
 
-    @property
+    code: Ints
+
+    @classmethod
+    def of(cls, side: Sides, level: Ints, parts: Ints) -> Places:
+        """Places of these sides, levels, and distances in millionths of a tick."""
+        return cls((side > 0) * _BUY + level * _SPAN + parts)
+
+    @cached_property
+    def side(self) -> Sides:
+        """+1 BUY, -1 SELL."""
+        return np.where(self.code > _BUY // 2, 1, -1).astype(np.int8)
+
+    @cached_property
+    def _beside(self) -> Ints:
+        """Level and distance."""
+        return self.code - (self.side > 0) * _BUY
+
+    @cached_property
+    def level(self) -> Ints:
+        """Whole ticks from mid at placement."""
+        return (self._beside + _SPAN // 2) // _SPAN
+
+    @cached_property
+    def parts(self) -> Ints:
+        """Distance in millionths of a tick."""
+        return self._beside - self.level * _SPAN
+
+    @cached_property
     def delta(self) -> Floats:
         """Distance in ticks."""
         return self.parts / PARTS_PER_TICK
@@ -106,7 +132,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Sums:
-    """Whole-number sums by (block, side, level, distance), sorted by these. Arrays of shape (n,).
+    """Whole-number sums by block and place, of each run by block in order. Shape (n,).
 
     ``place``: number of the cell's place among ``places``. ``values``: shape (n, columns), int64.
     """
@@ -139,7 +165,7 @@ class Sums:
     @property
     def occupied(self) -> Mask:
         """Which places have a cell, shape (p,)."""
-        return np.bincount(self.place, minlength=len(self.places.side)) > 0
+        return np.bincount(self.place, minlength=len(self.places.code)) > 0
 
     def where(self, some: Mask) -> Sums:
         """Those of some cells."""
@@ -156,24 +182,14 @@ def one_after_another(sums: Sequence[Sums], first_blocks: Ints) -> Sums:
     """Sums of runs as those of all, by the number of each one's first block."""
     if len(sums) == 1:
         return sums[0]
-    all_places = [own.places for own in sums]
-    side, level, parts = (
-        np.concatenate([getattr(places, name) for places in all_places])
-        for name in ("side", "level", "parts")
-    )
-    order = np.lexsort((parts, level, side))
-    side, level, parts = side[order], level[order], parts[order]
-    new = (np.diff(side) != 0) | (np.diff(level) != 0) | (np.diff(parts) != 0)
-    new = np.append(np.ones(min(len(order), 1), dtype=np.bool_), new)
-    number = np.empty(len(order), dtype=np.int32)
-    number[order] = np.cumsum(new) - 1
-    ends = np.cumsum([len(places.side) for places in all_places])
-    numbers = np.split(number, ends[:-1])
+    codes = [own.places.code for own in sums]
+    number, distinct = pd.factorize(np.concatenate(codes))
+    numbers = np.split(number.astype(np.int32), np.cumsum([len(code) for code in codes])[:-1])
     runs = list(zip(sums, numbers, first_blocks.tolist(), strict=True))
     return Sums(
         np.concatenate([own.block + first for own, _, first in runs]),
         np.concatenate([of[own.place] for own, of, _ in runs]),
-        Places(side[new], level[new], parts[new]),
+        Places(distinct),
         np.concatenate([own.values for own in sums]),
     )
 
@@ -184,47 +200,38 @@ class _Keys:
 
     key: Ints
     first_block: int
-    distinct: Ints
+    places: Places
     size: int
 
     @classmethod
     def of(cls, block: Ints, side: Sides, level: Ints, parts: Ints) -> _Keys:
-        codes, distinct = pd.factorize(level * _SPAN + parts)
+        codes, distinct = pd.factorize(Places.of(side, level, parts).code)
         order = np.argsort(distinct)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
         first, n = int(block.min()), len(distinct)
-        key = ((block - first) * 2 + (side > 0)) * n + rank[codes]
-        return cls(key, first, distinct[order], (int(block.max()) - first + 1) * 2 * n)
+        key = (block - first) * n + rank[codes]
+        return cls(key, first, Places(distinct[order]), (int(block.max()) - first + 1) * n)
 
     def summed(self, columns: Sequence[Ints | Floats]) -> tuple[Ints, list[Floats]]:
         """The numbers of the cells that hold anything, and the sums of the columns in each."""
-        if self.size <= _DENSE * len(self.key) + 10_000:
+        if self.size <= DENSE * len(self.key) + 10_000:
             cells = np.flatnonzero(np.bincount(self.key, minlength=self.size))
             return cells, [sums_by(self.key, v, self.size)[cells] for v in columns]
         cells, of = np.unique(self.key, return_inverse=True)
         return cells, [sums_by(of, v, len(cells)) for v in columns]
 
-    @property
-    def places(self) -> Places:
-        """Those of the cells, on either side."""
-        level = (self.distinct + _SPAN // 2) // _SPAN
-        side = np.repeat(np.array([-1, 1], dtype=np.int8), len(self.distinct))
-        return Places(side, np.tile(level, 2), np.tile(self.distinct - level * _SPAN, 2))
-
     def cells(self, cells: Ints) -> tuple[Ints, Numbers]:
         """Block and place of the cells with these numbers."""
-        block = cells // (2 * len(self.distinct))
-        place = cells - block * (2 * len(self.distinct))
+        block, place = np.divmod(cells, len(self.places.code))
         return block + self.first_block, place.astype(np.int32)
 
 
 def no_sums(columns: int) -> Sums:
     """Those of nothing."""
     nothing = np.zeros(0, dtype=np.int64)
-    nowhere = Places(nothing.astype(np.int8), nothing, nothing)
     none = np.zeros((0, columns), dtype=np.int64)
-    return Sums(nothing, nothing.astype(np.int32), nowhere, none)
+    return Sums(nothing, nothing.astype(np.int32), Places(nothing), none)
 
 
 def sum_by_cell(

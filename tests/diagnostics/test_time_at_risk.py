@@ -89,7 +89,7 @@ def keyed(block: Ints, side: Ints, delta: Floats, ms: Ints) -> dict[Any, int]:
 
 
 def of_risk(risk: Risk) -> dict[Any, int]:
-    return keyed(risk.block, risk.side_at[risk.place], risk.delta, risk.amount_ms)
+    return keyed(risk.block, risk.places.side[risk.place], risk.delta, risk.amount_ms)
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
