@@ -1,6 +1,6 @@
 """A window of days that rolls on by one: from scratch, and with what is kept of the other days.
 
-    python benchmarks/window.py --days 30 [--block-s 600] [--format csv|parquet]
+    python benchmarks/window.py --days 30 [--block-s 600] [--format csv|parquet|both]
 
 Each day is a run folder of 1.48 M rows (``long_log``). The window of days 1 to N is calibrated to
 fill the cache, then that of days 2 to N + 1, with it and without, and the last day alone, each in
@@ -98,25 +98,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--block-s", type=float, default=60.0)
-    parser.add_argument("--format", choices=("csv", "parquet"), default="parquet")
+    parser.add_argument("--format", choices=("csv", "parquet", "both"), default="both")
     parser.add_argument("--folder", type=Path, help="where logs are made, for a while")
     parser.add_argument("--data", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.data:
         calibrated(args.data, args.block_s)
         return
-    with tempfile.TemporaryDirectory(prefix="window-", dir=args.folder) as place:
-        room = Path(place)
-        days = make_days(room / "days", args.days + 1, args.format)
-        before, now = window(room, "before", days[:-1]), window(room, "now", days[1:])
-        cache = room / "cache"
-        costs = {
-            "first night": measured(before, args.block_s, cache),
-            "one new day": measured(now, args.block_s, cache),
-            "from scratch": measured(now, args.block_s, None),
-            "the day alone": measured(days[-1], args.block_s, None),
-        }
-        size = sum(path.stat().st_size for path in cache.iterdir())
+    for form in ("csv", "parquet") if args.format == "both" else (args.format,):
+        with tempfile.TemporaryDirectory(prefix="window-", dir=args.folder) as place:
+            print(form)
+            compare(Path(place), args.days, form, args.block_s)
+
+
+def compare(room: Path, n_days: int, form: str, block_s: float) -> None:
+    """Measure the four of one format, and say so."""
+    days = make_days(room / "days", n_days + 1, form)
+    before, now = window(room, "before", days[:-1]), window(room, "now", days[1:])
+    cache = room / "cache"
+    costs = {
+        "first night": measured(before, block_s, cache),
+        "one new day": measured(now, block_s, cache),
+        "from scratch": measured(now, block_s, None),
+        "the day alone": measured(days[-1], block_s, None),
+    }
+    size = sum(path.stat().st_size for path in cache.iterdir())
     for name, cost in costs.items():
         print(
             f"{name:13s}  wall {cost.wall_s:6.1f} s  CPU {cost.cpu_s:6.1f} s  "

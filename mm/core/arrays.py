@@ -12,6 +12,8 @@ T = TypeVar("T", bound=np.generic)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+#: Places in a short table.
+Numbers = npt.NDArray[np.int32]
 #: Rows of a long column that are looked at at a time: what that needs beside it stays in the cache.
 SLICE = 1 << 16
 #: +1 BUY, -1 SELL.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from mm.core.arrays import Floats
+from mm.core.arrays import Floats, sums_by
 from mm.core.errors import EstimateError
 from mm.diagnostics.corrections import ORIGINAL_DT_MS, Waterfall, waterfall
 from mm.diagnostics.draws import Draws
@@ -22,11 +22,11 @@ from mm.diagnostics.sides import SideFits, side_fits
 from mm.diagnostics.stability import (
     TRAIN_SHARE,
     Blocks,
+    Counts,
     Halves,
     OutOfSample,
     Trend,
     blocks,
-    by_blocks,
     halves,
     independent_unit,
     out_of_sample,
@@ -154,15 +154,16 @@ def check_estimate(
     risk = risk.cut_at(np.append(slice_edges(risk), cuts))
     draws = Draws.of_log(exposure, estimate.trials, estimate.drawn)
     model = PoissonFillModel(emitted.A, emitted.k, estimate.dt_ms, exposure.tick_size)
-    own_side = risk.on_own_side()
-    cells = own_side.cells()
-    pooled = cells.by_distance()
-    expected = risk.expected(fit)
-    star = fit.delta_star if math.isfinite(fit.delta_star) else _mean(expected, risk.delta)
-    pearson = _pearson(own_side, own_side.expected(fit), rng)
+    pooled = risk.by_group(risk.own_side).by_distance()
+    star = fit.delta_star
+    if not math.isfinite(star):
+        star = _mean(risk.expected(fit), risk.delta)
+    counts = Counts.of(risk, fit)
+    pearson = _pearson(risk, fit, rng)
     original = estimate.original
     rates = fill_rates(fit, intensity)
-    n_period = _period(risk, fit)
+    n_period = _period(counts)
+    ahead = _predictive(risk, counts, fit.intensity(star), n_period, options.block_s)
     return Diagnostics(
         options=options,
         fit=fit,
@@ -174,15 +175,15 @@ def check_estimate(
         power=_power(pooled) if selection.convention == "absolute" else None,
         time=rescaled_time(estimate.clock or rescale(risk, fit, rng), rng),
         halves=halves(risk, star),
-        trend=trend(risk, fit),
+        trend=trend(risk, counts),
         out_of_sample=out_of_sample(risk),
-        blocks=blocks(risk, fit, rng, n_period),
+        blocks=blocks(risk, counts, rng, n_period),
         over_time=over_time(risk),
         schedule=_schedule(exposure, selection, risk, options),
-        effects=_effects(cells),
-        predictive=_predictive(risk, fit, star, n_period, options.block_s),
+        effects=_effects(risk),
+        predictive=ahead.reaching(fit.interval(star)),
         intervals=_intervals(pooled, fit, pearson.phi),
-        firth=_firth(pooled) if own_side.n_events < SPARSE else None,
+        firth=_firth(pooled) if pooled.n_events < SPARSE else None,
         sides=side_fits(risk, fit, star),
         passive_share=_passive_share(exposure, selection),
         fill_fraction=_fill_fraction(exposure),
@@ -232,12 +233,11 @@ def _mean(weight: Floats, value: Floats) -> float:
     return float((weight * value).sum() / weight.sum())
 
 
-def _pearson(risk: Risk, expected: Floats, rng: np.random.Generator) -> PearsonByDistance:
-    delta = np.concatenate([risk.delta, risk.event_delta])
-    events = np.concatenate([np.zeros(len(risk.delta)), np.ones(risk.n_events)])
-    return pearson_by_distance(
-        delta, events, np.concatenate([expected, np.zeros(risk.n_events)]), rng
-    )
+def _pearson(risk: Risk, fit: Fit, rng: np.random.Generator) -> PearsonByDistance:
+    n, own = len(risk.places.code), risk.own_side
+    events = np.bincount(risk.event_place, minlength=n).astype(np.float64)
+    expected = sums_by(risk.place, risk.expected(fit), n)
+    return pearson_by_distance(risk.places.delta[own], events[own], expected[own], rng)
 
 
 def _power(cells: Cells) -> PowerLaw | None:
@@ -247,9 +247,10 @@ def _power(cells: Cells) -> PowerLaw | None:
         return None
 
 
-def _effects(cells: Cells) -> BlockEffects | None:
+def _effects(risk: Risk) -> BlockEffects | None:
     try:
-        return block_effects(cells)
+        exposure, events = (table[:, risk.own_side] for table in risk.by_period())
+        return block_effects(risk.places.delta[risk.own_side], exposure, events)
     except EstimateError:
         return None
 
@@ -273,27 +274,22 @@ def _intervals(cells: Cells, fit: Fit, phi: float) -> dict[str, tuple[Interval, 
     return found
 
 
-def _period(risk: Risk, fit: Fit) -> int:
+def _period(counts: Counts) -> int:
     """Blocks in a period: the longest that the log holds at least six of."""
     n = 1
     for n in _PERIODS:
-        if len(by_blocks(risk, fit, n)[0]) >= _MIN_PERIODS:
+        if counts.n_by(n) >= _MIN_PERIODS:
             break
     return n
 
 
-def _predictive(risk: Risk, fit: Fit, delta: float, n: int, block_s: float) -> Predictive:
-    """For a period of n blocks; where several days are known for one of them. No end lies inside
-    the reported interval: whatever the level itself may be, a period of it may be."""
+def _predictive(risk: Risk, counts: Counts, level: float, n: int, block_s: float) -> Predictive:
+    """For a period of n blocks; where several days are known for one of them."""
     longest_s = float((risk.end_ms - risk.begin_ms).max()) / 1000.0
     unit = independent_unit(risk)
-    observed, expected = by_blocks(risk, fit, unit or 1)
+    observed, expected = counts.by(unit or 1)
     n, period_s = (n, min(n * block_s, longest_s)) if unit is None else (0, longest_s)
-    found = predictive(fit.intensity(delta), risk.n_events, observed, expected, n, period_s)
-    (low, high), (lowest, highest) = found.interval, fit.interval(delta)
-    if not math.isfinite(lowest + highest):
-        return found
-    return replace(found, interval=(min(low, lowest), max(high, highest)))
+    return predictive(level, risk.n_events, observed, expected, n, period_s)
 
 
 def _passive_share(exposure: Exposure, selection: Selection) -> float:

@@ -1,10 +1,10 @@
 """The proof: do parameters give back the fills, at the distances at which a desk places orders?
 
 The consumer's rule draws once a state row for each resting order, with
-p = 1 - exp(-A e^(-k |delta|) dt). Each order is at risk in its own state rows up to its observed
-first fill, so the number given is the plain sum of p: stopping at a first simulated success would
-count an order's risk twice. Tables are by placement distance, which is what is set, and by the
-distance at the fill, which is what the model speaks of.
+p = 1 - exp(-A e^(-k |delta|) dt). Each order is at risk in its own state rows up to the draw that
+stands for its observed first fill (``mm.exposure.trials``), so the number given is the plain sum of
+p: stopping at a first simulated success would count an order's risk twice. Tables are by placement
+distance, which is what is set, and by the distance at the fill, which is what the model speaks of.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from mm.core.arrays import Floats, Ints, Mask, sums_by
+from mm.core.arrays import Floats, Ints, Mask, Numbers, sums_by
 from mm.diagnostics.draws import Draws
 from mm.exposure.distance import buckets
 from mm.fitting.covariance import LEVEL
@@ -187,14 +187,13 @@ class Replay:
 def replay(draws: Draws, model: PoissonFillModel) -> Replay:
     """What the parameters give, row by row, against what was observed."""
     p = draws.probability(model)
-    given = draws.rows * p
-    known = [draws.period, draws.event_period]
-    known += [] if draws.time_period is None else [draws.time_period]
-    periods = 1 + max(int(period.max(initial=0)) for period in known)
+    periods = [draws.period, draws.event_period]
+    periods += [] if draws.time_period is None else [draws.time_period]
+    n_periods = 1 + max(int(period.max(initial=0)) for period in periods)
 
-    def rows(by: By, risk: _ByPeriod, events: _ByPeriod) -> ReplayRows:
-        labels = np.unique(np.concatenate([risk.at, events.at]))
-        expected, seen = (_table(part, labels, periods) for part in (risk, events))
+    def rows(by: By, risk: _Amounts, events: _Amounts) -> ReplayRows:
+        labels = np.union1d(risk.labels, events.labels)
+        expected, seen = (part.table(labels, n_periods) for part in (risk, events))
         placed = by == "placement"
         there = np.searchsorted(draws.levels, labels if placed else labels[:0])
         none = np.zeros(len(labels), dtype=np.int64)
@@ -209,48 +208,64 @@ def replay(draws: Draws, model: PoissonFillModel) -> Replay:
             dispersion=_dispersion(seen, expected),
         )
 
-    bucket, event_bucket = buckets(draws.delta), buckets(draws.event_delta)
-    drawn = _ByPeriod(bucket, draws.period, given)
-    filled = _ByPeriod(event_bucket, draws.event_period, np.ones(len(event_bucket)))
-    in_time = drawn.where(~draws.through)
+    own_row = np.arange(len(draws.event_period), dtype=np.int32)
+    drawn = _Amounts(draws.level, draws.place, draws.period, draws.rows * p[draws.place])
+    filled = _Amounts(draws.event_level, own_row, draws.event_period, np.ones(len(own_row)))
+    in_time, through = replace(drawn, label=buckets(draws.delta)), np.zeros_like(draws.level, bool)
     if draws.time_period is not None:
         rate = model.rate(draws.time_delta * (draws.tick_size / model.tick_size))
+        given = rate[draws.time_place] * draws.time_s
         at_risk = buckets(np.abs(draws.time_delta))
-        in_time = _ByPeriod(at_risk, draws.time_period, rate * draws.time_s)
-        in_time = in_time.where(draws.time_delta >= 0)
+        in_time = _Amounts(at_risk, draws.time_place, draws.time_period, given)
+        through = draws.time_delta < 0
+    filled_at = replace(filled, label=buckets(draws.event_delta))
     return Replay(
         model=model,
-        by_placement=rows(
-            "placement", replace(drawn, at=draws.level), replace(filled, at=draws.event_level)
-        ),
-        by_fill=rows("fill", in_time, filled.where(~draws.event_through)),
+        by_placement=rows("placement", drawn, filled),
+        by_fill=rows("fill", in_time.where(~through), filled_at.where(~draws.event_through)),
         through=rows(
-            "fill", drawn.where(draws.through).as_one(), filled.where(draws.event_through).as_one()
+            "fill",
+            in_time.as_one().where(through),
+            filled.as_one().where(draws.event_through),
         ),
         total=rows("fill", drawn.as_one(), filled.as_one()),
-        variance=float((draws.rows * (p * (1.0 - p))).sum()),
+        variance=float((draws.rows * (p * (1.0 - p))[draws.place]).sum()),
     )
 
 
-@dataclass(frozen=True)
-class _ByPeriod:
-    """Amounts at whole ticks in periods of time, shape (n,)."""
+#: Label of places of which nothing counts.
+_LEFT_OUT = np.iinfo(np.int64).min
 
-    at: Ints
-    period: Ints
+
+@dataclass(frozen=True)
+class _Amounts:
+    """Amounts in periods of time, shape (n,), at places, each of which has a whole-tick label."""
+
+    label: Ints
+    place: Numbers
+    period: Numbers
     amount: Floats
 
-    def where(self, some: Mask) -> _ByPeriod:
-        return _ByPeriod(self.at[some], self.period[some], self.amount[some])
+    def where(self, places: Mask) -> _Amounts:
+        return replace(self, label=np.where(places, self.label, _LEFT_OUT))
 
-    def as_one(self) -> _ByPeriod:
+    def as_one(self) -> _Amounts:
         """All distances as one."""
-        return replace(self, at=np.zeros_like(self.at))
+        return replace(self, label=np.zeros_like(self.label))
 
+    @property
+    def labels(self) -> Ints:
+        """Those that have an amount, in order."""
+        there = np.bincount(self.place, minlength=len(self.label)) > 0
+        return np.unique(self.label[there & (self.label != _LEFT_OUT)])
 
-def _table(part: _ByPeriod, labels: Ints, periods: int) -> Floats:
-    cell = np.searchsorted(labels, part.at) * periods + part.period
-    return sums_by(cell, part.amount, len(labels) * periods).reshape(len(labels), periods)
+    def table(self, labels: Ints, n_periods: int) -> Floats:
+        """Sums by label and period."""
+        row = np.searchsorted(labels, self.label)
+        row[self.label == _LEFT_OUT] = len(labels)
+        cell = (row * n_periods)[self.place] + self.period
+        sums = sums_by(cell, self.amount, (len(labels) + 1) * n_periods)
+        return sums.reshape(-1, n_periods)[:-1]
 
 
 def _dispersion(seen: Floats, expected: Floats) -> float:
@@ -276,7 +291,9 @@ def seeded_draws(draws: Draws, model: PoissonFillModel, seeds: int = 20) -> Floa
     """
     p, rows = draws.probability(model), draws.rows
     if len(rows) > _WORTH_MERGING:
-        p, of = np.unique(p, return_inverse=True)
-        rows = sums_by(of, rows, len(p)).astype(np.int64)
+        p, same = np.unique(p, return_inverse=True)
+        rows = sums_by(same[draws.place], rows, len(p)).astype(np.int64)
+    else:
+        p = p[draws.place]
     totals = [int(np.random.default_rng(s).binomial(rows, p).sum()) for s in range(seeds)]
     return np.array(totals, dtype=np.float64)

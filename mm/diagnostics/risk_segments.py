@@ -54,7 +54,7 @@ class RiskSegments:
                     run, block, side = int(s.run[0]), s.block[seg], s.side[seg]
                     yield Chunk(run, block, side, start, start + ms, delta, ms)
             return
-        for r in rows_at_risk(self.exposure, to_fill_row=True, blocks=blocks):
+        for r in rows_at_risk(self.exposure, drawn=True, blocks=blocks):
             row = self.selection.contains(r.delta)
             if row.any():
                 time, dt = r.time_ms[row], np.full(int(row.sum()), self.dt_ms, dtype=np.int64)
@@ -90,12 +90,12 @@ def spans(segments: RiskSegments, block: Ints) -> tuple[Ints, Ints, Ints]:
     ``block``: of all cells, in order. Shapes (r,).
     """
     exposure = segments.exposure
-    run_of, _ = runs_blocks(exposure)
-    run = run_of[block]
-    runs = np.unique(run)
+    first_blocks = exposure.first_blocks
+    behind = np.searchsorted(block, np.append(first_blocks[1:], np.iinfo(np.int64).max))
+    first = np.append(0, behind[:-1])
+    runs = np.flatnonzero(behind > first)
     # No segment is in two blocks: the first starts in the first block, the last ends in the last.
-    ends = [np.searchsorted(run, runs), np.searchsorted(run, runs, side="right") - 1]
-    own = [block[at] - exposure.first_blocks[runs] for at in ends]
+    own = [block[at[runs]] - first_blocks[runs] for at in (first, behind - 1)]
     found = [
         exposure.runs[number].product(
             _span, exposure.measure, segments.selection, segments.dt_ms, first, last

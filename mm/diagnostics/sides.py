@@ -42,7 +42,7 @@ def side_fits(risk: Risk, fit: Fit, delta: float) -> SideFits:
     fits: list[Fit | None] = []
     for sign in (1, -1):
         try:
-            fits.append(risk.where(risk.side == sign, risk.event_side == sign).fit())
+            fits.append(risk.fit(risk.places.side == sign))
         except EstimateError:
             fits.append(None)
     buy, sell = fits

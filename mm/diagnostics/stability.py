@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
-from mm.core.arrays import Floats, sums_by
+from mm.core.arrays import Floats, Ints, Mask, sums_by
 from mm.core.errors import EstimateError
 from mm.diagnostics.time_at_risk import Risk
 from mm.diagnostics.time_rescaling import first_in_ms
-from mm.fitting.covariance import MIN_GROUPS
+from mm.exposure.periods import MIN_GROUPS, Periods
 from mm.fitting.fit import Fit
 from mm.fitting.uncertainty import between_periods
 
@@ -90,6 +90,56 @@ class Blocks:
     spread: float
 
 
+@dataclass(frozen=True)
+class Counts:
+    """Observed and expected events by period (of a single run: block), shape (p,); ``rested``:
+    whether any order was at risk in it."""
+
+    observed: Floats
+    expected: Floats
+    rested: Mask
+    periods: Periods
+
+    @classmethod
+    def of(cls, risk: Risk, fit: Fit) -> Counts:
+        """Those of a fit."""
+        number = risk.periods.number
+        size = 1 + int(number.max(initial=-1))
+        of = number[risk.block]
+        expected = sums_by(of, risk.expected(fit), size)
+        none = np.zeros(size)
+        counts = cls(none, expected, np.bincount(of, minlength=size) > 0, risk.periods)
+        return counts.of_events(risk.event_block)
+
+    def of_events(self, block: Ints) -> Counts:
+        """The same with the events in these blocks."""
+        observed = np.bincount(self.periods.number[block], minlength=len(self.expected))
+        return replace(self, observed=observed.astype(np.float64))
+
+    def by(self, n: int) -> tuple[Floats, Floats]:
+        """Observed and expected by n periods at a time, in order; counted from the first one with
+        time at risk in each group of runs that overlap."""
+        period, new = self._windows(n)
+        return np.add.reduceat(self.observed[period], new), np.add.reduceat(
+            self.expected[period], new
+        )
+
+    def n_by(self, n: int) -> int:
+        """How many windows of n periods there are."""
+        return len(self._windows(n)[1])
+
+    def _windows(self, n: int) -> tuple[Ints, Ints]:
+        """Periods with time at risk or events, and at which of them each window begins."""
+        group_of = np.full(len(self.rested), -1, dtype=np.int64)
+        group_of[self.periods.number] = self.periods.group
+        period = np.flatnonzero(self.rested | (self.observed > 0))
+        groups, first = np.unique(group_of[self.rested], return_index=True)
+        origin = np.flatnonzero(self.rested)[first]
+        at = np.minimum(np.searchsorted(groups, group_of[period]), len(groups) - 1)
+        begin = origin[at] + (period - origin[at]) // n * n
+        return period, np.flatnonzero(np.diff(begin, prepend=-n - 1))
+
+
 def halves(risk: Risk, delta: float) -> Halves:
     """Fit both halves of the time and compare lambda at ``delta`` ticks."""
     parts = split(risk, 0.5)
@@ -123,7 +173,7 @@ def _spread_within(parts: tuple[Risk, Risk], fits: tuple[Fit, Fit], n: int) -> t
     time about a fit of each part's own; and its degrees of freedom."""
     x2, dof = 0.0, 0
     for part, fit in zip(parts, fits, strict=True):
-        seen, expected = by_blocks(part, fit, n)
+        seen, expected = Counts.of(part, fit).by(n)
         there = expected > 0
         x2 += float(((seen[there] - expected[there]) ** 2 / expected[there]).sum())
         dof += int(np.count_nonzero(there)) - 1
@@ -133,17 +183,17 @@ def _spread_within(parts: tuple[Risk, Risk], fits: tuple[Fit, Fit], n: int) -> t
 def independent_unit(risk: Risk) -> int | None:
     """Periods that stand together: all of a group of runs where there are MIN_GROUPS of them, as in
     the reported interval; None where blocks do."""
-    groups = np.unique(risk.periods.group[risk.block]).size
-    return int(risk.periods.number.max()) + 1 if groups >= MIN_GROUPS else None
+    whole = len(risk.groups) >= MIN_GROUPS
+    return int(risk.periods.number.max()) + 1 if whole else None
 
 
-def trend(risk: Risk, fit: Fit) -> Trend | None:
+def trend(risk: Risk, counts: Counts) -> Trend | None:
     """Least squares of log(N/mu) of groups of runs on their order, by the quantile of t(G-2); their
     scatter counts as no less than a count's. None below MIN_GROUPS groups."""
     unit = independent_unit(risk)
     if unit is None:
         return None
-    seen, expected = by_blocks(risk, fit, unit)
+    seen, expected = counts.by(unit)
     there = expected > 0
     level = np.log((seen[there] + 0.5) / (expected[there] + 0.5))
     n = len(level)
@@ -190,7 +240,7 @@ def out_of_sample(risk: Risk) -> OutOfSample | None:
     mu = test.expected(fit)
     predicted, observed = float(mu.sum()), test.n_events
     star = float((mu * test.delta).sum()) / predicted if predicted > 0 else 0.0
-    n, expected = by_blocks(train, fit, independent_unit(risk) or 1)
+    n, expected = Counts.of(train, fit).by(independent_unit(risk) or 1)
     dof = max(len(n) - 1, 1)
     spread = float(((n - expected) ** 2).sum()) / float(expected.sum()) * len(n) / dof
     se = math.sqrt(predicted * max(spread, 1.0) + (predicted * fit.se_log_intensity(star)) ** 2)
@@ -203,15 +253,15 @@ def out_of_sample(risk: Risk) -> OutOfSample | None:
     return OutOfSample(predicted, observed, (observed - predicted) / se, t_limit, gain)
 
 
-def blocks(risk: Risk, fit: Fit, rng: np.random.Generator, n: int) -> Blocks:
+def blocks(risk: Risk, counts: Counts, rng: np.random.Generator, n: int) -> Blocks:
     """Observed and expected events by time block, and how much more they vary than counts do;
     ``spread`` is by n blocks at a time."""
-    observed, expected = by_blocks(risk, fit, 1)
-    prints = risk.where(None, first_in_ms(risk))
-    seen, _ = by_blocks(prints, fit, 1)
+    observed, expected = counts.by(1)
+    prints = counts.of_events(risk.event_block[first_in_ms(risk)])
+    seen, _ = prints.by(1)
     fills, p = _dispersion(observed, expected, rng)
     _, prints_p = _dispersion(seen, expected, rng)
-    seen, mu = by_blocks(prints, fit, n)
+    seen, mu = prints.by(n)
     share = float(seen.sum()) / float(mu.sum()) if mu.sum() > 0 else math.nan
     return Blocks(observed, expected, fills, p, prints_p, between_periods(seen, mu * share))
 
@@ -237,25 +287,3 @@ def _dispersion(
         drawn = rng.multinomial(int(n), mu / mu.sum(), size=size)
         larger += int(np.count_nonzero(((drawn - mu) ** 2 / mu).sum(axis=1) >= x2))
     return x2 / (len(mu) - 1), (1 + larger) / (_DRAWS + 1)
-
-
-def by_blocks(risk: Risk, fit: Fit, n: int) -> tuple[Floats, Floats]:
-    """Observed and expected events by n periods (of a single run: blocks) at a time, in order;
-    counted from the first one with time at risk in each group of runs that overlap."""
-    number = risk.periods.number
-    size = 1 + int(number.max(initial=-1))
-    expected = sums_by(number[risk.block], risk.expected(fit), size)
-    observed = np.bincount(number[risk.event_block], minlength=size).astype(np.float64)
-    group_of = np.full(size, -1, dtype=np.int64)
-    group_of[number] = risk.periods.group
-    rested = np.zeros(size, dtype=np.bool_)
-    rested[number[risk.block]] = True
-    there = rested.copy()
-    there[number[risk.event_block]] = True
-    period = np.flatnonzero(there)
-    groups, first = np.unique(group_of[rested], return_index=True)
-    origin = np.flatnonzero(rested)[first]
-    at = np.minimum(np.searchsorted(groups, group_of[period]), len(groups) - 1)
-    begin = origin[at] + (period - origin[at]) // n * n
-    new = np.flatnonzero(np.diff(begin, prepend=-n - 1))
-    return np.add.reduceat(observed[period], new), np.add.reduceat(expected[period], new)

@@ -9,48 +9,45 @@ segment by segment.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_array
 
-from mm.core.arrays import Floats, Ints, Mask, Sides
+from mm.core.arrays import Floats, Ints, Mask, Numbers, Sides, sums_by
 from mm.diagnostics.risk_segments import RiskSegments, cut_cells, runs_blocks, spans
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Cells, Sums, make_cells, sum_by_cell, to_parts
+from mm.exposure.cells import DENSE, Cells, Places, Sums, to_parts
 from mm.exposure.distance import Selection
-from mm.exposure.periods import Periods
+from mm.exposure.periods import Periods, over_groups
 from mm.exposure.trials import fill_rows, trial_sums
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit, fit_cells
 from mm.fitting.through import fit_both_sides
-
-#: From so many cells on, those that differ in level alone are put together: nothing here asks it.
-_WORTH_MERGING = 100_000
 
 
 @dataclass(frozen=True, repr=False)
 class Risk:
     """Time at risk by cell, shape (n,), and events, shape (m,), over the selected distances.
 
-    ``run``, ``block``, ``side`` (+1 BUY, -1 SELL), ``delta`` (ticks, as selected), ``amount_ms``:
-    exposure of the cell, dt for each draw. ``since_ms``: a cell's segments all start then or
-    later, and no time of ``cuts`` lies between. ``event_*``: the same of events, ``event_ms``
-    their time.
+    ``block``; ``place``: number of its (distance, side) among ``places``, sorted, shape (p,);
+    ``amount_ms``: exposure of the cell, dt for each draw. ``since_ms``: a cell's segments all start
+    then or later, and no time of ``cuts`` lies between. ``event_*``: the same of events,
+    ``event_ms`` their time. ``places``: distances as selected, levels all 0.
     ``runs``: those with time at risk, shape (r,), from ``begin_ms`` to ``end_ms`` of each.
     ``segments``: what the cells are made of; None for a part of a log. ``periods``: of its blocks.
     ``both_sides``: distances are signed, and quotes that mid has run through have their own rate.
     """
 
-    run: Ints
     block: Ints
-    side: Sides
+    place: Numbers
     since_ms: Ints
-    delta: Floats
     amount_ms: Ints
     event_run: Ints
     event_block: Ints
-    event_side: Sides
+    event_place: Numbers
     event_ms: Ints
-    event_delta: Floats
+    places: Places
     runs: Ints
     begin_ms: Ints
     end_ms: Ints
@@ -75,7 +72,7 @@ class Risk:
         sums up to the fills' rows, if they are known already."""
         e = fill_rows(exposure)
         events = (e.run, e.block, e.side, e.time_ms, e.delta)
-        sums = trial_sums(exposure, to_fill_row=True) if trials is None else trials
+        sums = trial_sums(exposure, drawn=True) if trials is None else trials
         sums = replace(sums, values=sums.values[:, :1] * dt_ms)
         return cls._made(RiskSegments(exposure, selection, dt_ms), sums, events)
 
@@ -90,27 +87,30 @@ class Risk:
     def _made(
         cls, segments: RiskSegments, sums: Sums, events: tuple[Ints, Ints, Sides, Ints, Floats]
     ) -> Risk:
-        if len(sums.block) > _WORTH_MERGING:
-            none = np.zeros(len(sums.block), dtype=np.int64)
-            sums = sum_by_cell(sums.block, sums.side, none, sums.parts, (sums.values[:, 0],))
-        inside = segments.selection.contains(sums.delta)
-        block, side = sums.block[inside], sums.side[inside]
-        run, block_start = runs_blocks(segments.exposure)
+        selection = segments.selection
+        known = selection.contains(sums.places.delta)
+        inside = known[sums.place]
+        sums = sums if inside.all() else sums.where(inside)
         event_run, event_block, event_side, event_ms, event_delta = events
-        ev = segments.selection.contains(event_delta)
-        runs, begin, end = spans(segments, block)
+        ev = selection.contains(event_delta)
+        there = np.flatnonzero(sums.occupied)
+        own = _places(selection.measure(sums.places.delta[there]), sums.places.side[there])
+        filled = _places(selection.measure(event_delta[ev]), event_side[ev])
+        codes, found = np.unique(np.concatenate([own.code, filled.code]), return_inverse=True)
+        of = np.zeros(len(known), dtype=np.int32)
+        of[there] = found[: len(there)]
+        _, block_start = runs_blocks(segments.exposure)
+        runs, begin, end = spans(segments, sums.block)
         return cls(
-            run=run[block],
-            block=block,
-            side=side,
-            since_ms=block_start[block] - segments.lag_ms,
-            delta=segments.selection.measure(sums.delta[inside]),
-            amount_ms=sums.values[inside, 0],
+            block=sums.block,
+            place=of[sums.place],
+            since_ms=(block_start - segments.lag_ms)[sums.block],
+            amount_ms=sums.values[:, 0],
             event_run=event_run[ev],
             event_block=event_block[ev],
-            event_side=event_side[ev],
+            event_place=found[len(there) :].astype(np.int32),
             event_ms=event_ms[ev],
-            event_delta=segments.selection.measure(event_delta[ev]),
+            places=Places(codes),
             runs=runs,
             begin_ms=begin,
             end_ms=end,
@@ -118,8 +118,29 @@ class Risk:
             cuts=np.zeros(0, dtype=np.int64),
             segments=segments,
             periods=segments.exposure.periods,
-            both_sides=segments.selection.convention == "both",
+            both_sides=selection.convention == "both",
         )
+
+    @cached_property
+    def groups(self) -> Ints:
+        """Groups of runs with time at risk."""
+        return np.flatnonzero(np.bincount(self.periods.group[self.block]))
+
+    @cached_property
+    def own_side(self) -> Mask:
+        """Of each place, whether quotes there are on their own side of mid; true of all where
+        sides don't count."""
+        return (self.places.delta >= 0) | (not self.both_sides)
+
+    @property
+    def delta(self) -> Floats:
+        """Of each cell, ticks."""
+        return self.places.delta[self.place]
+
+    @property
+    def event_delta(self) -> Floats:
+        """Of each event, ticks."""
+        return self.places.delta[self.event_place]
 
     @property
     def n_events(self) -> int:
@@ -154,16 +175,14 @@ class Risk:
             raise ValueError("only the whole log can be cut at new times")
         cuts = np.union1d(self.cuts, times_ms)
         cut, cells, since_ms = cut_cells(self.segments, cuts)
-        run, _ = runs_blocks(self.segments.exposure)
-        kept = ~cut[self.block]
+        kept = self._taken(~cut[self.block])
+        place = np.searchsorted(self.places.code, _places(cells.delta, cells.side).code)
         return replace(
-            self,
-            run=np.concatenate([self.run[kept], run[cells.block]]),
-            block=np.concatenate([self.block[kept], cells.block]),
-            side=np.concatenate([self.side[kept], cells.side]),
-            since_ms=np.concatenate([self.since_ms[kept], since_ms]),
-            delta=np.concatenate([self.delta[kept], cells.delta]),
-            amount_ms=np.concatenate([self.amount_ms[kept], cells.exposure_ms]),
+            kept,
+            block=np.concatenate([kept.block, cells.block]),
+            place=np.concatenate([kept.place, place.astype(np.int32)]),
+            since_ms=np.concatenate([kept.since_ms, since_ms]),
+            amount_ms=np.concatenate([kept.amount_ms, cells.exposure_ms]),
             cuts=cuts,
         )
 
@@ -173,29 +192,22 @@ class Risk:
             self,
             event_run=self.event_run[events],
             event_block=self.event_block[events],
-            event_side=self.event_side[events],
+            event_place=self.event_place[events],
             event_ms=self.event_ms[events],
-            event_delta=self.event_delta[events],
         )
         if cells is None:
             return part
-        return replace(
-            part,
-            run=self.run[cells],
-            block=self.block[cells],
-            side=self.side[cells],
-            since_ms=self.since_ms[cells],
-            delta=self.delta[cells],
-            amount_ms=self.amount_ms[cells],
-            segments=None,
-        )
+        return replace(part._taken(cells), segments=None)
 
-    def on_own_side(self) -> Risk:
-        """The part at which mid had not run through quotes; all of it where sides don't count."""
-        if not self.both_sides:
-            return self
-        part = self.where(self.delta >= 0, self.event_delta >= 0)
-        return replace(part, both_sides=False)
+    def _taken(self, cells: Mask) -> Risk:
+        at = np.flatnonzero(cells)
+        return replace(
+            self,
+            block=self.block.take(at),
+            place=self.place.take(at),
+            since_ms=self.since_ms.take(at),
+            amount_ms=self.amount_ms.take(at),
+        )
 
     def between(self, start_ms: int, stop_ms: int) -> Risk:
         """Risk segments that start in [start_ms, stop_ms), events in (start_ms, stop_ms]."""
@@ -203,33 +215,81 @@ class Risk:
         cells = (cut.since_ms >= start_ms) & (cut.since_ms < stop_ms)
         return cut.where(cells, (cut.event_ms > start_ms) & (cut.event_ms <= stop_ms))
 
-    def cells(self) -> Cells:
-        """Sums by (period, side, distance)."""
-        period = self.periods.number
-        parts = to_parts(self.delta)
-        none = np.zeros(len(parts), dtype=np.int64)
-        at_risk = Sums(period[self.block], self.side, none, parts, self.amount_ms[:, None])
-        none = np.zeros(self.n_events, dtype=np.int64)
-        events = (period[self.event_block], self.event_side, none, self.event_delta)
-        return make_cells(at_risk, *events, None, None)
+    def cells(self, at: Mask | None = None) -> Cells:
+        """By period, at some places; a likelihood is a sum: it needs no cell to stand once."""
+        block, place, ms = self.block, self.place, self.amount_ms
+        event_block, filled = self.event_block, self.event_place
+        if at is not None:
+            some, events = at[place], at[filled]
+            block, place, ms = block[some], place[some], ms[some]
+            event_block, filled = event_block[events], filled[events]
+        n, m = len(block), len(filled)
+        of, place = np.concatenate([block, event_block]), np.concatenate([place, filled])
+        return Cells(
+            block=self.periods.number[of],
+            side=self.places.side[place],
+            delta=self.places.delta[place],
+            exposure_ms=np.concatenate([ms, np.zeros(m, dtype=np.int64)]),
+            events=np.repeat(np.array([0, 1]), [n, m]),
+            qty=np.zeros(n + m),
+            dt_ms=self.dt_ms,
+            group=self.periods.group[of],
+        )
 
-    def fit(self) -> Fit:
-        """Maximum likelihood by what the log is. Raises EstimateError where there is none."""
-        n, m = len(self.block), self.n_events
-        # A likelihood is a sum: it needs no cell to stand once.
-        of = np.concatenate([self.block, self.event_block])
-        block, group = self.periods.number[of], self.periods.group[of]
-        side = np.concatenate([self.side, self.event_side])
-        delta = np.concatenate([self.delta, self.event_delta])
-        amount_ms = np.concatenate([self.amount_ms, np.zeros(m, dtype=np.int64)])
-        events = np.repeat(np.array([0, 1]), [n, m])
-        none = np.zeros(n + m)
-        cells = Cells(block, side, delta, amount_ms, events, none, self.dt_ms, group=group)
+    def by_period(self) -> tuple[csr_array, csr_array]:
+        """Exposure, s, and events of each period at each place."""
+        number = self.periods.number
+        shape = (1 + int(number.max(initial=-1)), len(self.places.code))
+        own, filled = number[self.block], number[self.event_block]
+        exposure = csr_array((self.amount_ms / 1000.0, (own, self.place)), shape)
+        return exposure, csr_array((np.ones(len(filled)), (filled, self.event_place)), shape)
+
+    def by_group(self, at: Mask | None = None) -> Cells:
+        """By group of runs and place, each once, at some places; as ``cells`` where a table of
+        all of these would be large."""
+        group, n = self.periods.group, len(self.places.code)
+        size = n * (1 + int(group.max(initial=-1)))
+        if size > DENSE * (len(self.block) + self.n_events) + 10_000:
+            return self.cells(at)
+        own, filled = (
+            (group * n)[block] + place
+            for block, place in (
+                (self.block, self.place),
+                (self.event_block, self.event_place),
+            )
+        )
+        amount_ms = sums_by(own, self.amount_ms, size)
+        events = np.bincount(filled, minlength=size)
+        found = (amount_ms > 0) | (events > 0)
+        there = np.flatnonzero(found if at is None else found.reshape(-1, n) & at)
+        of, place = np.divmod(there, n)
+        return Cells(
+            block=of,
+            side=self.places.side[place],
+            delta=self.places.delta[place],
+            exposure_ms=amount_ms[there].astype(np.int64),
+            events=events[there],
+            qty=np.zeros(len(there)),
+            dt_ms=self.dt_ms,
+            group=of,
+        )
+
+    def fit(self, at: Mask | None = None) -> Fit:
+        """Maximum likelihood by what the log is, at some places. Raises EstimateError where there
+        is none."""
+        cells = self.by_group(at)
+        if not over_groups(cells):
+            cells = self.cells(at)
         return fit_both_sides(cells) if self.both_sides else fit_cells(cells)
 
     def expected(self, fit: Fit) -> Floats:
         """Expected events of each cell, shape (n,): T lambda, or 1 - exp(-lambda dt) a draw."""
+        rates = fit.rates(self.places.delta)
         if self.dt_ms is None:
-            return self.amount_ms / 1000.0 * fit.rates(self.delta)
+            return self.amount_ms / 1000.0 * rates[self.place]
         draws = self.amount_ms // self.dt_ms
-        return np.asarray(-np.expm1(-fit.rates(self.delta) * (self.dt_ms / 1000.0)) * draws)
+        return np.asarray(-np.expm1(-rates * (self.dt_ms / 1000.0))[self.place] * draws)
+
+
+def _places(delta: Floats, side: Sides) -> Places:
+    return Places.of(side, np.zeros(len(side), dtype=np.int64), to_parts(delta))

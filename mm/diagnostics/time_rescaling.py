@@ -14,7 +14,7 @@ from mm.exposure.accounting import Exposure
 from mm.exposure.by_run import Measure, run_account
 from mm.exposure.cells import Sums
 from mm.exposure.distance import Selection
-from mm.fitting.covariance import MIN_GROUPS
+from mm.exposure.periods import MIN_GROUPS
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit
 from mm.fitting.memory import Rescaled, memory
@@ -88,8 +88,7 @@ def rescale(risk: Risk, fit: Fit, rng: np.random.Generator) -> Rescaled:
     event_group, kept = group_of[risk.event_block], _by_run(risk, fit)
     clocks: dict[int, Clock] = {}
     new: list[Mask] = [np.zeros(0, dtype=np.bool_)]
-    groups = np.unique(group_of[risk.block]).tolist()
-    for group in groups:
+    for group in risk.groups.tolist():
         mine = event_group == group
         times = risk.event_ms[mine].astype(np.float64)
         if risk.dt_ms is not None:
@@ -125,11 +124,13 @@ def _by_run(risk: Risk, fit: Fit) -> dict[int, tuple[Floats, float]] | None:
         return None
     found = {}
     for number, group in enumerate(first.tolist()):
-        if not (risk.run == number).any():
+        if number not in risk.runs:
             continue
         own = exposure.runs[number].product(_at_risk, exposure.measure, risk.segments.selection)
         n = int(np.count_nonzero(risk.event_run == number))
-        amount = sums_by(own.block, own.values[:, 0] / 1000.0 * fit.rates(own.delta), n + 1)
+        amount = sums_by(
+            own.block, own.values[:, 0] / 1000.0 * fit.rates(own.places.delta)[own.place], n + 1
+        )
         found[group] = (amount[:-1], float(amount[-1]))
     return found
 
@@ -148,7 +149,7 @@ def with_clock(exposure: Exposure, estimate: Estimate) -> Estimate:
         return estimate
     risk = Risk.of_estimate(exposure, estimate)
     clock = rescale(risk, estimate.fit, np.random.default_rng(_SEED))
-    groups = np.unique(risk.periods.group[risk.block]).size
     # Over several days it is their levels that tell.
-    found = memory(clock.position, risk.covered_ms / 1000.0) if groups < MIN_GROUPS else None
+    several = len(risk.groups) >= MIN_GROUPS
+    found = None if several else memory(clock.position, risk.covered_ms / 1000.0)
     return estimate.remembering(clock, found)

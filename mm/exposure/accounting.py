@@ -14,11 +14,19 @@ import numpy as np
 import pandas as pd
 
 from mm.core.arrays import Floats, Ints, Mask
-from mm.exposure.by_run import Events, LaidOut, Measure, RunAccount, laid_out, run_account
-from mm.exposure.cells import Cells, Sums, make_cells
+from mm.exposure.by_run import (
+    Events,
+    LaidOut,
+    Measure,
+    RunAccount,
+    laid_out,
+    run_account,
+    whole_sums,
+)
+from mm.exposure.cells import Cells, Sums, make_cells, no_sums, one_after_another
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, OUTAGE, MidPath
-from mm.exposure.periods import Periods
+from mm.exposure.periods import MIN_GROUPS, Periods, over_groups
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.exposure.segments import Segments, joined, segments_of
 from mm.logs.intervals import END_NAMES, FILL_STATUSES, RestingIntervals
@@ -31,9 +39,9 @@ __all__ = ["Cells", "Events", "Exposure", "Segments", "measure_exposure"]
 class Exposure:
     """The accounting of all runs: where every order-ms and every fill went.
 
-    ``accounts``: of each run. ``sums``: order-ms and state rows by (block, side, level, signed
-    distance), where mid is known. ``unknown_ms``: order-ms by status of the mid path, where it is
-    not.
+    ``accounts``: of each run; of several without what is joined here. ``sums``: order-ms and state
+    rows by (block, side, level, signed distance), where mid is known. ``unknown_ms``: order-ms by
+    status of the mid path, where it is not.
     """
 
     runs: tuple[Run, ...]
@@ -103,26 +111,43 @@ class Exposure:
         """The order's price of each event, quote currency."""
         return np.concatenate([account.event_price for account in self.accounts])
 
+    @cached_property
+    def by_run(self) -> Sums:
+        """``sums`` over all blocks of a run, under the number of its first."""
+        of_runs = [run.product(whole_sums, self.measure) for run in self.runs]
+        return one_after_another(of_runs, self.first_blocks)
+
     def cells(self, selection: Selection) -> Cells:
-        """Sums by (block, side, distance) over the segments and events in range."""
+        """Sums by (block, side, level, distance) over the segments and events in range. Where
+        groups of runs are what counts as independent, on either side of mid, they are over all
+        blocks of a run, under the number of its first: no fit would tell these apart."""
         if selection not in self._cells:
-            e = self.events
-            self._cells[selection] = make_cells(
-                self.sums, e.block, e.side, e.level, e.delta, e.qty, selection
-            )
+            cells = None
+            if len(self.runs) >= MIN_GROUPS:
+                cells = self._summed(self.by_run, self.first_blocks[self.events.run], selection)
+            if cells is None or not over_groups(
+                replace(cells, group=self.periods.group[cells.block])
+            ):
+                cells = self._summed(self.sums, self.events.block, selection)
+            self._cells[selection] = cells
         return self._cells[selection]
+
+    def _summed(self, sums: Sums, event_block: Ints, selection: Selection) -> Cells:
+        e = self.events
+        return make_cells(sums, event_block, e.side, e.level, e.delta, e.qty, selection)
 
     def mean_state_gap_ms(self, selection: Selection) -> float:
         """Exposure over the number of (order, state row) pairs inside it; NaN without any."""
-        ms, pairs = self.sums.values[selection.contains(self.sums.delta)].sum(axis=0).tolist()
+        sums = self.by_run
+        ms, pairs = sums.values[selection.contains(sums.delta)].sum(axis=0).tolist()
         return float(ms) / pairs if pairs else float("nan")
 
     def reconciliation(self, selection: Selection) -> Reconciliation:
         """Every order-ms and every fill row under one name. Raises ArithmeticError if the sums
         differ from what came in, which would be an error of ours."""
-        cell = selection.contains(self.sums.delta)
+        cell = selection.contains(self.by_run.delta)
         ev = selection.contains(self.events.delta)
-        ms = self.sums.values[:, 0]
+        ms = self.by_run.values[:, 0]
         order_ms = {
             "used": int(ms[cell].sum()),
             "outside MIN_DELTA_TICKS..MAX_DELTA_TICKS": int(ms[~cell].sum()),
@@ -188,21 +213,15 @@ def exposure_of(runs: Sequence[Run], measure: Measure) -> Exposure:
     """What runs contribute, one after the other; see ``measure_exposure``."""
     accounts = tuple(run.product(run_account, measure) for run in runs)
     first_blocks = np.cumsum([0, *(account.n_blocks for account in accounts[:-1])])
-    events, sums, unknown_ms = [], [], {BEFORE_FIRST: 0, OUTAGE: 0}
+    events, unknown_ms = [], {BEFORE_FIRST: 0, OUTAGE: 0}
     for number, (first, account) in enumerate(zip(first_blocks.tolist(), accounts, strict=True)):
-        e, own = account.events, account.sums
-        if number:
-            e = replace(e, run=e.run + number, block=e.block + first)
-            own = replace(own, block=own.block + first)
-        events.append(e)
-        sums.append(own)
+        e = account.events
+        events.append(replace(e, run=e.run + number, block=e.block + first) if number else e)
         for status, ms in account.unknown_ms.items():
             unknown_ms[status] += ms
-    return Exposure(
-        tuple(runs),
-        measure,
-        accounts,
-        Events(**joined(events)),
-        Sums(**joined(sums)),
-        unknown_ms,
-    )
+    all_events = Events(**joined(events))
+    sums = one_after_another([account.sums for account in accounts], first_blocks)
+    if len(accounts) > 1:  # many days need no place in memory twice
+        none = Events(**{name: values[:0].copy() for name, values in vars(all_events).items()})
+        accounts = tuple(replace(own, events=none, sums=no_sums(2)) for own in accounts)
+    return Exposure(tuple(runs), measure, accounts, all_events, sums, unknown_ms)

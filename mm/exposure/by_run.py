@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Sides
 from mm.core.concurrency import LONG, give_back, side_by_side
-from mm.exposure.cells import CellSums, Sums, sum_by_cell, to_parts
+from mm.exposure.cells import CellSums, Sums, no_sums, sum_by_cell, to_parts
 from mm.exposure.distance import signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
 from mm.exposure.reconcile import Counts
@@ -168,6 +168,13 @@ def run_account(run: Run, measure: Measure) -> RunAccount:
     )
 
 
+def whole_sums(run: Run, measure: Measure) -> Sums:
+    """Sums of a run over all its blocks."""
+    own = run.product(run_account, measure).sums
+    one = np.zeros_like(own.block)
+    return sum_by_cell(one, own.side, own.level, own.parts, tuple(own.values.T))
+
+
 def _counted(level: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
     levels, n = np.unique(level, return_counts=True)
     return levels.astype(np.int64), n.astype(np.int64)
@@ -176,8 +183,7 @@ def _counted(level: npt.NDArray[np.int32]) -> tuple[Ints, Ints]:
 def sums_of(laid: LaidOut, tick_size: float) -> tuple[Sums, dict[int, int]]:
     """Order-ms and state rows by cell, and order-ms by status where mid is unknown."""
     cells, unknown = CellSums(), {BEFORE_FIRST: 0, OUTAGE: 0}
-    nothing = np.zeros(0, dtype=np.int64)
-    cells.add(sum_by_cell(nothing, nothing.astype(np.int8), nothing, nothing, (nothing, nothing)))
+    cells.add(no_sums(2))
     for s in segments_of(laid.orders, laid.path, laid.on_path, tick_size):
         known = s.status == KNOWN
         if known.all():

@@ -14,6 +14,19 @@ import numpy as np
 
 from mm.core.arrays import Ints
 from mm.exposure.by_run import RunAccount
+from mm.exposure.cells import Cells
+
+#: From so many groups of runs that do not overlap on, only groups count as independent.
+MIN_GROUPS = 3
+
+
+def over_groups(cells: Cells) -> bool:
+    """Whether groups count as independent for all fits of these cells: there are enough of them on
+    either side of mid where there are any."""
+    assert cells.group is not None
+    through = cells.delta < 0
+    counts = [len(np.unique(cells.group[side])) for side in (through, ~through)]
+    return all(n == 0 or n >= MIN_GROUPS for n in counts)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,16 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Events, Exposure
-from mm.exposure.by_run import LaidOut, Measure, laid_out, run_account
-from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
+from mm.exposure.by_run import LaidOut, Measure, laid_out
+from mm.exposure.cells import (
+    Cells,
+    CellSums,
+    Sums,
+    no_sums,
+    one_after_another,
+    sum_by_cell,
+    to_parts,
+)
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.segments import in_chunks, joined
 from mm.logs.intervals import EVENT
@@ -45,26 +53,34 @@ class RowsAtRisk:
 
 
 def rows_at_risk(
-    exposure: Exposure, *, to_fill_row: bool, blocks: Mask | None = None
+    exposure: Exposure, *, drawn: bool, blocks: Mask | None = None
 ) -> Iterator[RowsAtRisk]:
-    """State rows with start <= t < end of every order that rested, a bounded chunk at a time.
+    """State rows with start <= t < end of every order that rested and was not filled, and of one
+    that was those up to the draw that filled it; a bounded chunk at a time.
+
+    A fill of the market ends an order between two rows, after draws that found it unfilled. The
+    draw that stands for it is the n-th, n = ceil(T / dt) for an order that rested T: its first draw
+    waits w for the first row, and its draws are the rows before the fill plus w. Without the n-th,
+    p = 1 - e^(-lambda dt) would give p / (lambda dt) of the fills, 0.86 where lambda dt = 0.3.
 
     Parameters
     ----------
-    to_fill_row : count the row of a filled order's first fill as its last, as a log that was
-        drawn row by row needs. Orders whose fill has no row are then left out.
+    drawn : the log was drawn row by row: the row of a filled order's first fill is its last.
+        Orders whose fill has no row are then left out.
     blocks : those whose rows are asked for, a mask over the blocks of all runs.
     """
     for number, first_block, laid, own in exposure.chosen(blocks):
         run = _RunRows(laid, exposure.tick_size)
         begin, stop = run.rows
-        if to_fill_row:
+        if drawn:
             filled, has_row = run.filled()
             stop = np.where(filled, np.where(has_row, stop + 1, begin), stop)
+        else:
+            stop = run.until_drawn()
         only = None
         if own is not None:
             only = np.repeat(own[laid.path.block], np.diff(laid.path.first_row))
-        for pairs in run.pairs(begin, stop, only, to_fill_row):
+        for pairs in run.pairs(begin, stop, only, drawn):
             yield replace(pairs, run=pairs.run + number, block=pairs.block + first_block)
 
 
@@ -90,20 +106,26 @@ def events_at_own_rows(exposure: Exposure) -> Events:
     return replace(events, block=block, delta=delta)
 
 
-def trial_sums(exposure: Exposure, *, to_fill_row: bool) -> Sums:
+def trial_sums(exposure: Exposure, *, drawn: bool) -> Sums:
     """Trials and events (the columns) by (block, side, level, signed distance): the sums of
     :func:`rows_at_risk`, from the accounting's and what differs from them."""
-    by_run = [run.product(_trials, exposure.measure, to_fill_row) for run in exposure.runs]
-    blocks = zip(by_run, exposure.first_blocks.tolist(), strict=True)
-    return Sums(**joined([replace(own, block=own.block + first) for own, first in blocks]))
+    known = exposure.sums
+    rows = np.column_stack([known.values[:, 1], np.zeros(len(known.block), dtype=np.int64)])
+    more = [run.product(_differing, exposure.measure, drawn) for run in exposure.runs]
+    sums = replace(known, values=rows)
+    if any(len(own.block) for own in more):
+        total = CellSums()
+        total.add(sums)
+        total.add(one_after_another(more, exposure.first_blocks))
+        sums = total.total()
+    there = sums.values[:, 0] != 0
+    return sums if there.all() else sums.where(there)
 
 
-def _trials(run: Run, measure: Measure, to_fill_row: bool) -> Sums:
-    """The trials of one run."""
+def _differing(run: Run, measure: Measure, drawn: bool) -> Sums:
+    """By how much the trials of one run differ from what its accounting has."""
     total = CellSums()
-    base = run.product(run_account, measure).sums
-    rows = np.column_stack([base.values[:, 1], np.zeros(len(base.block), dtype=np.int64)])
-    total.add(Sums(base.block, base.side, base.level, base.parts, rows))
+    total.add(no_sums(2))
     laid = run.product(laid_out, measure)
     own = _RunRows(laid, measure.tick_size)
     begin, stop = own.rows
@@ -115,16 +137,16 @@ def _trials(run: Run, measure: Measure, to_fill_row: bool) -> Sums:
             total.add(_counted(pairs, 1))
         for pairs in own.pairs(begin, stop, chosen, at_path_mid=True):
             total.add(_counted(pairs, -1))
-    if to_fill_row:
+    if drawn:
         filled, has_row = own.filled()
         without = np.where(filled & ~has_row, stop, begin)
         for pairs in own.pairs(begin, without):
             total.add(_counted(pairs, -1))
         total.add(_counted(own.at_fill(), 1))
-    sums = total.total()
-    there = sums.values[:, 0] != 0
-    columns = (sums.block, sums.side, sums.level, sums.parts, sums.values)
-    return Sums(*(column[there] for column in columns))
+    else:
+        for pairs in own.pairs(stop, own.until_drawn()):
+            total.add(_counted(pairs, 1))
+    return total.total()
 
 
 def trial_cells(sums: Sums, selection: Selection, dt_ms: int) -> Cells:
@@ -176,6 +198,15 @@ class _RunRows:
         at_end = row_ms[np.minimum(stop, len(row_ms) - 1)] == self.laid.orders.end_ms
         return self.laid.orders.fill_status == EVENT, at_end
 
+    def until_drawn(self) -> Ints:
+        """Of each order the row behind its last draw, had its fill been drawn, see
+        :func:`rows_at_risk`."""
+        begin, stop = self.rows
+        orders, row_ms = self.laid.orders, self.laid.path.row_ms
+        wait = row_ms[np.minimum(begin, len(row_ms) - 1)] - orders.start_ms
+        later = np.searchsorted(row_ms, orders.end_ms + np.maximum(wait, 0), side="left")
+        return np.where(orders.fill_status == EVENT, np.maximum(stop, later), stop)
+
     def at_fill(self) -> RowsAtRisk:
         """The rows of the first fills."""
         filled, has_row = self.filled()
@@ -188,7 +219,7 @@ class _RunRows:
         begin: Ints,
         stop: Ints,
         only: Mask | None = None,
-        to_fill_row: bool = False,
+        drawn: bool = False,
         at_path_mid: bool = False,
     ) -> Iterator[RowsAtRisk]:
         """Rows begin <= i < stop of each order, of those that ``only`` chooses."""
@@ -201,7 +232,7 @@ class _RunRows:
             if only is not None:
                 row = chosen[row]
             order = np.repeat(np.arange(some.start, some.start + len(n)), n)
-            event = (row == stop[order] - 1) & (fill_status[order] == EVENT) & to_fill_row
+            event = (row == stop[order] - 1) & (fill_status[order] == EVENT) & drawn
             yield self._made(order, row, event, at_path_mid)
 
     def _made(self, order: Ints, row: Ints, event: Mask, at_path_mid: bool = False) -> RowsAtRisk:

@@ -24,7 +24,6 @@ from contextlib import suppress
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 
 from mm.core.arrays import Floats, sums_by
 from mm.core.errors import EstimateError
@@ -119,7 +118,11 @@ def _only_root(gap: Callable[[float], float], at: Floats) -> float | None:
     crosses = np.count_nonzero(np.diff(values > 0))
     if len(falls) != 1 or crosses != 1:
         return None
-    return float(brentq(gap, at[falls[0]], at[falls[0] + 1], xtol=1e-14, rtol=1e-14))
+    # Halved to the last digit: scipy.optimize takes longer to import.
+    low, high = float(at[falls[0]]), float(at[falls[0] + 1])
+    while low < (middle := 0.5 * (low + high)) < high:
+        low, high = (middle, high) if gap(middle) > 0 else (low, middle)
+    return high
 
 
 def by_placement(cells: Cells) -> dict[str, Fit]:

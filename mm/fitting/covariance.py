@@ -14,6 +14,7 @@ import numpy as np
 from scipy import special
 
 from mm.core.arrays import Floats, Ints, sums_by
+from mm.exposure.periods import MIN_GROUPS
 
 Interval = tuple[float, float]
 #: ``group``: of runs that overlap, days for example. ``memory``: by block, and wider by what the
@@ -26,8 +27,6 @@ ThirdMoments = tuple[float, float, float, float]
 LEVEL = 0.95
 #: Fewer blocks than this can't carry a robust covariance; the interval is then Wald's.
 MIN_BLOCKS = 5
-#: From so many groups of runs that do not overlap on, only groups count as independent.
-MIN_GROUPS = 3
 #: As few as this can't tell of skewness, nor of what neighbouring blocks have in common.
 MIN_SKEW_BLOCKS = 15
 NO_SKEW: ThirdMoments = (0.0, 0.0, 0.0, 0.0)

@@ -133,7 +133,7 @@ def estimate_intensity(
         passive quotes where distances are signed), or ``log_linear``, the original's.
     """
     cells = exposure.cells(selection)
-    trials = trial_sums(exposure, to_fill_row=drawn_by_rows)
+    trials = trial_sums(exposure, drawn=drawn_by_rows)
     drawn = trials if drawn_by_rows else None
     gap = exposure.mean_state_gap_ms(selection)
     original: OriginalFit | None = None

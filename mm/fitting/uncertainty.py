@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
+from scipy.sparse import csr_array
 
-from mm.core.arrays import Floats, sums_by
+from mm.core.arrays import Floats
 from mm.core.errors import EstimateError
 from mm.exposure.accounting import Cells
 from mm.fitting.covariance import LEVEL, Interval
@@ -53,6 +53,14 @@ class Predictive:
     period_s: float
     tau: float
     interval: Interval
+
+    def reaching(self, ends: Interval) -> Predictive:
+        """The same with no end inside these of the level: whatever it may be, a period of it may
+        be."""
+        if not all(map(math.isfinite, ends)):
+            return self
+        (low, high), (lowest, highest) = self.interval, ends
+        return replace(self, interval=(min(low, lowest), max(high, highest)))
 
 
 def profile_interval(cells: Cells, fit: Fit) -> tuple[Interval, Interval]:
@@ -163,48 +171,49 @@ def firth(cells: Cells) -> tuple[float, float]:
     return math.exp(theta[0] + theta[1] * centre), float(theta[1])
 
 
-def block_effects(cells: Cells) -> BlockEffects:
+def block_effects(delta: Floats, exposure: csr_array, events: csr_array) -> BlockEffects:
     """Fit k with a free level in each block.
 
     Maximises -k sum N d - sum_b N_b log sum_{j in b} T_j exp(-k d_j), the likelihood given the
-    number of events in each block. Raises EstimateError where no block tells of k.
+    number of events in each block.
+
+    Parameters
+    ----------
+    delta : distances, ticks, shape (p,).
+    exposure, events : T in seconds and N of each block there, shape (b, p).
+
+    Raises EstimateError where no block tells of k.
     """
-    delta, exposure, events = cells.delta, cells.exposure_s, cells.events.astype(np.float64)
-    _, of = np.unique(cells.block, return_inverse=True)
-    n_blocks = int(of.max()) + 1
-    per_block = sums_by(of, events, n_blocks)
-    rested = sums_by(of, exposure, n_blocks) > 0
-    used = (per_block[of] > 0) & rested[of]
-    moment = float((events * delta)[used].sum())
-    k = decay_rate(delta, exposure, events)
+    k = decay_rate(delta, exposure.sum(axis=0), events.sum(axis=0))
+    rested = exposure.sum(axis=1) > 0
+    exposure, events = exposure[rested], events[rested]
+    per_block, moment = events.sum(axis=1), float((events @ delta).sum())
+    centre = float(delta.mean())
+    away = delta - centre
+    nothing = 1e-12 * float(per_block.sum()) * float((away * away).max())  # but rounding
+    powers = np.column_stack([np.ones_like(away), away, away * away])
+
+    def moments(k: float) -> tuple[float, float, Floats]:
+        """Sums of the mean and variance of delta by event, under weights T exp(-k d) of its block,
+        and the log sum of these by block."""
+        shift = float((-k * delta).max())
+        total, first, second = (exposure @ (np.exp(-k * delta - shift)[:, None] * powers)).T
+        mean = first / total
+        variance = second / total - mean * mean
+        means, spread = float(per_block @ (centre + mean)), float(per_block @ variance)
+        return means, spread, np.log(total) + shift
+
     for _ in range(100):
-        mean, variance, _ = _block_moments(k, delta, exposure, of, n_blocks)
-        slope = float((per_block[rested] * mean[rested]).sum()) - moment
-        curve = float((per_block[rested] * variance[rested]).sum())
-        if curve <= 0:
+        means, curve, _ = moments(k)
+        if not curve > nothing:
             raise EstimateError("no_mle", "no block holds exposure at two distances")
-        step = slope / curve
+        step = (means - moment) / curve
         k += max(-2.0, min(2.0, step))
         if abs(step) < 1e-12 * max(1.0, abs(k)):
             break
-    _, variance, log_sum = _block_moments(k, delta, exposure, of, n_blocks)
-    se_k = 1.0 / math.sqrt(float((per_block[rested] * variance[rested]).sum()))
-    levels = per_block[rested] * np.exp(-log_sum[rested])
-    return BlockEffects(k, se_k, float(levels.mean()))
-
-
-def _block_moments(
-    k: float, delta: Floats, exposure: Floats, of: npt.NDArray[np.intp], n_blocks: int
-) -> tuple[Floats, Floats, Floats]:
-    """Mean and variance of delta by block under weights T exp(-k d), and their log sum."""
-    shift = float((-k * delta).max())
-    weight = exposure * np.exp(-k * delta - shift)
-    total = sums_by(of, weight, n_blocks)
-    safe = np.where(total > 0, total, 1.0)
-    mean = sums_by(of, weight * delta, n_blocks) / safe
-    square = sums_by(of, weight * (delta - mean[of]) ** 2, n_blocks) / safe
-    log_sum = np.log(safe) + shift
-    return mean, square, log_sum
+    _, curve, log_sum = moments(k)
+    levels = per_block * np.exp(-log_sum)
+    return BlockEffects(k, 1.0 / math.sqrt(curve), float(levels.mean()))
 
 
 def between_periods(events: Floats, expected: Floats) -> float:

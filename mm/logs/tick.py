@@ -43,8 +43,9 @@ def choose_tick(given: float | None, prices: Floats) -> TickSize:
     Raises ValueError if none was given and the prices show no grid.
     """
     grid = price_grid(prices)
-    if grid is not None and grid < _FINEST * float(np.nanmedian(np.abs(prices))):
-        grid = None
+    if grid is not None and grid < _FINEST * float(np.nanmax(np.abs(prices))):
+        # Only then, as a median takes long.
+        grid = None if grid < _FINEST * float(np.nanmedian(np.abs(prices))) else grid
     if given is None:
         if grid is None:
             raise ValueError(

@@ -19,7 +19,7 @@ from mm.core.errors import CalibrationError, OutputError, one_line
 from mm.core.storage import AnyPath, StoreError
 from mm.pipeline import history, morning, moves
 from mm.pipeline.books import RUN_JSON, SUMMARY_CSV, read_books, was_used, write_books
-from mm.pipeline.cache import CACHE, trim
+from mm.pipeline.cache import CACHE, Cached, census
 from mm.pipeline.drift import write_drift
 from mm.pipeline.executor import LOCAL, Executor, ExecutorLost, Options
 from mm.pipeline.kernels import KernelError
@@ -75,6 +75,7 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         )
     with _open_results(plan.out_dir) as results:
         previous, began = read_books(results.folder), time.monotonic()
+        known = census(results.folder / CACHE)
         runs, interrupted = _run_all(plan, options, results, watcher)
         # A symbol whose log and results were both taken away has nothing to be told of.
         held = {symbol for symbol in previous if results.holds(symbol)}
@@ -84,16 +85,17 @@ def run_batch(plan: Plan, options: Options, watcher: Watcher) -> int:
         records = moves.with_past(records, plan.out_dir, datetime.now(UTC).date(), watcher.trouble)
         watcher.told(records)
         code = EXIT_INTERRUPTED if interrupted else exit_code(records.values())
-        size = trim(results.folder / CACHE, round(options.cache_gb * 1e9))
-        if size:
-            watcher.kept(results.folder / CACHE, size)
+        most = round(options.cache_gb * 1e9)
+        cached = Cached.since(known, results.folder / CACHE, most)
+        if cached.bytes:
+            watcher.kept(results.folder / CACHE, cached.bytes)
         try:
             valid_for_s = plan.policy.valid_for_s
             records = {s: results.mark(s, r, valid_for_s) for s, r in records.items()}
-            write_books(results.folder, records, {*plan.present, *held}, plan.policy)
+            write_books(results.folder, records, {*plan.present, *held}, plan.policy, cached)
             results.keep(RUN_JSON, SUMMARY_CSV)
             books = read_books(results.folder)
-            write_metrics(results.folder, books, code, time.monotonic() - began)
+            write_metrics(results.folder, books, code, time.monotonic() - began, cached)
             results.keep(METRICS)
             history.add(plan.out_dir, records, datetime.now(UTC))
             if not interrupted:

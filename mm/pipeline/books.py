@@ -18,6 +18,7 @@ from mm.core.errors import CalibrationError, OutputError
 from mm.core.formatting import safe_cell
 from mm.core.policy import Policy
 from mm.core.storage import AnyPath
+from mm.pipeline.cache import Cached
 from mm.pipeline.locks import STATE
 from mm.report.morning import counts, first_line
 from mm.results.params import Params
@@ -60,10 +61,11 @@ def write_books(
     records: Mapping[str, Record],
     there: Collection[str],
     policy: Policy | None = None,
+    cached: Cached | None = None,
 ) -> None:
     """Write run.json and summary.csv: this batch's symbols, and older ones that it did not touch,
     which keep their own date. ``there``: the older ones of which there is anything. ``policy``:
-    what may go live, for who promotes from these books."""
+    what may go live, for who promotes from these books. ``cached``: what is kept of pooled runs."""
     together = {**read_books(out_dir), **records}
     for symbol in known_symbols(out_dir):
         # A batch that was killed has published results that are not in its books.
@@ -80,6 +82,7 @@ def write_books(
         "counts": counts(records.values()),
         "this_run": sorted(records),
         "policy": asdict(policy or Policy()),
+        "cache": cached and asdict(cached),
         "symbols": {s: r.model_dump(mode="json", by_alias=True) for s, r in together.items()},
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 #: In the results folder. It may be taken away at any time: the next batch makes it anew.
 CACHE = ".cache"
+
+
+@dataclass(frozen=True)
+class Cached:
+    """What the folder holds at the end of a batch, and how many files the batch ``read`` there
+    (hits) and ``made`` (misses)."""
+
+    bytes: int
+    files: int
+    read: int
+    made: int
+
+    @classmethod
+    def since(cls, before: Mapping[str, float], folder: Path, most_bytes: int) -> Cached:
+        """Trim the folder; ``before``: its census at the begin of the batch."""
+        now = census(folder)
+        read = sum(now.get(name, when) > when for name, when in before.items())
+        size = trim(folder, most_bytes)
+        return cls(size, len(census(folder)), read, len(now.keys() - before.keys()))
+
+
+def census(folder: Path) -> dict[str, float]:
+    """When each product was last asked for, by its file's name."""
+    found = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # another batch may be at it
+            if path.suffix != ".part":
+                found[path.name] = path.stat().st_mtime
+    return found
 
 
 def trim(folder: Path, most_bytes: int) -> int:

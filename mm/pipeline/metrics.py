@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
+from mm.pipeline.cache import Cached
 from mm.registry.ledger import Running, Score
 from mm.results.record import Record, Status, write_text
 
@@ -18,12 +19,15 @@ METRICS, FORECAST = "metrics.prom", "forecast.prom"
 _PREFIX = "mm_calibration"
 
 
-def write_metrics(out_dir: Path, records: Mapping[str, Record], code: int, seconds: float) -> None:
+def write_metrics(
+    out_dir: Path, records: Mapping[str, Record], code: int, seconds: float, cached: Cached
+) -> None:
     """Write the file, whole, in place of the one before. ``seconds``: that the batch took.
+    ``cached``: what is kept of pooled runs.
 
     Raises OutputError.
     """
-    write_text(out_dir / METRICS, "".join(_lines(records, code, seconds)))
+    write_text(out_dir / METRICS, "".join(_lines(records, code, seconds, cached)))
 
 
 def write_forecast(out_dir: Path, found: Mapping[str, tuple[Score, Running]]) -> None:
@@ -44,10 +48,16 @@ def write_forecast(out_dir: Path, found: Mapping[str, tuple[Score, Running]]) ->
     write_text(out_dir / FORECAST, "".join(lines))
 
 
-def _lines(records: Mapping[str, Record], code: int, seconds: float) -> Iterator[str]:
+def _lines(
+    records: Mapping[str, Record], code: int, seconds: float, cached: Cached
+) -> Iterator[str]:
     yield from _gauge("batch_finished_timestamp_seconds", "When it ended", {"": time.time()})
     yield from _gauge("batch_seconds", "Time it took", {"": seconds})
     yield from _gauge("batch_exit_code", "Its exit code, see docs/batch.md", {"": code})
+    yield from _gauge("cache_bytes", "What is kept of pooled runs", {"": cached.bytes})
+    files = {_labels(state=name): getattr(cached, name) for name in ("read", "made")}
+    files[_labels(state="held")] = cached.files
+    yield from _gauge("cache_files", "Files held, and read and made by the batch", files)
     statuses = {
         _labels(symbol=symbol, status=status): float(record.status == status)
         for symbol, record in records.items()

@@ -97,34 +97,35 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
     has_qty = bool(len(events.qty) and np.isfinite(events.qty).all())
     weight = events.qty * exposure.tick_size if has_qty else np.ones(len(price))
     gain = weight * (markout[:, VALUED] - fee)
-    kept = [level for level in np.unique(events.level) if level >= 0]
-    kept = [level for level in kept if int((events.level == level).sum()) >= _FEWEST]
+    kept, fills = np.unique(events.level, return_counts=True)
+    worth = (kept >= 0) & (fills >= _FEWEST)
+    kept, fills = kept[worth], fills[worth]
     n_blocks = 1 + int(max(exposure.sums.block.max(initial=0), events.block.max(initial=0)))
+    row = _row(events.level, kept)
+
+    def sums(values: Floats | Mask) -> Floats:
+        """Sums over fills by level and block."""
+        return _by_level(row, events.block, values, len(kept), n_blocks)
+
     means = np.full((3, len(kept), len(HORIZONS_S)), np.nan)
-    values, rests = np.full((3, len(kept)), np.nan), np.zeros((len(kept), n_blocks))
-    residuals = np.full((len(kept), n_blocks), np.nan)
-    for i, level in enumerate(kept):
-        mine = events.level == level
-        block = events.block[mine]
-        for h in range(len(HORIZONS_S)):
-            known = np.isfinite(markout[mine, h])
-            ones = known.astype(np.float64)
-            sums = sums_by(block, np.where(known, markout[mine, h], 0.0), n_blocks)
-            means[:, i, h] = _ratio(sums, sums_by(block, ones, n_blocks))[:3]
-        known = np.isfinite(gain[mine])
-        there = exposure.sums.level == level
-        rests[i] = sums_by(
-            exposure.sums.block[there], exposure.sums.values[there, 0] / 3.6e6, n_blocks
-        )
-        if known.any() and rests[i].sum() > 0:
-            # Fills whose mid later on nobody knows are worth the others' mean.
-            scale = len(known) / known.sum()
-            earned = scale * sums_by(block, np.where(known, gain[mine], 0.0), n_blocks)
-            *values[:, i], residuals[i] = _ratio(earned, rests[i])
+    for h, later in enumerate(markout.T):
+        known = np.isfinite(later)
+        top, bottom = sums(np.where(known, later, 0.0)), sums(known)
+        for i in range(len(kept)):
+            means[:, i, h] = _ratio(top[i], bottom[i])[:3]
+    at_rest = exposure.sums
+    of = _row(at_rest.places.level, kept)[at_rest.place]
+    rests = _by_level(of, at_rest.block, at_rest.values[:, 0] / 3.6e6, len(kept), n_blocks)
+    known = np.isfinite(gain)
+    earned, valued = sums(np.where(known, gain, 0.0)), sums(known).sum(axis=1)
+    values, residuals = np.full((3, len(kept)), np.nan), np.full((len(kept), n_blocks), np.nan)
+    for i in np.flatnonzero((valued > 0) & (rests.sum(axis=1) > 0)).tolist():
+        # Fills whose mid later on nobody knows are worth the others' mean.
+        *values[:, i], residuals[i] = _ratio(fills[i] / valued[i] * earned[i], rests[i])
     best = int(np.nanargmax(values[0])) if np.isfinite(values[0]).any() else -1
     return QuoteValue(
-        levels=np.array(kept, dtype=np.int64),
-        fills=np.array([int((events.level == level).sum()) for level in kept], dtype=np.int64),
+        levels=kept,
+        fills=fills,
         markout=means[0],
         low=means[1],
         high=means[2],
@@ -136,6 +137,17 @@ def quote_value(exposure: Exposure, fee_bps: float = 0.0) -> QuoteValue:
         fee_bps=fee_bps,
         has_qty=has_qty,
     )
+
+
+def _row(level: Ints, levels: Ints) -> Ints:
+    """Number of each one's level among these, behind them of any other."""
+    return np.where(np.isin(level, levels), np.searchsorted(levels, level), len(levels))
+
+
+def _by_level(row: Ints, block: Ints, values: Floats | Mask, n: int, n_blocks: int) -> Floats:
+    """Sums of values by level and block, shape (n, n_blocks)."""
+    by_cell = sums_by(row * n_blocks + block, values, (n + 1) * n_blocks)
+    return by_cell.reshape(-1, n_blocks)[:-1]
 
 
 def fee_in(runs: Sequence[Run]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
+from scipy.sparse import csr_array
 
 import mm
 from mm.core.arrays import Floats
@@ -19,6 +20,7 @@ from mm.diagnostics.rescaled_gaps import _comparable, _ks, rescaled_time
 from mm.diagnostics.schedule import make_schedule, over_time
 from mm.diagnostics.shape import PearsonByDistance, pearson_by_distance, power_law
 from mm.diagnostics.stability import (
+    Counts,
     blocks,
     halves,
     out_of_sample,
@@ -160,7 +162,8 @@ def test_block_effects_equal_a_glm_with_a_level_for_each_block() -> None:
     level = np.repeat(rng.uniform(0.2, 2.0, 6), 5)
     events = rng.poisson(seconds * level * np.exp(-0.3 * delta))
     table = cells(delta, np.round(seconds, 3), events, block)
-    found = block_effects(table)
+    rested, filled = (csr_array(x.reshape(6, 5)) for x in (table.exposure_s, events))
+    found = block_effects(DELTA, rested, filled)
     design = np.column_stack([(block == b).astype(float) for b in range(6)] + [-delta])
     glm = sm.GLM(events, design, family=sm.families.Poisson(), exposure=table.exposure_s).fit(
         tol=1e-12
@@ -301,7 +304,7 @@ def test_rescaled_clock_ends_at_the_number_of_events(clean: Exposure) -> None:
 def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: Exposure) -> None:
     risk = Risk.continuous(clean, Selection())
     fit = risk.fit()
-    assert blocks(risk, fit, np.random.default_rng(1), 1).p > 0.01
+    assert blocks(risk, Counts.of(risk, fit), np.random.default_rng(1), 1).p > 0.01
     found = halves(risk, fit.delta_star)
     assert abs(found.z) < found.t_limit
     middle = int(0.5 * (risk.begin_ms[0] + risk.end_ms[0]))
@@ -318,7 +321,7 @@ def test_blocks_and_halves_hold_on_a_clean_log_and_not_on_a_changed_one(clean: E
 
 def test_the_replay_balances_and_draws_agree_with_it(clean: Exposure) -> None:
     fit = fit_poisson(clean.cells(Selection()))
-    draws = Draws.of_log(clean, trial_sums(clean, to_fill_row=False))
+    draws = Draws.of_log(clean, trial_sums(clean, drawn=False))
     model = PoissonFillModel(fit.A, fit.k, 100, clean.tick_size)
     replayed = replay(draws, model)
     assert replayed.given == pytest.approx(replayed.observed, rel=0.05)

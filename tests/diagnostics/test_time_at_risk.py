@@ -73,7 +73,7 @@ def pieces_of(exposure: Exposure, selection: Selection, dt_ms: int | None) -> di
         found = {"run": s.run, "block": s.block, "side": s.side, "delta": s.delta}
         found |= {"start": s.start_ms, "stop": s.start_ms + s.duration_ms, "ms": s.duration_ms}
     else:
-        found = joined(list(rows_at_risk(exposure, to_fill_row=True)))
+        found = joined(list(rows_at_risk(exposure, drawn=True)))
         time = found["time_ms"]
         found |= {"start": time - 1, "stop": time, "ms": np.full(len(time), dt_ms)}
     inside = selection.contains(found["delta"])
@@ -81,15 +81,15 @@ def pieces_of(exposure: Exposure, selection: Selection, dt_ms: int | None) -> di
     return found | {"delta": selection.measure(found["delta"])}
 
 
-def keyed(run: Ints, block: Ints, side: Ints, delta: Floats, ms: Ints) -> dict[Any, int]:
-    table = pd.DataFrame({"run": run, "block": block, "side": side, "ms": ms})
+def keyed(block: Ints, side: Ints, delta: Floats, ms: Ints) -> dict[Any, int]:
+    table = pd.DataFrame({"block": block, "side": side, "ms": ms})
     table["parts"] = np.rint(delta * 1e6).astype(np.int64)
-    sums: dict[Any, int] = table.groupby(["run", "block", "side", "parts"])["ms"].sum().to_dict()
+    sums: dict[Any, int] = table.groupby(["block", "side", "parts"])["ms"].sum().to_dict()
     return sums
 
 
 def of_risk(risk: Risk) -> dict[Any, int]:
-    return keyed(risk.run, risk.block, risk.side, risk.delta, risk.amount_ms)
+    return keyed(risk.block, risk.places.side[risk.place], risk.delta, risk.amount_ms)
 
 
 @pytest.mark.parametrize("selection", SELECTIONS, ids=str)
@@ -97,7 +97,7 @@ def test_a_log_has_the_sums_and_the_ends_of_its_pieces(
     exposure: Exposure, selection: Selection, dt_ms: int | None
 ) -> None:
     risk, all_ = risk_of(exposure, selection, dt_ms), pieces_of(exposure, selection, dt_ms)
-    whole = keyed(*(all_[name] for name in ("run", "block", "side", "delta", "ms")))
+    whole = keyed(*(all_[name] for name in ("block", "side", "delta", "ms")))
     assert of_risk(risk) == whole
     for at, run in enumerate(risk.runs):
         mine = all_["run"] == run
@@ -128,7 +128,7 @@ def test_between_two_times_is_the_time_at_risk_that_lies_there(
             else:  # a draw counts whole where it is made
                 ms = np.where((all_["start"] >= low) & (all_["start"] < high), all_["ms"], 0)
             inside = ms > 0
-            names = ("run", "block", "side", "delta")
+            names = ("block", "side", "delta")
             assert of_risk(part) == keyed(*[all_[name][inside] for name in names], ms[inside])  # type: ignore[call-arg]
             events = (risk.event_ms > low) & (risk.event_ms <= high)
             assert part.n_events == np.count_nonzero(events)
@@ -272,11 +272,11 @@ def test_no_number_depends_on_the_size_of_the_chunks(
 
 
 def test_trial_sums_count_the_pairs(exposure: Exposure) -> None:
-    for to_fill_row in (True, False):
-        pairs = joined(list(rows_at_risk(exposure, to_fill_row=to_fill_row)))
+    for drawn in (True, False):
+        pairs = joined(list(rows_at_risk(exposure, drawn=drawn)))
         table = pd.DataFrame(pairs).assign(parts=np.rint(pairs["delta"] * 1e6).astype(np.int64))
         counts = table.groupby(["block", "side", "level", "parts"])["event"].agg(["size", "sum"])
-        sums = trial_sums(exposure, to_fill_row=to_fill_row)
+        sums = trial_sums(exposure, drawn=drawn)
         columns = (sums.block, sums.side, sums.level, sums.parts)
         keys = zip(*(column.tolist() for column in columns), strict=True)
         found = dict(zip(keys, map(tuple, sums.values.tolist()), strict=True))

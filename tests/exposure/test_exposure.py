@@ -74,14 +74,14 @@ def assert_equals_slow(runs: list[slow.Frames], rules: slow.Rules) -> slow.Sums:
         assert exposure.mean_state_gap_ms(selection) == total / sums.pairs
     else:
         assert np.isnan(exposure.mean_state_gap_ms(selection))
-    trials = trial_cells(trial_sums(exposure, to_fill_row=True), selection, 1)
+    trials = trial_cells(trial_sums(exposure, drawn=True), selection, 1)
     assert keyed(trials, trials.trials, sums.n_blocks) == positive(sums.trials)
     assert keyed(trials, trials.events, sums.n_blocks) == positive(sums.trial_events)
-    at_risk = trial_cells(trial_sums(exposure, to_fill_row=False), selection, 1)
+    at_risk = trial_cells(trial_sums(exposure, drawn=False), selection, 1)
     assert keyed(at_risk, at_risk.trials, sums.n_blocks) == positive(sums.at_risk)
     assert at_risk.events.sum() == 0
-    for to_fill_row, counted in ((True, sums.trials), (False, sums.at_risk)):
-        pairs = joined(list(rows_at_risk(exposure, to_fill_row=to_fill_row)))
+    for drawn, counted in ((True, sums.trials), (False, sums.at_risk)):
+        pairs = joined(list(rows_at_risk(exposure, drawn=drawn)))
         assert int(selection.contains(pairs["delta"]).sum()) == sum(counted.values())
     return sums
 
@@ -657,7 +657,7 @@ def test_the_mean_state_gap_is_exposure_over_the_rows_inside_it() -> None:
 
 def trials(log: Log) -> tuple[list[float], list[bool]]:
     exposure = measure([log.frames], slow.Rules())
-    rows = joined(list(rows_at_risk(exposure, to_fill_row=True)))
+    rows = joined(list(rows_at_risk(exposure, drawn=True)))
     return rows["delta"].tolist(), rows["event"].tolist()
 
 
@@ -854,10 +854,8 @@ def test_the_size_of_the_chunks_changes_nothing(size: int, monkeypatch: pytest.M
     for name in ("block", "side", "delta", "exposure_ms", "events", "qty"):
         one, other = (getattr(e.cells(selection), name) for e in (whole, chunked))
         np.testing.assert_array_equal(one, other, err_msg=name)
-    for to_fill_row in (True, False):
-        one, other = (
-            joined(list(rows_at_risk(e, to_fill_row=to_fill_row))) for e in (whole, chunked)
-        )
+    for drawn in (True, False):
+        one, other = (joined(list(rows_at_risk(e, drawn=drawn))) for e in (whole, chunked))
         for name, values in one.items():
             np.testing.assert_array_equal(values, other[name], err_msg=name)
     assert chunked.mean_state_gap_ms(selection) == whole.mean_state_gap_ms(selection)

@@ -22,6 +22,16 @@ def params(out: Path) -> dict[str, Any]:
     return found
 
 
+def cache_of(out: Path) -> dict[str, int]:
+    """What run.json says of the cache; metrics.prom says the same."""
+    said: dict[str, int] = json.loads((out / "run.json").read_text())["cache"]
+    metrics = (out / "metrics.prom").read_text()
+    assert f"mm_calibration_cache_bytes {said['bytes']}\n" in metrics
+    for state, n in (("held", said["files"]), ("read", said["read"]), ("made", said["made"])):
+        assert f'mm_calibration_cache_files{{state="{state}"}} {n}\n' in metrics
+    return said
+
+
 def batch(data: Path, out: Path, *more: str) -> str:
     """What a batch that went well says."""
     command = ["--data-dir", str(data), "--out-dir", str(out), "-p", "TICK_SIZE", "1", *more]
@@ -48,10 +58,17 @@ def test_nights_keep_what_they_know_of_each_day(
     day(1, later_tables)
     assert f"GB in {out / CACHE}" in batch(data, out)
     held = {path.name for path in (out / CACHE).iterdir()}
+    size = sum(path.stat().st_size for path in (out / CACHE).iterdir())
+    first = cache_of(out)
+    assert first == {"bytes": size, "files": len(held), "read": 0, "made": len(held)}
     day(2, tables)
     shutil.rmtree(data / "day0")  # the window rolls on
     batch(data, out)
     assert held < {path.name for path in (out / CACHE).iterdir()}
+    second = cache_of(out)
+    assert 0 < second["made"] == second["files"] - len(held)
+    # Of the day that went nothing is asked for, of the one that stayed all that is needed.
+    assert 0 < second["read"] < len(held)
     assert "kept of pooled runs" not in batch(data, scratch, "--cache-gb", "0")
     assert not (scratch / CACHE).exists()
     assert params(out) == params(scratch)

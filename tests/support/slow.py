@@ -32,7 +32,7 @@ class Sums:
     exposure_ms: Counter[Key] = field(default_factory=Counter)
     events: Counter[Key] = field(default_factory=Counter)
     trials: Counter[Key] = field(default_factory=Counter)  # up to the fill's row
-    at_risk: Counter[Key] = field(default_factory=Counter)  # state rows with start <= t < end
+    at_risk: Counter[Key] = field(default_factory=Counter)  # up to the fill's draw
     trial_events: Counter[Key] = field(default_factory=Counter)
     order_ms: Counter[str] = field(default_factory=Counter)
     fill_rows: Counter[str] = field(default_factory=Counter)
@@ -311,15 +311,18 @@ def _trials(
     block: Callable[[int], int],
     sums: Sums,
 ) -> None:
-    """State rows at risk, each at its own mid; trials up to the (first) row of the fill's ms."""
+    """State rows at risk, each at its own mid: of a filled order as many ms longer as it waited for
+    its first row; trials up to the (first) row of the fill's ms."""
+    filled = order.fate == "event"
+    first = next(_from(state, order.start), None)
+    wait = first["recv_ms"] - order.start if filled and first is not None else 0
     for row in _from(state, order.start):
-        if row["recv_ms"] >= order.end:
+        if row["recv_ms"] >= order.end + wait:
             break
         delta = rules.micro(order.side, order.price, float(row["mid"]))
         if rules.in_range(delta):
             sums.at_risk[number, block(row["recv_ms"]), order.side, delta, order.level] += 1
 
-    filled = order.fate == "event"
     at_fill = next(_from(state, order.end), None)
     if filled and (at_fill is None or at_fill["recv_ms"] != order.first_fill):
         return  # drawn in no row that we have
