@@ -8,7 +8,7 @@ import numpy as np
 
 from mm.core.arrays import Floats, Ints, Mask, Numbers, sums_by
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Sums
+from mm.exposure.places import Sums
 from mm.exposure.trials import events_at_own_rows
 from mm.fitting.fill_model import PoissonFillModel
 

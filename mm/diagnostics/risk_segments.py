@@ -10,8 +10,9 @@ import numpy as np
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Exposure, exposure_of
 from mm.exposure.by_run import Measure
-from mm.exposure.cells import Cells, CellSums, Sums, sum_by_cell, to_parts
+from mm.exposure.cells import Cells, CellSums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection
+from mm.exposure.places import Sums
 from mm.exposure.trials import rows_at_risk
 from mm.logs.log import Run
 

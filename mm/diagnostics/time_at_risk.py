@@ -17,9 +17,10 @@ from scipy.sparse import csr_array
 from mm.core.arrays import Floats, Ints, Mask, Numbers, Sides, sums_by
 from mm.diagnostics.risk_segments import RiskSegments, cut_cells, runs_blocks, spans
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import DENSE, Cells, Places, Sums, to_parts
+from mm.exposure.cells import DENSE, Cells, to_parts
 from mm.exposure.distance import Selection
 from mm.exposure.periods import Periods, over_groups
+from mm.exposure.places import Places, Sums
 from mm.exposure.trials import fill_rows, trial_sums
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit, fit_cells

@@ -12,9 +12,9 @@ from mm.diagnostics.risk_segments import by_gap
 from mm.diagnostics.time_at_risk import Risk
 from mm.exposure.accounting import Exposure
 from mm.exposure.by_run import Measure, run_account
-from mm.exposure.cells import Sums
 from mm.exposure.distance import Selection
 from mm.exposure.periods import MIN_GROUPS
+from mm.exposure.places import Sums
 from mm.fitting.estimate import Estimate
 from mm.fitting.fit import Fit
 from mm.fitting.memory import Rescaled, memory

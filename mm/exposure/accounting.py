@@ -23,10 +23,11 @@ from mm.exposure.by_run import (
     run_account,
     whole_sums,
 )
-from mm.exposure.cells import Cells, Sums, make_cells, no_sums, one_after_another
+from mm.exposure.cells import Cells, make_cells
 from mm.exposure.distance import Selection, signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, OUTAGE, MidPath
 from mm.exposure.periods import MIN_GROUPS, Periods, over_groups
+from mm.exposure.places import Sums, no_sums, one_after_another
 from mm.exposure.reconcile import FILLED_IN_OUTAGE, IN_OUTAGE, Reconciliation
 from mm.exposure.segments import Segments, joined, segments_of
 from mm.logs.intervals import END_NAMES, FILL_STATUSES, RestingIntervals

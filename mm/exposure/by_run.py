@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from mm.core.arrays import Floats, Ints, Sides
 from mm.core.concurrency import LONG, give_back, side_by_side
-from mm.exposure.cells import CellSums, Sums, no_sums, sum_by_cell, to_parts
+from mm.exposure.cells import CellSums, sum_by_cell, to_parts
 from mm.exposure.distance import signed_ticks
 from mm.exposure.midpath import BEFORE_FIRST, KNOWN, OUTAGE, MidPath, blinded, mid_path
+from mm.exposure.places import Sums, no_sums
 from mm.exposure.reconcile import Counts
 from mm.exposure.segments import PathRange, segments_of
 from mm.logs.clock_check import ClockSums, clock_sums

@@ -17,16 +17,9 @@ import numpy.typing as npt
 from mm.core.arrays import Floats, Ints, Mask, Sides, running
 from mm.exposure.accounting import Events, Exposure
 from mm.exposure.by_run import LaidOut, Measure, laid_out
-from mm.exposure.cells import (
-    Cells,
-    CellSums,
-    Sums,
-    no_sums,
-    one_after_another,
-    sum_by_cell,
-    to_parts,
-)
+from mm.exposure.cells import Cells, CellSums, sum_by_cell, to_parts
 from mm.exposure.distance import Selection, signed_ticks
+from mm.exposure.places import Sums, no_sums, one_after_another
 from mm.exposure.segments import in_chunks, joined
 from mm.logs.intervals import EVENT
 from mm.logs.log import Run

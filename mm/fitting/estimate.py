@@ -11,8 +11,9 @@ import numpy as np
 from mm.core.display import Paragraph, Parts, html
 from mm.core.errors import EstimateError, OriginalError
 from mm.exposure.accounting import Exposure
-from mm.exposure.cells import Cells, Sums
+from mm.exposure.cells import Cells
 from mm.exposure.distance import Selection
+from mm.exposure.places import Sums
 from mm.exposure.trials import trial_cells, trial_sums
 from mm.fitting.consumer import by_placement
 from mm.fitting.covariance import Uncertainty

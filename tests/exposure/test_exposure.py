@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from mm.core.errors import InputError
 from mm.exposure.accounting import Exposure, measure_exposure
 from mm.exposure.distance import Selection
+from mm.exposure.places import Places
 from mm.exposure.reconcile import Reconciliation
-from mm.exposure.segments import joined
+from mm.exposure.segments import FARTHEST, joined
 from mm.exposure.trials import rows_at_risk, trial_cells, trial_sums
 from mm.fitting.intensity import empirical_intensity
 from mm.logs.load import log_from_frames
@@ -862,3 +864,13 @@ def test_the_size_of_the_chunks_changes_nothing(size: int, monkeypatch: pytest.M
     assert chunked.reconciliation(selection) == whole.reconciliation(selection)
     one, other = (empirical_intensity(e, selection).n_orders for e in (whole, chunked))
     np.testing.assert_array_equal(one, other)
+
+
+def test_a_place_is_its_side_level_and_distance() -> None:
+    far = 8_000_000 * 1_000_000
+    table = list(product([-1, 1], [-1, 0, 7, FARTHEST], [-far, -1, 0, 1_500_000, far]))
+    side, level, parts = np.array(table).T
+    places = Places.of(side.astype(np.int8), level, parts)
+    found = zip(places.side.tolist(), places.level.tolist(), places.parts.tolist(), strict=True)
+    assert list(found) == table
+    assert (np.diff(places.code) > 0).all()

@@ -9,7 +9,11 @@ import pytest
 
 import mm
 from mm.calibration import Calibration
+from mm.diagnostics.time_at_risk import Risk
+from mm.exposure.cells import make_cells
 from mm.fitting.covariance import information_inverse, robust_by_block
+from mm.fitting.fit import fit_poisson
+from mm.fitting.through import fit_both_sides
 from mm.simulate import Scenario, SimulatedLog, simulate
 
 LOG = Scenario(A=0.6, k=0.3, duration_s=480.0)
@@ -67,6 +71,36 @@ def test_three_days_are_three_and_no_24_minutes() -> None:
     fit = pooled(*(simulate(day, seed) for seed, day in enumerate(days))).estimate.fit
     assert fit is not None
     assert (fit.se_type, fit.n_blocks) == ("group", 3)
+
+
+def test_sums_over_whole_days_give_the_fits_that_sums_by_block_give() -> None:
+    days = [replace(LOG, start_ms=LOG.start_ms + day * 86_400_000) for day in range(3)]
+    result = pooled(*(simulate(day, seed) for seed, day in enumerate(days)))
+    estimate, exposure, e = (
+        result.estimate,
+        result.accounts.exposure,
+        result.accounts.exposure.events,
+    )
+    e, group = exposure.events, exposure.periods.group
+    for selection in (estimate.selection, estimate.selection.both):
+        cells = exposure.cells(selection)
+        blocks = make_cells(exposure.sums, e.block, e.side, e.level, e.delta, e.qty, selection)
+        assert len(cells.block) < len(blocks.block)
+        assert cells.exposure_ms.sum() == blocks.exposure_ms.sum()
+        assert cells.n_events == blocks.n_events
+        fits = [
+            fit_poisson(replace(some, group=group[some.block], delta=np.abs(some.delta)))
+            for some in (cells, blocks)
+        ]
+        assert [fit.se_type for fit in fits] == ["group", "group"]
+        one, other = (np.array([fit.A, fit.k, *fit.cov[0], *fit.cov[1]]) for fit in fits)
+        np.testing.assert_allclose(one, other, rtol=1e-11)
+    risk = Risk.of_estimate(exposure, estimate)
+    for buy in (True, False):
+        at = (risk.places.side > 0) == buy
+        by_group, by_block = fit_both_sides(risk.by_group(at)), fit_both_sides(risk.cells(at))
+        assert risk.fit(at).A == by_group.A == pytest.approx(by_block.A, rel=1e-11)
+        np.testing.assert_allclose(by_group.cov, by_block.cov, rtol=1e-9)
 
 
 def test_of_one_run_the_periods_are_its_blocks() -> None:
