@@ -7,9 +7,10 @@ was altered since is found out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,6 +25,9 @@ IN_A_ROW = 3
 #: once in 465 nights (Page 1954, Biometrika 41; Siegmund 1985, Sequential Analysis, chapter 2).
 #: One night counts for 3 at most: alone it is a miss.
 _SLACK, CUSUM_LIMIT, _MOST = 0.5, 5.0, 3.0
+#: From so many scores on, of at most so many, it is known how a symbol's forecasts err.
+_ENOUGH, _LOOKED_BACK = 10, 60
+_MEDIAN_OF_NORMAL = 0.6745  # of |z|
 
 
 class Level(BaseModel):
@@ -41,7 +45,8 @@ class Score(BaseModel):
     written; otherwise only its own data are older, as where backtests replay the past.
     ``interval``: 95 %, of the number of fills; ``number``: quantiles of the N-test, ``space`` of
     the S-test; ``gain_*``: information gain per fill, against a constant rate, against the version
-    that was live before, and against the original notebook's A and k on the same data."""
+    that was live before, and against the original notebook's A and k on the same data. ``usual``:
+    how many times the interval is wider than the params say, by how earlier forecasts erred."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,6 +65,7 @@ class Score(BaseModel):
     gain_constant: float | None
     gain_previous: float | None
     gain_original: float | None = None
+    usual: float = 1.0
     levels: tuple[Level, ...]
 
     @property
@@ -155,9 +161,22 @@ def _cusum(every: list[Score]) -> float:
     for score in every:
         if score.version != version:
             version, above, below = score.version, 0.0, 0.0
-        z = min(max(score.z, -_MOST), _MOST)
+        z = min(max(score.z / score.usual, -_MOST), _MOST)
         above, below = max(0.0, above + z - _SLACK), max(0.0, below - z - _SLACK)
     return above if above >= below else -below
+
+
+def usual_error(earlier: Sequence[Score], version: str) -> float:
+    """How many times as large as their params say the forecasts of other versions have erred: the
+    median of |z| over 0.674, what it is of a normal law, at least 1; 1 with fewer than ten scores.
+
+    What one log can't know, how much nights differ, the errors of earlier nights show; a single
+    break hardly moves a median. Those of ``version`` itself don't count: a lasting error is found.
+    """
+    known = [abs(score.z) for score in earlier[-_LOOKED_BACK:] if score.version != version]
+    if len(known) < _ENOUGH:
+        return 1.0
+    return max(1.0, median(known) / _MEDIAN_OF_NORMAL)
 
 
 def findings(registry: Registry) -> dict[str, str]:

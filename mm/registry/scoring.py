@@ -18,7 +18,7 @@ from mm.diagnostics.replay import ReplayRows
 from mm.exposure.accounts import account
 from mm.exposure.cells import Cells
 from mm.logs.load import BacktestLog, load_log
-from mm.registry.ledger import Forecast, Level, Score, forecast_for, scores
+from mm.registry.ledger import Forecast, Level, Score, forecast_for, scores, usual_error
 from mm.registry.store import Registry, Release
 from mm.report.compare import NORMAL_95, rate_at
 from mm.results.params import Params, PlainNumbers
@@ -71,18 +71,24 @@ def score_symbol(
     settings = settings.model_copy(update={"TICK_SIZE": params.tick_size})
     accounts = account(log, settings)
     cells = accounts.exposure.cells(accounts.selection.both)
-    return score(log, cells, forecast, params, previous)
+    return score(log, cells, forecast, params, previous, usual_error(earlier, forecast.version))
 
 
 def score(
-    log: BacktestLog, cells: Cells, forecast: Forecast, params: Params, previous: Params | None
+    log: BacktestLog,
+    cells: Cells,
+    forecast: Forecast,
+    params: Params,
+    previous: Params | None,
+    usual: float = 1.0,
 ) -> Score:
     """N_i and E_i = sum T A e^(-k |delta|) by whole-tick placement distance i, on the quotes that
     rested.
 
     The interval of sum N is that of a negative binomial with mean E and variance E + (E s)^2, where
     s^2 = (half the 95 % interval of log lambda / 1.96)^2 + tau^2: what the params file says of its
-    own error and of how lambda varies from period to period.
+    own error and of how lambda varies from period to period. ``usual`` widens it, see
+    :func:`mm.registry.ledger.usual_error`; z is without it.
     """
     assert cells.level is not None
     labels, of = np.unique(cells.level, return_inverse=True)
@@ -108,7 +114,7 @@ def score(
         rest_s=np.zeros(1),
         observed=nothing + total,
         given=np.array([given]),
-        dispersion=dispersion,
+        dispersion=dispersion * usual**2,
     ).interval
 
     def gain_over(reference: Floats | None) -> float | None:
@@ -134,6 +140,7 @@ def score(
         gain_constant=gain_over(constant),
         gain_previous=gain_over(before),
         gain_original=gain_over(original),
+        usual=usual,
         levels=tuple(
             Level(ticks=int(at), seen=round(a), expected=float(b))
             for at, a, b in zip(labels, seen, expected, strict=True)

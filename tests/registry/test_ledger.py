@@ -18,7 +18,14 @@ import mm
 from mm.core.errors import CalibrationError
 from mm.diagnostics.forecast import gain, number_test, space_test
 from mm.registry.change import Signature, rollback
-from mm.registry.ledger import SCORES, Forecast, forecast_for, running, scores
+from mm.registry.ledger import (
+    SCORES,
+    Forecast,
+    forecast_for,
+    running,
+    scores,
+    usual_error,
+)
 from mm.registry.scoring import score, score_symbol
 from mm.registry.store import Registry, Release, open_registry
 from mm.results.params import Params
@@ -103,6 +110,12 @@ def test_a_score_is_what_an_independent_computation_gives(
     law = stats.nbinom(size, size / (size + expected))
     assert found.interval == (law.ppf(0.025), law.ppf(0.975))
     assert found.z == pytest.approx((n - expected) / law.std())
+
+    wider = score(result.log, cells, LIVE, params, previous, usual=2.0)
+    variance = 4.0 * (expected + expected**2 * s2)
+    law = stats.nbinom(expected**2 / (variance - expected), expected / variance)
+    assert wider.interval == (law.ppf(0.025), law.ppf(0.975))
+    assert (wider.z, wider.usual) == (found.z, 2.0)
 
 
 def test_the_space_test_is_the_multinomial_one() -> None:
@@ -191,6 +204,24 @@ def test_runs_are_scored_once_and_only_what_came_after(
     write_run(data / "day3", of_day(later_tables, 3))
     with pytest.raises(CalibrationError, match="not as it was registered"):
         score_symbol(registry, "AAA", record)
+
+
+def test_how_nights_differ_is_learnt_from_the_errors_of_other_versions() -> None:
+    rng = np.random.default_rng(4)
+    varies = [
+        HIT.model_copy(update={"z": 3.0 * float(z), "version": f"v{n}"})
+        for n, z in enumerate(rng.standard_normal(60))
+    ]
+    assert usual_error(varies, "new") == pytest.approx(3.0, rel=0.3)
+    assert usual_error(varies[:9], "new") == 1.0
+    lasting = [HIT.model_copy(update={"z": 3.0})] * 60
+    assert usual_error(lasting, HIT.version) == 1.0, "the live version's own are its fault"
+    calm = [one.model_copy(update={"z": one.z / 6.0}) for one in varies]
+    assert usual_error(calm, "new") == 1.0
+    broke = [*calm[:50], *(HIT.model_copy(update={"z": 30.0, "version": "w"}) for _ in range(5))]
+    assert usual_error(broke, "new") == 1.0
+    wide = HIT.model_copy(update={"z": -3.0, "usual": 3.0})
+    assert running([wide] * 11).cusum == pytest.approx(-5.5)
 
 
 def test_three_misses_in_a_row_are_a_finding() -> None:
